@@ -1,0 +1,14 @@
+//! The wire: request and answer types, the table of error codes, and a typed client.
+//!
+//! Types ending in `Request` come in, types ending in `View` go out. Both directions are derived
+//! on each, so the server, the client, the tests and the OpenAPI document share one definition.
+
+mod client;
+mod error;
+mod problem;
+mod wire;
+
+pub use client::{AuditExport, Client, ClientError, Endpoint, Token};
+pub use error::ErrorCode;
+pub use problem::{FieldProblem, Problem};
+pub use wire::*;

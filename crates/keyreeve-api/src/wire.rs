@@ -1,0 +1,38 @@
+//! Requests and answers, one file a resource.
+
+mod api_key;
+mod audit;
+mod environment;
+mod keyspace;
+mod owner;
+mod page;
+mod patch;
+mod project;
+mod readiness;
+mod role;
+mod secret_text;
+mod verify;
+
+pub use api_key::{
+    ApiKeyView, CleanupExpiredRequest, CleanupExpiredView, CreateApiKeyRequest, CreatedApiKeyView,
+    ExpiringQuery, FinishRotationRequest, ListApiKeysQuery, PurgeView, ReasonRequest,
+    RevocationView, RotateApiKeyRequest, RotatedApiKeyView, RotationView, UpdateApiKeyRequest,
+    UsageView,
+};
+pub use audit::{AuditEntryView, CheckpointView, ListAuditQuery, RequestOriginView, TargetView};
+pub use environment::{CreateEnvironmentRequest, EnvironmentView};
+pub use keyspace::{CreateKeyspaceRequest, KeyspaceView, UpdateKeyspaceRequest};
+pub use owner::{CreateOwnerRequest, OwnerView, UpdateOwnerRequest};
+pub use page::{Page, PageQuery};
+pub use patch::Patch;
+pub use project::{CreateProjectRequest, CreatedProjectView, ProjectView};
+pub use readiness::{ReadinessChecksView, ReadinessView};
+pub use role::{CreateRoleRequest, RoleView, UpdateRoleRequest};
+pub use secret_text::SecretText;
+pub use verify::{
+    AsOfView, DenialView, RequestContext, VerifiedKeyView, VerifiedOwnerView, VerifiedRotationView,
+    VerifyRequest, VerifyView,
+};
+
+/// A JSON object of the team's own.
+pub type MetadataView = serde_json::Map<String, serde_json::Value>;

@@ -1,0 +1,26 @@
+//! Readiness.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// Whether a server can do its work.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ReadinessView {
+    /// Whether to send requests here.
+    pub ready: bool,
+    /// What was looked at.
+    pub checks: ReadinessChecksView,
+    /// The last change that verification knows.
+    pub epoch: u64,
+    /// Keys that verification knows.
+    pub live_keys: u64,
+}
+
+/// What readiness depends on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ReadinessChecksView {
+    /// `ok` or `failed`: whether the store reads and writes.
+    pub store: String,
+    /// Whether the server is about to stop.
+    pub draining: bool,
+}

@@ -1,0 +1,20 @@
+//! The pure domain of Keyreeve.
+//!
+//! Everything here is a value or a function of its arguments: no IO, no clock, no randomness,
+//! no async. Time arrives as [`jiff::Timestamp`], entropy as byte arrays. That is what lets each
+//! law be a property test and each state machine be driven by hand.
+
+pub mod audit;
+pub mod duration;
+mod invalid;
+pub mod key;
+pub mod lifecycle;
+pub mod model;
+pub mod name;
+pub mod permission;
+pub mod role;
+mod secret;
+pub mod verdict;
+
+pub use invalid::Invalid;
+pub use secret::Secret;

@@ -1,0 +1,139 @@
+//! Who is calling.
+
+use std::{
+    fmt,
+    net::IpAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use keyreeve_core::{
+    audit::{Actor, RequestOrigin},
+    name::ProjectName,
+};
+
+use crate::live::LiveKey;
+
+/// Names one request in answers, logs and audit. Kept inline, so making one allocates nothing.
+#[derive(Clone, Copy)]
+pub struct RequestId {
+    text: [u8; Self::LONGEST],
+    length: u8,
+}
+
+impl RequestId {
+    /// The longest id taken from a caller.
+    pub const LONGEST: usize = 64;
+
+    /// Takes an id that the caller brought: 1 to 64 characters of `a-z A-Z 0-9 - _ .`.
+    pub fn from_caller(text: &str) -> Option<Self> {
+        let good = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
+        (!text.is_empty() && text.len() <= Self::LONGEST && text.bytes().all(good))
+            .then(|| Self::from_ascii(text.as_bytes()))
+    }
+
+    /// The next id: a random part of this process, then a count.
+    pub fn next(process: u64, counter: &AtomicU64) -> Self {
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        let count = counter.fetch_add(1, Ordering::Relaxed);
+        let mut text = [b'-'; 25];
+        for (n, digit) in text[..12].iter_mut().enumerate() {
+            *digit = DIGITS[(process >> (4 * n) & 15) as usize];
+        }
+        for (n, digit) in text[13..].iter_mut().rev().enumerate() {
+            *digit = DIGITS[(count >> (4 * n) & 15) as usize];
+        }
+        Self::from_ascii(&text)
+    }
+
+    /// The id as text.
+    pub fn as_str(&self) -> &str {
+        // Only ever built from ASCII.
+        std::str::from_utf8(&self.text[..usize::from(self.length)]).unwrap_or_default()
+    }
+
+    fn from_ascii(bytes: &[u8]) -> Self {
+        let mut text = [0; Self::LONGEST];
+        text[..bytes.len()].copy_from_slice(bytes);
+        // At most LONGEST, which fits.
+        Self { text, length: u8::try_from(bytes.len()).unwrap_or(0) }
+    }
+}
+
+impl fmt::Debug for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// What is known of a request besides its content.
+#[derive(Clone, Copy, Debug)]
+pub struct RequestMeta {
+    /// Its id.
+    pub id: RequestId,
+    /// Where the connection came from; `None` on the local socket.
+    pub ip: Option<IpAddr>,
+}
+
+impl RequestMeta {
+    /// The form the audit keeps.
+    pub fn origin(&self) -> RequestOrigin {
+        RequestOrigin { id: self.id.as_str().to_owned(), ip: self.ip }
+    }
+}
+
+/// Somebody whose credential was good.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    identity: Identity,
+    request: RequestMeta,
+}
+
+#[derive(Clone, Debug)]
+enum Identity {
+    Key(Arc<LiveKey>),
+    Local { uid: u32, project: ProjectName },
+}
+
+impl Caller {
+    pub(crate) fn key(key: Arc<LiveKey>, request: RequestMeta) -> Self {
+        Self { identity: Identity::Key(key), request }
+    }
+
+    /// The user who owns this server's process, through the local socket. May do everything in
+    /// the project of their choice.
+    pub fn local(uid: u32, project: ProjectName, request: RequestMeta) -> Self {
+        Self { identity: Identity::Local { uid, project }, request }
+    }
+
+    /// The tenant the caller acts in.
+    pub fn project(&self) -> &ProjectName {
+        match &self.identity {
+            Identity::Key(key) => key.project(),
+            Identity::Local { project, .. } => project,
+        }
+    }
+
+    /// The request that brought the caller.
+    pub fn request(&self) -> &RequestMeta {
+        &self.request
+    }
+
+    /// The form the audit keeps.
+    pub fn actor(&self) -> Actor {
+        match &self.identity {
+            Identity::Key(key) => Actor::Key(key.id()),
+            Identity::Local { uid, .. } => Actor::Local { uid: *uid },
+        }
+    }
+
+    /// Whether the caller's rights include all of `wanted`.
+    pub fn covers(&self, wanted: &str) -> bool {
+        match &self.identity {
+            Identity::Key(key) => key.covers(wanted),
+            Identity::Local { .. } => true,
+        }
+    }
+}

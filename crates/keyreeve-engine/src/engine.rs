@@ -1,0 +1,241 @@
+//! The engine: everything a use-case needs, in one place, passed in by the composition root.
+
+use std::sync::{Arc, atomic::AtomicU64};
+
+use jiff::Timestamp;
+use keyreeve_core::{
+    audit::{Actor, AuditEntry, Hash, Outcome, Target},
+    key::Digester,
+    name::ProjectName,
+};
+use serde_json::{Map, json};
+use tracing::warn;
+
+use crate::{
+    Action, Caller, Clock, Denied, Entropy, Error, Permit, RequestId, Sealer,
+    denials::{DenialKind, DenialLedger},
+    live::LiveTable,
+    store::{Change, Store, StoreError, Tx, UsageDelta, begin},
+    usage::UsageLedger,
+};
+
+/// What an engine is made of.
+pub struct EngineOptions {
+    /// Where everything is kept.
+    pub store: Arc<dyn Store>,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness.
+    pub entropy: Arc<dyn Entropy>,
+    /// How key digests are made.
+    pub digester: Digester,
+    /// The verifier key of the audit, as handed to whoever wants to check it.
+    pub audit_public_key: String,
+}
+
+/// All use-cases.
+pub struct Engine {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) entropy: Arc<dyn Entropy>,
+    pub(crate) digester: Digester,
+    pub(crate) live: Arc<LiveTable>,
+    pub(crate) usage: UsageLedger,
+    pub(crate) denials: DenialLedger,
+    pub(crate) audit_public_key: String,
+    local_sealer: Sealer,
+    process: u64,
+    requests: AtomicU64,
+}
+
+impl Engine {
+    /// Loads what verification needs and begins to follow changes.
+    pub async fn start(options: EngineOptions) -> Result<Self, Error> {
+        let live = Arc::new(LiveTable::default());
+        options.store.load(live.clone()).await?;
+        Ok(Self {
+            live,
+            local_sealer: Sealer::random(&*options.entropy)?,
+            process: u64::from_le_bytes(options.entropy.bytes()?),
+            store: options.store,
+            clock: options.clock,
+            entropy: options.entropy,
+            digester: options.digester,
+            audit_public_key: options.audit_public_key,
+            usage: UsageLedger::default(),
+            denials: DenialLedger::default(),
+            requests: AtomicU64::new(0),
+        })
+    }
+
+    /// The time, to the millisecond.
+    pub fn now(&self) -> Timestamp {
+        self.clock.now_ms()
+    }
+
+    /// What verification reads.
+    pub fn live(&self) -> &LiveTable {
+        &self.live
+    }
+
+    /// A fresh request id.
+    pub fn next_request_id(&self) -> RequestId {
+        RequestId::next(self.process, &self.requests)
+    }
+
+    /// Seals answers for callers on the local socket, who show no credential. Lasts as long as
+    /// the process.
+    pub fn local_sealer(&self) -> &Sealer {
+        &self.local_sealer
+    }
+
+    /// Whether the store can read and write now.
+    pub async fn check(&self) -> Result<(), StoreError> {
+        self.store.check().await
+    }
+
+    /// Lets a caller do `A`, or records that it was refused.
+    pub async fn authorize<'c, A: Action>(
+        &self,
+        caller: &'c Caller,
+    ) -> Result<Permit<'c, A>, Error> {
+        match Permit::check(caller) {
+            Ok(permit) => Ok(permit),
+            Err(denied) => {
+                self.record_denial(caller, denied).await?;
+                Err(denied.into())
+            }
+        }
+    }
+
+    /// Records a refusal. Durable before the caller is answered.
+    async fn record_denial(&self, caller: &Caller, denied: Denied) -> Result<(), Error> {
+        let entry = AuditEntry {
+            at: self.now(),
+            project: caller.project().clone(),
+            actor: caller.actor(),
+            action: denied.action.into(),
+            target: Target::new("permission", &denied.missing),
+            outcome: Outcome::Denied,
+            reason: None,
+            request: Some(caller.request().origin()),
+            details: Map::new(),
+        };
+        self.begin(caller.project()).commit(entry).await?;
+        Ok(())
+    }
+
+    /// Refuses to let a caller hand out more than they have, and records the refusal.
+    pub(crate) async fn refuse_escalation<A: Action>(
+        &self,
+        permit: &Permit<'_, A>,
+        missing: Vec<String>,
+    ) -> Error {
+        let mut entry = permit.entry(self.now(), Target::new("permission", &missing.join(" ")));
+        entry.outcome = Outcome::Denied;
+        entry.reason = Some("grants more than the caller has".to_owned());
+        match self.begin(permit.project()).commit(entry).await {
+            Ok(_) => Error::Escalation { missing },
+            Err(error) => error.into(),
+        }
+    }
+
+    pub(crate) fn begin(&self, project: &ProjectName) -> Tx<'_> {
+        begin(&*self.store, project)
+    }
+
+    /// Counts a request that came without a good credential.
+    pub fn count_failed_authentication(&self, ip: Option<std::net::IpAddr>, code: &'static str) {
+        let kind = DenialKind::Authentication { ip, code };
+        self.denials.count(&ProjectName::default_project(), kind);
+    }
+
+    /// Stores counted use and counted denials. Called at an interval and at a graceful stop.
+    ///
+    /// What cannot be stored is kept for the next call; the last error is returned.
+    pub async fn flush(&self) -> Result<(), Error> {
+        let mut outcome = Ok(());
+        for batch in self.denials.drain() {
+            let details = batch.details();
+            let entry = self.system_entry(&batch.project, "denials", "denial.batch", details);
+            if let Err(error) = self.begin(&batch.project).commit(entry).await {
+                self.denials.restore(batch);
+                outcome = Err(error.into());
+            }
+        }
+        for (project, used) in self.usage.drain() {
+            let deltas: Vec<_> = used.iter().map(|(_, delta)| delta.clone()).collect();
+            let entry = self.system_entry(&project, "usage", "usage.batch", summary(&deltas));
+            let tx = self.begin(&project).with(Change::AddUsage(deltas));
+            if let Err(error) = tx.commit(entry).await {
+                for (key, delta) in &used {
+                    self.usage.restore(key, delta.verifications);
+                }
+                outcome = Err(error.into());
+            }
+        }
+        outcome
+    }
+
+    fn system_entry(
+        &self,
+        project: &ProjectName,
+        task: &'static str,
+        action: &'static str,
+        details: Map<String, serde_json::Value>,
+    ) -> AuditEntry {
+        AuditEntry {
+            at: self.now(),
+            project: project.clone(),
+            actor: Actor::System(task.into()),
+            action: action.into(),
+            target: Target::new("project", project),
+            outcome: Outcome::Done,
+            reason: None,
+            request: None,
+            details,
+        }
+    }
+
+    /// Forgets answers kept for idempotency keys before `before`.
+    pub async fn forget_idempotent_results(&self, before: Timestamp) -> Result<(), Error> {
+        let project = ProjectName::default_project();
+        let details = Map::from_iter([("before".to_owned(), json!(before.to_string()))]);
+        let entry = self.system_entry(&project, "idempotency", "idempotency.forget", details);
+        let change = Change::ForgetResultsBefore(before);
+        self.begin(&project).with(change).commit(entry).await?;
+        Ok(())
+    }
+
+    /// As [`Engine::flush`], for callers that can only go on.
+    pub async fn flush_or_log(&self) {
+        if let Err(error) = self.flush().await {
+            warn!(%error, "counts were not stored; they are kept and tried again");
+        }
+    }
+
+    /// Lets the store finish what it accepted and closes it.
+    pub async fn close(&self) {
+        self.store.close().await;
+    }
+}
+
+/// What the audit keeps of a usage batch: totals, and the digest of the rows, so that rows
+/// altered later can be told from those that were counted.
+fn summary(deltas: &[UsageDelta]) -> Map<String, serde_json::Value> {
+    let mut rows = String::new();
+    for delta in deltas {
+        rows.push_str(&format!(
+            "{} {} {}\n",
+            delta.key,
+            delta.verifications,
+            delta.last_used_at.as_millisecond()
+        ));
+    }
+    let verifications: u64 = deltas.iter().map(|delta| delta.verifications).sum();
+    Map::from_iter([
+        ("keys".to_owned(), json!(deltas.len())),
+        ("verifications".to_owned(), json!(verifications)),
+        ("sha256".to_owned(), json!(Hash::of(rows.as_bytes()).to_string())),
+    ])
+}

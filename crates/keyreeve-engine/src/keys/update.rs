@@ -1,0 +1,150 @@
+//! Changing what a key carries.
+
+use jiff::Timestamp;
+use keyreeve_core::{
+    Invalid,
+    key::KeyId,
+    model::{ApiKey, Metadata, Tags},
+    name::{Label, OwnerId, RoleName},
+    permission::PermissionSet,
+};
+use serde_json::json;
+
+use super::{TRIES, issue::new_owner, target};
+use crate::{
+    Engine, Error, FieldError, Permit,
+    action::UpdateKey,
+    sources::to_ms,
+    store::{Change, CommitError, Kind, StoredKey},
+};
+
+/// What is to become of a field that can be empty.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Replace<T> {
+    /// Leave it.
+    #[default]
+    Keep,
+    /// Empty it.
+    Clear,
+    /// Give it this value.
+    With(T),
+}
+
+/// What of a key is to be different.
+#[derive(Clone, Debug, Default)]
+pub struct KeyChange {
+    /// What people call it.
+    pub name: Option<Label>,
+    /// Whom it belongs to.
+    pub owner: Replace<OwnerId>,
+    /// Its roles.
+    pub roles: Option<Vec<RoleName>>,
+    /// Its permissions.
+    pub permissions: Option<PermissionSet>,
+    /// Its metadata.
+    pub metadata: Option<Metadata>,
+    /// Its tags.
+    pub tags: Option<Tags>,
+    /// When it expires; cleared means never.
+    pub expires_at: Replace<Timestamp>,
+    /// Refuse unless the key is still at this revision.
+    pub revision: Option<u64>,
+}
+
+impl Engine {
+    /// Changes a key. The result cannot grant more than the caller has.
+    pub async fn update_key(
+        &self,
+        permit: Permit<'_, UpdateKey>,
+        id: KeyId,
+        change: KeyChange,
+    ) -> Result<StoredKey, Error> {
+        if let Some(roles) = &change.roles {
+            self.check_roles_exist(&permit, roles)?;
+        }
+        for _ in 0..TRIES {
+            let mut stored = self.stored_key(&permit, id).await?;
+            if change.revision.is_some_and(|revision| revision != stored.key.revision) {
+                break;
+            }
+            let now = self.now();
+            let changed = apply(&mut stored.key, &change, now)?;
+            if changed.is_empty() {
+                return Ok(self.with_pending_usage(stored));
+            }
+            if change.roles.is_some() || change.permissions.is_some() {
+                self.check_key_grant(&permit, &stored.key).await?;
+            }
+            stored.key.revision += 1;
+            let mut entry = permit.entry(now, target(id));
+            entry.details.insert("changed".to_owned(), json!(changed));
+            if change.roles.is_some() {
+                let roles = stored.key.roles.iter().map(|role| json!(role.as_str())).collect();
+                entry.details.insert("roles".to_owned(), roles);
+            }
+            if change.permissions.is_some() {
+                let permissions = json!(stored.key.permissions.to_strings());
+                entry.details.insert("permissions".to_owned(), permissions);
+            }
+            let mut tx = self.begin(permit.project());
+            if let Replace::With(owner) = &change.owner {
+                tx = tx.with(Change::EnsureOwner(new_owner(owner.clone(), now)));
+            }
+            let update = Change::UpdateKey(Box::new(stored.key.clone()));
+            match tx.with(update).commit(entry).await {
+                Ok(_) => return Ok(self.with_pending_usage(stored)),
+                Err(CommitError::ChangedMeanwhile(_)) if change.revision.is_none() => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(Error::ChangedMeanwhile(Kind::ApiKey))
+    }
+}
+
+/// Applies the change; returns the names of the fields that are different now.
+fn apply(key: &mut ApiKey, change: &KeyChange, now: Timestamp) -> Result<Vec<&'static str>, Error> {
+    let mut changed = Vec::new();
+    let mut set = |field: &'static str, differs: bool| {
+        if differs {
+            changed.push(field);
+        }
+    };
+    set("name", replace(&mut key.name, change.name.clone()));
+    set("roles", replace(&mut key.roles, change.roles.clone()));
+    set("permissions", replace(&mut key.permissions, change.permissions.clone()));
+    set("metadata", replace(&mut key.metadata, change.metadata.clone()));
+    set("tags", replace(&mut key.tags, change.tags.clone()));
+    set("owner", replace(&mut key.owner, optional(&change.owner)));
+    if let Replace::With(at) = change.expires_at
+        && at <= now
+    {
+        let rule = Invalid::new("must lie in the future; to end a key now, revoke it");
+        return Err(Error::Invalid(FieldError::new("expires_at", rule)));
+    }
+    let expires_at = match change.expires_at {
+        Replace::With(at) => Replace::With(to_ms(at)),
+        Replace::Keep => Replace::Keep,
+        Replace::Clear => Replace::Clear,
+    };
+    set("expires_at", replace(&mut key.expires_at, optional(&expires_at)));
+    Ok(changed)
+}
+
+fn optional<T: Clone>(replace: &Replace<T>) -> Option<Option<T>> {
+    match replace {
+        Replace::Keep => None,
+        Replace::Clear => Some(None),
+        Replace::With(value) => Some(Some(value.clone())),
+    }
+}
+
+/// Puts a wanted value in place; returns whether that made a difference.
+fn replace<T: PartialEq>(place: &mut T, wanted: Option<T>) -> bool {
+    match wanted {
+        Some(value) if value != *place => {
+            *place = value;
+            true
+        }
+        _ => false,
+    }
+}

@@ -1,0 +1,182 @@
+//! What the engine asks of a store, and nothing of how.
+//!
+//! Reads return owned domain values. Writes are collected in a [`Tx`] and applied as one
+//! [`UnitOfWork`] together with its audit entry: there is no other way to write. A unit states
+//! what it expects (revisions, absent names), so a store can commit many units with one flush to
+//! disk without holding locks between reading and writing: `docs/adr/0001-store-and-group-commit.md`.
+
+mod error;
+mod page;
+mod query;
+mod unit;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use keyreeve_core::{
+    audit::AuditEntry,
+    key::KeyId,
+    model::{ApiKey, Environment, Keyspace, Owner, Project, Role},
+    name::{KeyspaceName, OwnerId, ProjectName, RoleName},
+};
+
+pub use error::{CommitError, Kind, StoreError};
+pub use page::{Cursor, ListPage, PageRequest};
+pub use query::{AuditFilter, AuditRecord, KeyFilter, SequencedEntry};
+pub use unit::{Change, IdempotentResult, Receipt, Tx, UnitOfWork, UsageDelta};
+
+/// How a key was used, as far as it is stored.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Times it was found valid.
+    pub verifications: u64,
+    /// The last of them.
+    pub last_used_at: Option<Timestamp>,
+    /// Where it came from.
+    pub last_ip: Option<std::net::IpAddr>,
+    /// With which user agent.
+    pub last_user_agent: Option<String>,
+}
+
+/// A key with its stored usage.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StoredKey {
+    /// The key.
+    pub key: ApiKey,
+    /// Its usage as of the last flush.
+    pub usage: Usage,
+}
+
+/// Learns of every change after it is durable and before its author is answered.
+pub trait ChangeSink: Send + Sync {
+    /// Takes one change. Called in commit order by one thread, except while loading.
+    fn apply(&self, project: &ProjectName, change: &Change);
+
+    /// All changes up to `epoch` have been applied.
+    fn advance(&self, epoch: u64);
+}
+
+/// A place to keep everything.
+///
+/// A new backend is done when it passes `keyreeve_store`'s conformance suite.
+#[async_trait]
+pub trait Store: Send + Sync + 'static {
+    /// Applies the unit and its audit entry, all or nothing. Returns once both are durable and
+    /// every sink has seen them. Dropping the future does not undo the unit.
+    async fn commit(&self, unit: UnitOfWork) -> Result<Receipt, CommitError>;
+
+    /// Replays everything verification needs, as creations, then attaches the sink to later
+    /// commits, with none in between lost. Returns the epoch.
+    async fn load(&self, sink: Arc<dyn ChangeSink>) -> Result<u64, StoreError>;
+
+    /// All projects, by name.
+    async fn projects(&self) -> Result<Vec<Project>, StoreError>;
+
+    /// All environments of a project, by name.
+    async fn environments(&self, project: &ProjectName) -> Result<Vec<Environment>, StoreError>;
+
+    /// All keyspaces of a project, by name.
+    async fn keyspaces(&self, project: &ProjectName) -> Result<Vec<Keyspace>, StoreError>;
+
+    /// One keyspace.
+    async fn keyspace(
+        &self,
+        project: &ProjectName,
+        name: &KeyspaceName,
+    ) -> Result<Option<Keyspace>, StoreError>;
+
+    /// Owners, by id.
+    async fn owners(
+        &self,
+        project: &ProjectName,
+        page: &PageRequest,
+    ) -> Result<ListPage<Owner>, StoreError>;
+
+    /// One owner.
+    async fn owner(&self, project: &ProjectName, id: &OwnerId)
+    -> Result<Option<Owner>, StoreError>;
+
+    /// All custom roles of a project, by name.
+    async fn roles(&self, project: &ProjectName) -> Result<Vec<Role>, StoreError>;
+
+    /// One custom role.
+    async fn role(
+        &self,
+        project: &ProjectName,
+        name: &RoleName,
+    ) -> Result<Option<Role>, StoreError>;
+
+    /// One key.
+    async fn key(&self, project: &ProjectName, id: KeyId) -> Result<Option<StoredKey>, StoreError>;
+
+    /// Keys, newest first.
+    async fn keys(
+        &self,
+        project: &ProjectName,
+        filter: &KeyFilter,
+        page: &PageRequest,
+    ) -> Result<ListPage<StoredKey>, StoreError>;
+
+    /// Active keys whose expiry lies in `from..until`, soonest first.
+    async fn expiring_keys(
+        &self,
+        project: &ProjectName,
+        from: Timestamp,
+        until: Timestamp,
+        page: &PageRequest,
+    ) -> Result<ListPage<StoredKey>, StoreError>;
+
+    /// At most `limit` keys, neither revoked nor deleted, whose expiry or grace ended at or
+    /// before `at`.
+    async fn expired_keys(
+        &self,
+        project: &ProjectName,
+        at: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<ApiKey>, StoreError>;
+
+    /// What was answered under an idempotency key.
+    async fn idempotent_result(
+        &self,
+        project: &ProjectName,
+        lookup: &[u8; 32],
+    ) -> Result<Option<IdempotentResult>, StoreError>;
+
+    /// A project's audit entries, newest first.
+    async fn audit_entries(
+        &self,
+        project: &ProjectName,
+        filter: &AuditFilter,
+        page: &PageRequest,
+    ) -> Result<ListPage<SequencedEntry>, StoreError>;
+
+    /// At most `limit` recorded entries of all projects from position `first` on.
+    async fn audit_log(&self, first: u64, limit: u32) -> Result<Vec<AuditRecord>, StoreError>;
+
+    /// Every kept signed tree head, smallest first. The last covers all committed entries.
+    async fn checkpoints(&self) -> Result<Vec<String>, StoreError>;
+
+    /// The signed tree head over all committed entries; `None` before the first.
+    async fn checkpoint(&self) -> Result<Option<String>, StoreError> {
+        Ok(self.checkpoints().await?.pop())
+    }
+
+    /// Whether the store can read and write now.
+    async fn check(&self) -> Result<(), StoreError>;
+
+    /// Finishes what was accepted and lets go of files and connections.
+    async fn close(&self);
+}
+
+/// Starts a unit of work in a project.
+pub fn begin<'s>(store: &'s dyn Store, project: &ProjectName) -> Tx<'s> {
+    Tx::new(store, project.clone())
+}
+
+/// An entry and where it stands; what [`Store::audit_entries`] lists.
+impl From<(u64, AuditEntry)> for SequencedEntry {
+    fn from((seq, entry): (u64, AuditEntry)) -> Self {
+        Self { seq, entry }
+    }
+}

@@ -1,0 +1,149 @@
+//! Changes, and the unit in which they become durable.
+
+use std::net::IpAddr;
+
+use jiff::Timestamp;
+use keyreeve_core::{
+    audit::AuditEntry,
+    key::KeyId,
+    model::{ApiKey, Environment, Keyspace, Owner, Project, Role},
+    name::{EnvironmentName, KeyspaceName, OwnerId, ProjectName, RoleName},
+};
+
+use super::{CommitError, Store};
+
+/// One change. An update carries the new value with its revision one higher than the stored one;
+/// a store refuses it otherwise.
+#[derive(Clone, Debug)]
+pub enum Change {
+    /// A new project. The unit's project must be the new one or the default one.
+    CreateProject(Project),
+    /// A new environment.
+    CreateEnvironment(Environment),
+    /// An environment without keys goes.
+    DeleteEnvironment(EnvironmentName),
+    /// A new keyspace.
+    CreateKeyspace(Keyspace),
+    /// A changed keyspace.
+    UpdateKeyspace(Keyspace),
+    /// A keyspace without keys goes.
+    DeleteKeyspace(KeyspaceName),
+    /// A new owner.
+    CreateOwner(Owner),
+    /// An owner that is made unless it exists.
+    EnsureOwner(Owner),
+    /// A changed owner.
+    UpdateOwner(Owner),
+    /// An owner without keys goes.
+    DeleteOwner(OwnerId),
+    /// A new role.
+    CreateRole(Role),
+    /// A changed role.
+    UpdateRole(Role),
+    /// A role that no key carries goes.
+    DeleteRole(RoleName),
+    /// A new key.
+    CreateKey(Box<ApiKey>),
+    /// A changed key.
+    UpdateKey(Box<ApiKey>),
+    /// A key goes for good, its usage with it.
+    PurgeKey(KeyId),
+    /// Keys were used.
+    AddUsage(Vec<UsageDelta>),
+    /// A request was answered under an idempotency key.
+    RememberResult(IdempotentResult),
+    /// Answers older than this are forgotten, in all projects.
+    ForgetResultsBefore(Timestamp),
+}
+
+/// Use of one key since the last flush.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UsageDelta {
+    /// Which key.
+    pub key: KeyId,
+    /// Times it was found valid.
+    pub verifications: u64,
+    /// The last of them.
+    pub last_used_at: Timestamp,
+    /// Where it came from, if known.
+    pub last_ip: Option<IpAddr>,
+    /// With which user agent, if known.
+    pub last_user_agent: Option<String>,
+}
+
+/// What was answered under an idempotency key. Holds no plaintext: the issued key is sealed
+/// under the caller's own credential.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IdempotentResult {
+    /// Digest of caller and idempotency key.
+    pub lookup: [u8; 32],
+    /// Digest of the request.
+    pub fingerprint: [u8; 32],
+    /// The key that was made.
+    pub key: KeyId,
+    /// The key's text, sealed.
+    pub sealed: Vec<u8>,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// What a commit tells its author.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Receipt {
+    /// Position of the audit entry.
+    pub seq: u64,
+    /// The epoch the change belongs to: entries so far.
+    pub epoch: u64,
+}
+
+/// Changes of one project and the audit entry that records them.
+#[derive(Clone, Debug)]
+pub struct UnitOfWork {
+    project: ProjectName,
+    changes: Vec<Change>,
+    entry: AuditEntry,
+}
+
+impl UnitOfWork {
+    /// The tenant.
+    pub fn project(&self) -> &ProjectName {
+        &self.project
+    }
+
+    /// What changes, in order.
+    pub fn changes(&self) -> &[Change] {
+        &self.changes
+    }
+
+    /// What is recorded.
+    pub fn entry(&self) -> &AuditEntry {
+        &self.entry
+    }
+}
+
+/// A unit of work being put together. Dropped without a commit, nothing happens.
+#[must_use = "nothing is written until commit"]
+pub struct Tx<'s> {
+    store: &'s dyn Store,
+    project: ProjectName,
+    changes: Vec<Change>,
+}
+
+impl<'s> Tx<'s> {
+    pub(super) fn new(store: &'s dyn Store, project: ProjectName) -> Self {
+        Self { store, project, changes: Vec::new() }
+    }
+
+    /// Adds a change.
+    pub fn with(mut self, change: Change) -> Self {
+        self.changes.push(change);
+        self
+    }
+
+    /// Makes everything durable with its record. The entry is taken by value: no change can be
+    /// stored unaudited.
+    pub async fn commit(self, entry: AuditEntry) -> Result<Receipt, CommitError> {
+        let unit = UnitOfWork { project: self.project, changes: self.changes, entry };
+        self.store.commit(unit).await
+    }
+}

@@ -1,0 +1,54 @@
+//! The REST API: one file a resource, all routes on one page.
+
+mod api_keys;
+mod audit;
+mod environments;
+mod fields;
+mod health;
+mod keyspaces;
+mod owners;
+mod projects;
+mod roles;
+mod router;
+
+use std::sync::{Arc, atomic::AtomicBool};
+
+use axum::extract::FromRef;
+
+use crate::{Metrics, MetricsAccess, ServerOptions, extract::EngineRef};
+
+pub(crate) use router::router;
+pub use router::{PUBLIC_ROUTES, openapi};
+
+/// What handlers share.
+#[derive(Clone)]
+pub(crate) struct AppState {
+    pub(crate) engine: EngineRef,
+    pub(crate) metrics: Metrics,
+    pub(crate) metrics_access: MetricsAccess,
+    pub(crate) draining: Arc<AtomicBool>,
+    pub(crate) max_body_bytes: usize,
+}
+
+impl AppState {
+    pub(crate) fn new(
+        engine: EngineRef,
+        metrics: Metrics,
+        draining: Arc<AtomicBool>,
+        options: &ServerOptions,
+    ) -> Self {
+        Self {
+            engine,
+            metrics,
+            metrics_access: options.metrics,
+            draining,
+            max_body_bytes: options.limits.max_body_bytes,
+        }
+    }
+}
+
+impl FromRef<AppState> for EngineRef {
+    fn from_ref(state: &AppState) -> Self {
+        state.engine.clone()
+    }
+}

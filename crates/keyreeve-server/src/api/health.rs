@@ -1,0 +1,97 @@
+//! For machines that watch: health, readiness, metrics, the OpenAPI document, and what error
+//! codes mean.
+
+use std::sync::atomic::Ordering;
+
+use axum::{
+    Json,
+    extract::{FromRequestParts, State},
+    response::{IntoResponse, Response},
+};
+use http::{StatusCode, header, request::Parts};
+use keyreeve_api::{ErrorCode, ReadinessChecksView, ReadinessView};
+use keyreeve_engine::action::ReadMetrics;
+
+use super::AppState;
+use crate::{
+    MetricsAccess,
+    extract::{Authenticated, Segment},
+    problem::{Answer, Failure},
+};
+
+/// The process is alive.
+#[utoipa::path(
+    get,
+    path = "/healthz",
+    tag = "operations",
+    responses((status = 200, description = "Alive", body = String)),
+    security(())
+)]
+pub(crate) async fn healthz() -> &'static str {
+    "ok\n"
+}
+
+/// The server can do its work: the store reads and writes, and it is not about to stop.
+#[utoipa::path(
+    get,
+    path = "/readyz",
+    tag = "operations",
+    responses(
+        (status = 200, description = "Ready", body = ReadinessView),
+        (status = 503, description = "Not ready, and why", body = ReadinessView),
+    ),
+    security(())
+)]
+pub(crate) async fn readyz(State(state): State<AppState>) -> Response {
+    let draining = state.draining.load(Ordering::Acquire);
+    let store = state.engine.check().await.is_ok();
+    let ready = store && !draining;
+    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let live = state.engine.live();
+    let report = ReadinessView {
+        ready,
+        checks: ReadinessChecksView {
+            store: if store { "ok" } else { "failed" }.to_owned(),
+            draining,
+        },
+        epoch: live.epoch(),
+        live_keys: live.len() as u64,
+    };
+    (status, Json(report)).into_response()
+}
+
+/// Figures in the text form of Prometheus.
+#[utoipa::path(
+    get,
+    path = "/metrics",
+    tag = "operations",
+    responses((status = 200, description = "Figures", body = String)),
+    security(())
+)]
+pub(crate) async fn metrics(State(state): State<AppState>, mut parts: Parts) -> Answer<Response> {
+    if state.metrics_access == MetricsAccess::Authenticated {
+        let Authenticated(caller) = Authenticated::from_request_parts(&mut parts, &state).await?;
+        state.engine.authorize::<ReadMetrics>(&caller).await?;
+    }
+    let page = state.metrics.render(state.engine.live());
+    Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], page).into_response())
+}
+
+/// This document.
+#[utoipa::path(
+    get,
+    path = "/openapi.json",
+    tag = "operations",
+    responses((status = 200, description = "The OpenAPI document")),
+    security(())
+)]
+pub(crate) async fn openapi_json() -> Response {
+    Json(super::openapi()).into_response()
+}
+
+/// What an error code means, for whoever follows a problem's `type`.
+pub(crate) async fn explain_error(code: Segment) -> Answer<String> {
+    let code = ErrorCode::named(&code.0)
+        .ok_or_else(|| Failure::new(ErrorCode::NotFound).detail("no such error code"))?;
+    Ok(format!("{} ({})\n\n{}.\n", code.as_str(), code.status(), code.title()))
+}

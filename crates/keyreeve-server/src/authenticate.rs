@@ -1,0 +1,146 @@
+//! From headers to a caller.
+
+use http::{HeaderMap, HeaderValue, header};
+use keyreeve_api::ErrorCode;
+use keyreeve_core::name::ProjectName;
+use keyreeve_engine::{Caller, Engine, RequestMeta};
+
+use crate::problem::Failure;
+
+/// The other header that may carry a key.
+const API_KEY: &str = "x-api-key";
+/// Chooses the project for the local user.
+const PROJECT: &str = "keyreeve-project";
+
+/// How a request reached us.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Arrival {
+    pub(crate) meta: RequestMeta,
+    /// The user at the other end of the local socket.
+    pub(crate) local_user: Option<u32>,
+}
+
+/// The key a request carries, in `Authorization: Bearer …` or `X-API-Key: …`.
+///
+/// Two credentials are refused rather than one picked: which one a proxy before us looked at,
+/// we cannot know.
+pub(crate) fn credential(headers: &HeaderMap) -> Result<Option<&str>, Failure> {
+    let bearer = single(headers, header::AUTHORIZATION.as_str())?.map(|value| {
+        let (scheme, token) = value.split_once(' ').unwrap_or((value, ""));
+        (scheme.eq_ignore_ascii_case("bearer"), token.trim_matches(' '))
+    });
+    let api_key = single(headers, API_KEY)?;
+    match (bearer, api_key) {
+        (Some(_), Some(_)) => Err(Failure::new(ErrorCode::DuplicateHeader)
+            .detail("send the key in Authorization or in X-API-Key, not in both")),
+        (Some((true, token)), None) => Ok(Some(token)),
+        // Another scheme is no credential of ours.
+        (Some((false, _)), None) | (None, None) => Ok(None),
+        (None, Some(token)) => Ok(Some(token)),
+    }
+}
+
+/// The header's one value; two are an error.
+pub(crate) fn single<'h>(headers: &'h HeaderMap, name: &str) -> Result<Option<&'h str>, Failure> {
+    let mut values = headers.get_all(name).iter();
+    let (first, second) = (values.next(), values.next());
+    if second.is_some() {
+        return Err(Failure::new(ErrorCode::DuplicateHeader)
+            .detail(format!("the header {name} must stand once")));
+    }
+    first.map(|value| text(value, name)).transpose()
+}
+
+fn text<'h>(value: &'h HeaderValue, name: &str) -> Result<&'h str, Failure> {
+    value
+        .to_str()
+        .map_err(|_| Failure::field(format!("header {name}"), "must be visible ASCII characters"))
+}
+
+/// Who is calling, or why we cannot say.
+pub(crate) fn caller(
+    engine: &Engine,
+    headers: &HeaderMap,
+    arrival: &Arrival,
+) -> Result<Caller, Failure> {
+    let Some(token) = credential(headers)? else {
+        return match arrival.local_user {
+            Some(uid) => local_caller(engine, headers, uid, arrival.meta),
+            None => Err(refused(engine, arrival, ErrorCode::Unauthenticated)),
+        };
+    };
+    let user_agent = headers.get(header::USER_AGENT).and_then(|value| value.to_str().ok());
+    let caller = engine
+        .authenticate(token, arrival.meta, user_agent)
+        .map_err(|_| refused(engine, arrival, ErrorCode::InvalidCredential))?;
+    if let Some(project) = single(headers, PROJECT)?
+        && project != caller.project().as_str()
+    {
+        return Err(no_such_project());
+    }
+    Ok(caller)
+}
+
+fn local_caller(
+    engine: &Engine,
+    headers: &HeaderMap,
+    uid: u32,
+    meta: RequestMeta,
+) -> Result<Caller, Failure> {
+    let project = match single(headers, PROJECT)? {
+        None => ProjectName::default_project(),
+        Some(name) => name
+            .parse()
+            .ok()
+            .filter(|name| engine.live().has_project(name))
+            .ok_or_else(no_such_project)?,
+    };
+    Ok(Caller::local(uid, project, meta))
+}
+
+fn no_such_project() -> Failure {
+    Failure::new(ErrorCode::NotFound).detail("no such project")
+}
+
+fn refused(engine: &Engine, arrival: &Arrival, code: ErrorCode) -> Failure {
+    engine.count_failed_authentication(arrival.meta.ip, code.as_str());
+    Failure::new(code)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+        let mut map = HeaderMap::new();
+        for (name, value) in pairs {
+            map.append(*name, HeaderValue::from_static(value));
+        }
+        map
+    }
+
+    #[test]
+    fn finds_the_key_in_either_place() {
+        for pairs in [
+            [("authorization", "Bearer abc")],
+            [("authorization", "bearer  abc ")],
+            [("x-api-key", "abc")],
+        ] {
+            assert_eq!(credential(&headers(&pairs)).unwrap(), Some("abc"), "{pairs:?}");
+        }
+        assert_eq!(credential(&headers(&[("authorization", "Basic abc")])).unwrap(), None);
+        assert_eq!(credential(&headers(&[])).unwrap(), None);
+    }
+
+    #[test]
+    fn refuses_two() {
+        for pairs in [
+            [("authorization", "Bearer a"), ("authorization", "Bearer b")],
+            [("authorization", "Bearer a"), ("x-api-key", "a")],
+            [("x-api-key", "a"), ("x-api-key", "a")],
+        ] {
+            let failure = credential(&headers(&pairs)).unwrap_err();
+            assert_eq!(failure.code, ErrorCode::DuplicateHeader, "{pairs:?}");
+        }
+    }
+}

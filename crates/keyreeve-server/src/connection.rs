@@ -1,0 +1,87 @@
+//! One connection: HTTP/1.1 or HTTP/2, with limits on its head and a graceful end.
+
+use std::{net::IpAddr, sync::Arc};
+
+use hyper::service::service_fn;
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::conn::auto,
+};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    sync::watch,
+};
+use tracing::debug;
+
+use crate::{options::Limits, service::Service};
+
+/// How many requests one HTTP/2 connection may have open.
+const MAX_STREAMS: u32 = 200;
+/// Hyper's own limit, below which it keeps headers on the stack.
+const HEADERS_ON_STACK: usize = 100;
+
+/// Who is at the other end.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Peer {
+    pub(crate) ip: Option<IpAddr>,
+    pub(crate) local_user: Option<u32>,
+}
+
+/// Serves requests until the peer or `stop` ends the connection.
+pub(crate) async fn serve<I>(
+    io: I,
+    peer: Peer,
+    service: Arc<Service>,
+    mut stop: watch::Receiver<bool>,
+) where
+    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let builder = builder(&service.limits);
+    let handler = service_fn(move |request| {
+        let service = service.clone();
+        async move {
+            Ok::<_, std::convert::Infallible>(
+                service.serve(request, peer.ip, peer.local_user).await,
+            )
+        }
+    });
+    let connection = builder.serve_connection(TokioIo::new(io), handler);
+    let mut connection = std::pin::pin!(connection);
+    let mut stopping = *stop.borrow();
+    if stopping {
+        connection.as_mut().graceful_shutdown();
+    }
+    let ended = loop {
+        tokio::select! {
+            ended = connection.as_mut() => break ended,
+            _ = stop.changed(), if !stopping => {
+                stopping = true;
+                connection.as_mut().graceful_shutdown();
+            }
+        }
+    };
+    if let Err(error) = ended {
+        // Peers go away, send garbage or time out: their affair, not ours.
+        debug!(%error, "connection ended early");
+    }
+}
+
+fn builder(limits: &Limits) -> auto::Builder<TokioExecutor> {
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    let mut http1 = builder.http1();
+    http1
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.header_timeout)
+        .max_buf_size(limits.max_header_bytes.max(8192));
+    if limits.max_headers != HEADERS_ON_STACK {
+        http1.max_headers(limits.max_headers);
+    }
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(MAX_STREAMS)
+        .max_header_list_size(u32::try_from(limits.max_header_bytes).unwrap_or(u32::MAX))
+        .keep_alive_interval(Some(limits.header_timeout))
+        .keep_alive_timeout(limits.header_timeout);
+    builder
+}

@@ -1,0 +1,130 @@
+//! Reading JSON from strangers, and saying what is wrong with it without repeating it.
+
+use serde::de::DeserializeOwned;
+
+use crate::problem::Failure;
+
+/// Reads a value. Errors name the field and the rule, never the value: a secret in the wrong
+/// place must not come back in an error.
+pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Failure> {
+    // serde would take an array for an object, fields in order; callers mean no such thing.
+    if bytes.trim_ascii_start().first().is_some_and(|first| *first != b'{') {
+        return Err(Failure::field("body", "must be a JSON object"));
+    }
+    let mut deserializer = serde_json::Deserializer::from_slice(bytes);
+    let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
+        let path = error.path().to_string();
+        let inner = error.into_inner();
+        match inner.classify() {
+            serde_json::error::Category::Data => broken_rule(&path, &inner.to_string()),
+            _ => syntax(&inner),
+        }
+    })?;
+    deserializer.end().map_err(|error| syntax(&error))?;
+    Ok(value)
+}
+
+fn syntax(error: &serde_json::Error) -> Failure {
+    Failure::new(keyreeve_api::ErrorCode::InvalidRequest).detail(format!(
+        "the body is not JSON: line {}, column {}",
+        error.line(),
+        error.column()
+    ))
+}
+
+/// Turns serde's sentence into field and rule.
+pub(crate) fn broken_rule(path: &str, message: &str) -> Failure {
+    let message = message.split(" at line ").next().unwrap_or(message);
+    if let Some((name, known)) = between(message, "unknown field `", "`, expected ") {
+        let field = shown(
+            path.rsplit('.')
+                .next()
+                .filter(|last| *last == name)
+                .map_or_else(|| join(path, name), |_| path.to_owned()),
+        );
+        return Failure::field(field, format!("is not known here; known: {}", unquoted(known.trim_start_matches("one of "))));
+    }
+    if let Some((name, _)) = between(message, "missing field `", "`") {
+        return Failure::field(join(path, name), "is missing");
+    }
+    if let Some((name, _)) = between(message, "duplicate field `", "`") {
+        return Failure::field(join(path, name), "stands twice");
+    }
+    let field = if path == "." { "body".to_owned() } else { shown(path.to_owned()) };
+    match message.split_once("expected ") {
+        Some((_, expected)) => Failure::field(field, format!("must be {}", unquoted(expected))),
+        None => Failure::field(field, "is not valid"),
+    }
+}
+
+fn between<'a>(text: &'a str, before: &str, after: &str) -> Option<(&'a str, &'a str)> {
+    text.strip_prefix(before)?.split_once(after)
+}
+
+fn join(path: &str, name: &str) -> String {
+    shown(if path == "." || path.is_empty() { name.to_owned() } else { format!("{path}.{name}") })
+}
+
+/// A field name comes from the caller too: short ones are shown, keys in their place are not.
+fn shown(field: String) -> String {
+    let looks_harmless = field.len() <= 64
+        && field.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-[]".contains(&b));
+    if looks_harmless { field } else { "(a field with an odd name)".to_owned() }
+}
+
+fn unquoted(text: &str) -> String {
+    text.replace('`', "")
+}
+
+#[cfg(test)]
+mod tests {
+    use keyreeve_api::{CreateApiKeyRequest, VerifyRequest};
+    use keyreeve_engine::RequestId;
+
+    use super::*;
+
+    fn fault<T: DeserializeOwned + std::fmt::Debug>(body: &str) -> (String, String) {
+        let id = RequestId::from_caller("r").unwrap();
+        let problem = parse::<T>(body.as_bytes()).unwrap_err().problem(&id);
+        match problem.errors.first() {
+            Some(error) => (error.field.clone(), error.rule.clone()),
+            None => (String::new(), problem.detail.unwrap()),
+        }
+    }
+
+    #[test]
+    fn names_field_and_rule() {
+        let create = fault::<CreateApiKeyRequest>;
+        assert_eq!(create(r#"{"name":5}"#), ("name".into(), "must be a string".into()));
+        assert_eq!(create("{}"), ("name".into(), "is missing".into()));
+        assert_eq!(create(r#"{"name":"a","name":"b"}"#), ("name".into(), "stands twice".into()));
+        assert_eq!(
+            create(r#"{"name":"a","tags":"x"}"#),
+            ("tags".into(), "must be a sequence".into())
+        );
+        let (field, rule) = create(r#"{"name":"a","colour":"red"}"#);
+        assert_eq!(field, "colour");
+        assert!(rule.starts_with("is not known here; known: name, keyspace"), "{rule}");
+        assert_eq!(create("{1").1, "the body is not JSON: line 1, column 2");
+        assert_eq!(create(r#"["a"]"#), ("body".into(), "must be a JSON object".into()));
+        let (field, _) = fault::<VerifyRequest>(r#"{"key":"k","request":{"ip":"nowhere"}}"#);
+        assert_eq!(field, "request.ip");
+    }
+
+    #[test]
+    fn never_repeats_a_value() {
+        let canary = "kr_live_canary";
+        for body in [
+            format!(r#"{{"name":["{canary}"]}}"#),
+            format!(r#"{{"name":"a","tags":"{canary}"}}"#),
+            format!(r#"{{"name":"a","expires_at":"{canary}"}}"#),
+            format!(r#"{{"name":"a","metadata":"{canary}"}}"#),
+            format!(r#"{{"name":"a","{canary} x":1}}"#),
+            format!(r#"{{"name":"{canary}"#),
+            format!("\"{canary}\""),
+        ] {
+            let (field, rule) = fault::<CreateApiKeyRequest>(&body);
+            assert!(!field.contains("canary") && !rule.contains("canary"), "{field} {rule}");
+        }
+    }
+}

@@ -1,0 +1,26 @@
+//! The control plane: REST API, metrics and health over TCP, TLS and a local socket.
+//!
+//! The way of a request, and the file of each step: listen (`listen`) → frame (`connection`) →
+//! limits and headers around every answer (`service`) → authenticate (`authenticate`) → route
+//! (`api::router`, or `verify` in place) → use-case (`keyreeve_engine`) → answer (`view`,
+//! `problem`).
+
+mod api;
+mod authenticate;
+mod connection;
+mod extract;
+mod json;
+mod listen;
+mod metrics;
+mod options;
+mod problem;
+mod server;
+mod service;
+mod verify;
+mod view;
+
+pub use api::{PUBLIC_ROUTES, openapi};
+pub use listen::{BindError, TlsError};
+pub use metrics::Metrics;
+pub use options::{Limits, MetricsAccess, ServerOptions, TlsOptions};
+pub use server::{Server, SetUpError, Stopped};

@@ -1,0 +1,132 @@
+//! Figures for Prometheus. Labels hold routes, methods, statuses and codes: never a name, an id
+//! or an address, so the page can be open and its size is bounded.
+
+use std::sync::Arc;
+
+use keyreeve_core::verdict::VerdictCode;
+use metrics::{Counter, Gauge, counter, gauge, histogram, with_local_recorder};
+use metrics_exporter_prometheus::{BuildError, PrometheusBuilder, PrometheusRecorder};
+
+const LATENCY_BUCKETS_S: [f64; 12] =
+    [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
+
+/// All figures of one server. Cheap to clone.
+#[derive(Clone)]
+pub struct Metrics {
+    recorder: Arc<PrometheusRecorder>,
+    verdicts: Arc<[Counter]>,
+    connections: Gauge,
+    connections_refused: Counter,
+    live_keys: Gauge,
+    epoch: Gauge,
+}
+
+impl std::fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Metrics").finish_non_exhaustive()
+    }
+}
+
+impl Metrics {
+    /// Fresh figures, all zero.
+    pub fn new() -> Result<Self, BuildError> {
+        let recorder = PrometheusBuilder::new().set_buckets(&LATENCY_BUCKETS_S)?.build_recorder();
+        Ok(with_local_recorder(&recorder, Self::handles).into_metrics(recorder))
+    }
+
+    fn handles() -> Handles {
+        metrics::describe_counter!("keyreeve_verifications_total", "Verdicts given, by code");
+        metrics::describe_counter!("keyreeve_http_requests_total", "Requests served");
+        metrics::describe_histogram!(
+            "keyreeve_http_request_seconds",
+            metrics::Unit::Seconds,
+            "Time to serve a request of the control plane"
+        );
+        metrics::describe_gauge!("keyreeve_connections", "Open connections");
+        metrics::describe_counter!(
+            "keyreeve_connections_refused_total",
+            "Connections refused at the limit"
+        );
+        metrics::describe_gauge!("keyreeve_live_keys", "Keys that verification knows");
+        metrics::describe_gauge!("keyreeve_epoch", "The last change that verification knows");
+        let verdicts = VerdictCode::ALL
+            .iter()
+            .map(|code| counter!("keyreeve_verifications_total", "code" => code.as_str()))
+            .collect();
+        Handles {
+            verdicts,
+            connections: gauge!("keyreeve_connections"),
+            connections_refused: counter!("keyreeve_connections_refused_total"),
+            live_keys: gauge!("keyreeve_live_keys"),
+            epoch: gauge!("keyreeve_epoch"),
+        }
+    }
+
+    pub(crate) fn count_verdict(&self, code: VerdictCode) {
+        // The order of the counters is that of the enum.
+        if let Some(counter) = self.verdicts.get(code as usize) {
+            counter.increment(1);
+        }
+    }
+
+    pub(crate) fn count_request(&self, route: &str, method: &str, status: u16, seconds: f64) {
+        with_local_recorder(&*self.recorder, || {
+            counter!(
+                "keyreeve_http_requests_total",
+                "route" => route.to_owned(),
+                "method" => method.to_owned(),
+                "status" => status.to_string()
+            )
+            .increment(1);
+            histogram!("keyreeve_http_request_seconds", "route" => route.to_owned())
+                .record(seconds);
+        });
+    }
+
+    pub(crate) fn connection_opened(&self) {
+        self.connections.increment(1);
+    }
+
+    pub(crate) fn connection_closed(&self) {
+        self.connections.decrement(1);
+    }
+
+    pub(crate) fn connection_refused(&self) {
+        self.connections_refused.increment(1);
+    }
+
+    /// The page in the text form of Prometheus.
+    pub(crate) fn render(&self, live: &keyreeve_engine::live::LiveTable) -> String {
+        #[expect(clippy::cast_precision_loss, reason = "gauges are floats; 2^53 is far away")]
+        let as_float = |value: u64| value as f64;
+        self.live_keys.set(as_float(live.len() as u64));
+        self.epoch.set(as_float(live.epoch()));
+        self.recorder.handle().render()
+    }
+
+    /// Folds recorded samples together, which keeps memory bounded when nobody reads the page.
+    pub fn fold(&self) {
+        self.recorder.handle().run_upkeep();
+    }
+}
+
+struct Handles {
+    verdicts: Arc<[Counter]>,
+    connections: Gauge,
+    connections_refused: Counter,
+    live_keys: Gauge,
+    epoch: Gauge,
+}
+
+impl Handles {
+    fn into_metrics(self, recorder: PrometheusRecorder) -> Metrics {
+        Metrics {
+            recorder: Arc::new(recorder),
+            verdicts: self.verdicts,
+            connections: self.connections,
+            connections_refused: self.connections_refused,
+            live_keys: self.live_keys,
+            epoch: self.epoch,
+        }
+    }
+}

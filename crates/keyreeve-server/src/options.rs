@@ -1,0 +1,61 @@
+//! What a server is told.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+/// Everything a server is told.
+#[derive(Clone, Debug)]
+pub struct ServerOptions {
+    /// Where to listen.
+    pub listen: SocketAddr,
+    /// Cores to serve on.
+    pub threads: usize,
+    /// The local socket; its user is the admin.
+    pub socket: Option<PathBuf>,
+    /// TLS on the TCP listener.
+    pub tls: Option<TlsOptions>,
+    /// Origins that browsers may call from, exactly as browsers send them.
+    pub allowed_origins: Vec<String>,
+    /// Who may read the metrics.
+    pub metrics: MetricsAccess,
+    /// Limits on what comes in.
+    pub limits: Limits,
+}
+
+/// Certificate and key, reread when they change.
+#[derive(Clone, Debug)]
+pub struct TlsOptions {
+    /// PEM file with the certificate chain.
+    pub certificate: PathBuf,
+    /// PEM file with the private key.
+    pub key: PathBuf,
+    /// How often to look whether they changed.
+    pub reload_interval: Duration,
+}
+
+/// Who may read the metrics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MetricsAccess {
+    /// Anyone who reaches the port. They hold no names and no ids.
+    Open,
+    /// Callers with `keyreeve.metrics.read` in the default project.
+    Authenticated,
+}
+
+/// Limits on what comes in.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Connections at once, all listeners together.
+    pub max_connections: usize,
+    /// Bytes of a request body.
+    pub max_body_bytes: usize,
+    /// Bytes of all headers of a request together.
+    pub max_header_bytes: usize,
+    /// Headers of a request.
+    pub max_headers: usize,
+    /// Time for the head of a request to arrive, idle time between requests included.
+    pub header_timeout: Duration,
+    /// Time for a request to be served, its body's arrival included.
+    pub request_timeout: Duration,
+    /// Time for open requests to end after the server was told to stop.
+    pub drain_timeout: Duration,
+}

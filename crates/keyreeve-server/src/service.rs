@@ -1,0 +1,154 @@
+//! What surrounds every request: its id, its time limit, a net for panics, security headers, one
+//! log line and one figure. Verification is served here in place; the rest goes to the router.
+
+use std::{any::Any, panic::AssertUnwindSafe, sync::Arc, time::Duration};
+
+use axum::{Router, body::Body, extract::MatchedPath};
+use bytes::Bytes;
+use futures_util::FutureExt;
+use http::{HeaderName, HeaderValue, Method, Request, Response, header};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::body::Incoming;
+use keyreeve_api::ErrorCode;
+use keyreeve_engine::{Clock, Engine, RequestId, RequestMeta};
+use tower::ServiceExt;
+use tracing::{debug, error, info};
+
+use crate::{
+    authenticate::Arrival,
+    metrics::Metrics,
+    options::Limits,
+    problem::{self, Failure},
+    verify,
+};
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Serves requests. One for all cores; everything in it is read-mostly.
+pub(crate) struct Service {
+    pub(crate) engine: Arc<Engine>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) router: Router,
+    pub(crate) metrics: Metrics,
+    pub(crate) limits: Limits,
+    pub(crate) tls: bool,
+}
+
+impl Service {
+    /// Serves one request. Whatever happens inside, there is an answer.
+    pub(crate) async fn serve(
+        &self,
+        request: Request<Incoming>,
+        ip: Option<std::net::IpAddr>,
+        local_user: Option<u32>,
+    ) -> Response<Body> {
+        let id = self.request_id(&request);
+        let arrival = Arrival { meta: RequestMeta { id, ip }, local_user };
+        let mut response =
+            if request.uri().path() == verify::PATH && request.method() == Method::POST {
+                let served = AssertUnwindSafe(self.verify(request, &arrival)).catch_unwind().await;
+                served.unwrap_or_else(|panic| panicked(&*panic, &id))
+            } else {
+                self.route(request, arrival).await
+            };
+        self.finish(&mut response, &id);
+        response
+    }
+
+    fn request_id(&self, request: &Request<Incoming>) -> RequestId {
+        request
+            .headers()
+            .get(REQUEST_ID)
+            .and_then(|value| value.to_str().ok())
+            .and_then(RequestId::from_caller)
+            .unwrap_or_else(|| self.engine.next_request_id())
+    }
+
+    async fn verify(&self, request: Request<Incoming>, arrival: &Arrival) -> Response<Body> {
+        let (parts, body) = request.into_parts();
+        let body = self.read(body);
+        let verdict =
+            verify::verify(&self.engine, &self.metrics, &parts.headers, arrival, body).await;
+        match verdict {
+            Ok(response) => response.map(Body::from),
+            Err(failure) => failure.respond(&arrival.meta.id),
+        }
+    }
+
+    async fn read(&self, body: Incoming) -> Result<Bytes, Failure> {
+        let collect = Limited::new(body, self.limits.max_body_bytes).collect();
+        match tokio::time::timeout(self.limits.request_timeout, collect).await {
+            Ok(Ok(collected)) => Ok(collected.to_bytes()),
+            Ok(Err(error)) if error.is::<LengthLimitError>() => {
+                Err(Failure::new(ErrorCode::PayloadTooLarge))
+            }
+            Ok(Err(_)) => {
+                Err(Failure::new(ErrorCode::InvalidRequest).detail("the body did not arrive whole"))
+            }
+            Err(_) => Err(Failure::new(ErrorCode::Timeout)),
+        }
+    }
+
+    async fn route(&self, request: Request<Incoming>, arrival: Arrival) -> Response<Body> {
+        let begun = self.clock.now();
+        let id = arrival.meta.id;
+        let method = request.method().clone();
+        let mut request = request.map(Body::new);
+        request.extensions_mut().insert(arrival);
+        let serve = AssertUnwindSafe(self.router.clone().oneshot(request)).catch_unwind();
+        let mut response = match tokio::time::timeout(self.limits.request_timeout, serve).await {
+            Ok(Ok(Ok(response))) => response,
+            Ok(Ok(Err(never))) => match never {},
+            Ok(Err(panic)) => panicked(&*panic, &id),
+            Err(_) => Failure::new(ErrorCode::Timeout).respond(&id),
+        };
+        // The router's template, never the path itself: a path can hold anything.
+        let route = response
+            .extensions_mut()
+            .remove::<MatchedPath>()
+            .map_or_else(|| "unmatched".to_owned(), |path| path.as_str().to_owned());
+        if let Some(failure) = problem::unwritten(&mut response) {
+            // What layers added, such as CORS, stays; what described the empty body does not.
+            let mut headers = std::mem::take(response.headers_mut());
+            headers.remove(header::CONTENT_LENGTH);
+            response = failure.respond(&id);
+            response.headers_mut().extend(headers);
+        }
+        let took = self.clock.now().duration_since(begun);
+        let took = Duration::try_from(took).unwrap_or_default();
+        let status = response.status().as_u16();
+        self.metrics.count_request(&route, method.as_str(), status, took.as_secs_f64());
+        let took_us = took.as_micros();
+        if matches!(route.as_str(), "/healthz" | "/readyz" | "/metrics") {
+            debug!(request.id = id.as_str(), %method, route, status, took_us, "served");
+        } else {
+            info!(request.id = id.as_str(), %method, route, status, took_us, "served");
+        }
+        response
+    }
+
+    fn finish(&self, response: &mut Response<Body>, id: &RequestId) {
+        let headers = response.headers_mut();
+        headers.insert(REQUEST_ID, verify::request_id_header(id));
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+        headers.insert(
+            header::CONTENT_SECURITY_POLICY,
+            HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'"),
+        );
+        if self.tls {
+            headers.insert(
+                header::STRICT_TRANSPORT_SECURITY,
+                HeaderValue::from_static("max-age=31536000"),
+            );
+        }
+    }
+}
+
+/// A panic is a bug in one request; the others go on. Its message is not shown or logged,
+/// because it may hold what the request held; the panic hook has logged the place.
+fn panicked(_panic: &(dyn Any + Send), id: &RequestId) -> Response<Body> {
+    error!(request.id = id.as_str(), "a request panicked");
+    Failure::new(ErrorCode::Internal).respond(id)
+}

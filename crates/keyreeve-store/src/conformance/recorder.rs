@@ -1,0 +1,52 @@
+//! A sink that writes down what it sees.
+
+use keyreeve_core::name::ProjectName;
+use keyreeve_engine::store::{Change, ChangeSink};
+use parking_lot::Mutex;
+
+/// Everything a store told it, one line each.
+#[derive(Default)]
+pub(super) struct Recorder {
+    seen: Mutex<Vec<String>>,
+}
+
+impl Recorder {
+    /// What was seen so far; begins anew.
+    pub(super) fn take(&self) -> Vec<String> {
+        std::mem::take(&mut *self.seen.lock())
+    }
+}
+
+impl ChangeSink for Recorder {
+    fn apply(&self, project: &ProjectName, change: &Change) {
+        self.seen.lock().push(format!("{project}: {}", said(change)));
+    }
+
+    fn advance(&self, epoch: u64) {
+        self.seen.lock().push(format!("epoch {epoch}"));
+    }
+}
+
+fn said(change: &Change) -> String {
+    match change {
+        Change::CreateProject(new) => format!("create project {}", new.name),
+        Change::CreateEnvironment(new) => format!("create environment {}", new.name),
+        Change::DeleteEnvironment(name) => format!("delete environment {name}"),
+        Change::CreateKeyspace(new) => format!("create keyspace {}", new.name),
+        Change::UpdateKeyspace(new) => format!("update keyspace {}", new.name),
+        Change::DeleteKeyspace(name) => format!("delete keyspace {name}"),
+        Change::CreateOwner(new) => format!("create owner {}", new.id),
+        Change::EnsureOwner(new) => format!("ensure owner {}", new.id),
+        Change::UpdateOwner(new) => format!("update owner {}", new.id),
+        Change::DeleteOwner(id) => format!("delete owner {id}"),
+        Change::CreateRole(new) => format!("create role {}", new.name),
+        Change::UpdateRole(new) => format!("update role {}", new.name),
+        Change::DeleteRole(name) => format!("delete role {name}"),
+        Change::CreateKey(new) => format!("create key {} at {}", new.id, new.revision),
+        Change::UpdateKey(new) => format!("update key {} at {}", new.id, new.revision),
+        Change::PurgeKey(id) => format!("purge key {id}"),
+        Change::AddUsage(deltas) => format!("add usage of {}", deltas.len()),
+        Change::RememberResult(_) => "remember a result".to_owned(),
+        Change::ForgetResultsBefore(_) => "forget results".to_owned(),
+    }
+}

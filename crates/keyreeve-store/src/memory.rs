@@ -1,0 +1,235 @@
+//! A store that forgets everything: for tests, here and in the engine.
+//!
+//! It accepts and refuses exactly what the durable backends do; the conformance suite holds it to
+//! that. Everything happens under one lock, so a sink must not call back into the store.
+
+mod apply;
+mod lists;
+mod log;
+mod tables;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use keyreeve_core::{
+    audit::CheckpointSigner,
+    key::KeyId,
+    model::{ApiKey, Environment, Keyspace, Owner, Project, Role},
+    name::{KeyspaceName, OwnerId, ProjectName, RoleName},
+};
+use keyreeve_engine::store::{
+    AuditFilter, AuditRecord, Change, ChangeSink, CommitError, IdempotentResult, KeyFilter,
+    ListPage, PageRequest, Receipt, SequencedEntry, Store, StoreError, StoredKey, UnitOfWork,
+};
+use parking_lot::{Mutex, MutexGuard};
+
+use self::{log::Log, tables::Tables};
+
+/// A store in memory.
+pub struct MemoryStore {
+    state: Mutex<State>,
+}
+
+struct State {
+    tables: Tables,
+    log: Log,
+    sinks: Vec<Arc<dyn ChangeSink>>,
+    closed: bool,
+}
+
+impl MemoryStore {
+    /// An empty store that signs its audit log with this key.
+    pub fn new(signer: CheckpointSigner) -> Self {
+        let state = State {
+            tables: Tables::default(),
+            log: Log::new(signer),
+            sinks: Vec::new(),
+            closed: false,
+        };
+        Self { state: Mutex::new(state) }
+    }
+
+    fn state(&self) -> Result<MutexGuard<'_, State>, StoreError> {
+        let state = self.state.lock();
+        if state.closed { Err(StoreError::Closed) } else { Ok(state) }
+    }
+}
+
+impl State {
+    fn commit(&mut self, unit: &UnitOfWork) -> Result<Receipt, CommitError> {
+        self.tables.all_or_nothing(|draft| {
+            let mut changes = unit.changes().iter();
+            changes.try_for_each(|change| apply::apply(draft, unit.project(), change))
+        })?;
+        let receipt = self.log.append(unit.entry());
+        for sink in &self.sinks {
+            for change in unit.changes() {
+                sink.apply(unit.project(), change);
+            }
+            sink.advance(receipt.epoch);
+        }
+        Ok(receipt)
+    }
+
+    fn load(&self, sink: &dyn ChangeSink) {
+        let tables = &self.tables;
+        for (name, project) in &tables.projects {
+            sink.apply(name, &Change::CreateProject(project.clone()));
+        }
+        for ((project, _), environment) in &tables.environments {
+            sink.apply(project, &Change::CreateEnvironment(environment.clone()));
+        }
+        for ((project, _), keyspace) in &tables.keyspaces {
+            sink.apply(project, &Change::CreateKeyspace(keyspace.clone()));
+        }
+        for ((project, _), owner) in &tables.owners {
+            sink.apply(project, &Change::CreateOwner(owner.clone()));
+        }
+        for ((project, _), role) in &tables.roles {
+            sink.apply(project, &Change::CreateRole(role.clone()));
+        }
+        for key in tables.keys.values().filter(|key| !lists::is_deleted(key)) {
+            sink.apply(&key.project, &Change::CreateKey(Box::new(key.clone())));
+        }
+    }
+}
+
+#[async_trait]
+impl Store for MemoryStore {
+    async fn commit(&self, unit: UnitOfWork) -> Result<Receipt, CommitError> {
+        self.state()?.commit(&unit)
+    }
+
+    async fn load(&self, sink: Arc<dyn ChangeSink>) -> Result<u64, StoreError> {
+        let mut state = self.state()?;
+        state.load(&*sink);
+        let epoch = state.log.size();
+        sink.advance(epoch);
+        state.sinks.push(sink);
+        Ok(epoch)
+    }
+
+    async fn projects(&self) -> Result<Vec<Project>, StoreError> {
+        Ok(self.state()?.tables.projects.values().cloned().collect())
+    }
+
+    async fn environments(&self, project: &ProjectName) -> Result<Vec<Environment>, StoreError> {
+        Ok(lists::of_project(&self.state()?.tables.environments, project))
+    }
+
+    async fn keyspaces(&self, project: &ProjectName) -> Result<Vec<Keyspace>, StoreError> {
+        Ok(lists::of_project(&self.state()?.tables.keyspaces, project))
+    }
+
+    async fn keyspace(
+        &self,
+        project: &ProjectName,
+        name: &KeyspaceName,
+    ) -> Result<Option<Keyspace>, StoreError> {
+        let key = (project.clone(), name.clone());
+        Ok(self.state()?.tables.keyspaces.get(&key).cloned())
+    }
+
+    async fn owners(
+        &self,
+        project: &ProjectName,
+        page: &PageRequest,
+    ) -> Result<ListPage<Owner>, StoreError> {
+        lists::owners(&self.state()?.tables, project, page)
+    }
+
+    async fn owner(
+        &self,
+        project: &ProjectName,
+        id: &OwnerId,
+    ) -> Result<Option<Owner>, StoreError> {
+        let key = (project.clone(), id.clone());
+        Ok(self.state()?.tables.owners.get(&key).cloned())
+    }
+
+    async fn roles(&self, project: &ProjectName) -> Result<Vec<Role>, StoreError> {
+        Ok(lists::of_project(&self.state()?.tables.roles, project))
+    }
+
+    async fn role(
+        &self,
+        project: &ProjectName,
+        name: &RoleName,
+    ) -> Result<Option<Role>, StoreError> {
+        let key = (project.clone(), name.clone());
+        Ok(self.state()?.tables.roles.get(&key).cloned())
+    }
+
+    async fn key(&self, project: &ProjectName, id: KeyId) -> Result<Option<StoredKey>, StoreError> {
+        let state = self.state()?;
+        let key = state.tables.key(project, id);
+        Ok(key.map(|key| lists::stored(&state.tables, key)))
+    }
+
+    async fn keys(
+        &self,
+        project: &ProjectName,
+        filter: &KeyFilter,
+        page: &PageRequest,
+    ) -> Result<ListPage<StoredKey>, StoreError> {
+        lists::keys(&self.state()?.tables, project, filter, page)
+    }
+
+    async fn expiring_keys(
+        &self,
+        project: &ProjectName,
+        from: Timestamp,
+        until: Timestamp,
+        page: &PageRequest,
+    ) -> Result<ListPage<StoredKey>, StoreError> {
+        lists::expiring(&self.state()?.tables, project, from, until, page)
+    }
+
+    async fn expired_keys(
+        &self,
+        project: &ProjectName,
+        at: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<ApiKey>, StoreError> {
+        Ok(lists::expired(&self.state()?.tables, project, at, limit))
+    }
+
+    async fn idempotent_result(
+        &self,
+        project: &ProjectName,
+        lookup: &[u8; 32],
+    ) -> Result<Option<IdempotentResult>, StoreError> {
+        let key = (project.clone(), *lookup);
+        Ok(self.state()?.tables.results.get(&key).cloned())
+    }
+
+    async fn audit_entries(
+        &self,
+        project: &ProjectName,
+        filter: &AuditFilter,
+        page: &PageRequest,
+    ) -> Result<ListPage<SequencedEntry>, StoreError> {
+        self.state()?.log.entries(project, filter, page)
+    }
+
+    async fn audit_log(&self, first: u64, limit: u32) -> Result<Vec<AuditRecord>, StoreError> {
+        Ok(self.state()?.log.records(first, limit))
+    }
+
+    async fn checkpoints(&self) -> Result<Vec<String>, StoreError> {
+        Ok(self.state()?.log.checkpoints())
+    }
+
+    async fn checkpoint(&self) -> Result<Option<String>, StoreError> {
+        Ok(Some(self.state()?.log.checkpoint().to_owned()))
+    }
+
+    async fn check(&self) -> Result<(), StoreError> {
+        self.state().map(|_| ())
+    }
+
+    async fn close(&self) {
+        self.state.lock().closed = true;
+    }
+}

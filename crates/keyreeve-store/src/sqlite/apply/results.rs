@@ -1,0 +1,42 @@
+//! Changes to remembered answers.
+
+use jiff::Timestamp;
+use keyreeve_core::name::ProjectName;
+use keyreeve_engine::store::{CommitError, IdempotentResult, Kind};
+use rusqlite::{Connection, params};
+
+use crate::{
+    millis,
+    sqlite::failure::{Refusal, Violated, violated},
+};
+
+pub(super) fn remember(
+    connection: &Connection,
+    project: &ProjectName,
+    result: &IdempotentResult,
+) -> Result<(), Refusal> {
+    let sql = "INSERT INTO idempotent_results (project, lookup, fingerprint, key_id, sealed, at)
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+    let written = connection.prepare_cached(sql)?.execute(params![
+        project.as_str(),
+        result.lookup,
+        result.fingerprint,
+        result.key.as_str(),
+        result.sealed,
+        millis::floor(result.at),
+    ]);
+    match written {
+        Ok(_) => Ok(()),
+        Err(error) => Err(match violated(&error) {
+            Some(Violated::Uniqueness) => CommitError::AlreadyExists(Kind::IdempotentResult).into(),
+            Some(Violated::Reference) => CommitError::NotFound(Kind::Project).into(),
+            None => error.into(),
+        }),
+    }
+}
+
+pub(super) fn forget_before(connection: &Connection, time: Timestamp) -> Result<(), Refusal> {
+    let sql = "DELETE FROM idempotent_results WHERE at < ?1";
+    connection.prepare_cached(sql)?.execute([millis::ceil(time)])?;
+    Ok(())
+}

@@ -1,0 +1,288 @@
+//! Changes to what stands around keys.
+//!
+//! Each statement is tried first and its failure explained afterwards, so what goes well costs
+//! one statement.
+
+use keyreeve_core::{
+    model::{Environment, Keyspace, Owner, Project, Role},
+    name::{EnvironmentName, KeyspaceName, Label, OwnerId, ProjectName, RoleName},
+};
+use keyreeve_engine::store::{CommitError, Kind};
+use rusqlite::{Connection, Params, params};
+
+use crate::{
+    millis,
+    sqlite::{
+        failure::{Refusal, Violated, violated},
+        query, rows,
+    },
+};
+
+pub(super) fn create_project(
+    connection: &Connection,
+    unit: &ProjectName,
+    new: &Project,
+) -> Result<(), Refusal> {
+    // Only the default project looks after others; to the rest they do not exist.
+    if new.name != *unit && !unit.is_default() {
+        return Err(CommitError::NotFound(Kind::Project).into());
+    }
+    let sql = "INSERT INTO projects (name, created_at) VALUES (?1, ?2)";
+    let values = params![new.name.as_str(), millis::floor(new.created_at)];
+    create(connection, sql, values, Kind::Project)
+}
+
+pub(super) fn create_environment(
+    connection: &Connection,
+    project: &ProjectName,
+    new: &Environment,
+) -> Result<(), Refusal> {
+    let sql = "INSERT INTO environments (project, name, env_tag, created_at)
+               VALUES (?1, ?2, ?3, ?4)";
+    let values = params![
+        project.as_str(),
+        new.name.as_str(),
+        new.tag.as_str(),
+        millis::floor(new.created_at),
+    ];
+    create(connection, sql, values, Kind::Environment)
+}
+
+pub(super) fn delete_environment(
+    connection: &Connection,
+    project: &ProjectName,
+    name: &EnvironmentName,
+) -> Result<(), Refusal> {
+    let sql = "DELETE FROM environments WHERE project = ?1 AND name = ?2";
+    delete(connection, sql, project, name.as_str(), Kind::Environment)
+}
+
+pub(super) fn create_keyspace(
+    connection: &Connection,
+    project: &ProjectName,
+    new: &Keyspace,
+) -> Result<(), Refusal> {
+    let sql = "INSERT INTO keyspaces (
+                   project, name, prefix, default_expires_in, default_grace, fail_policy,
+                   created_at, revision
+               ) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+    let values = params![
+        project.as_str(),
+        new.name.as_str(),
+        new.prefix.as_str(),
+        new.default_expires_in.map(rows::length_ms),
+        rows::length_ms(new.default_grace),
+        new.fail_policy.as_str(),
+        millis::floor(new.created_at),
+        query::count(new.revision),
+    ];
+    create(connection, sql, values, Kind::Keyspace)
+}
+
+/// The prefix is part of what is asked for, not of what is set: it never changes.
+pub(super) fn update_keyspace(
+    connection: &Connection,
+    project: &ProjectName,
+    new: &Keyspace,
+) -> Result<(), Refusal> {
+    let sql = "UPDATE keyspaces SET default_expires_in = ?5, default_grace = ?6,
+                   fail_policy = ?7, revision = ?3
+               WHERE project = ?1 AND name = ?2 AND revision = ?3 - 1 AND prefix = ?4";
+    let values = params![
+        project.as_str(),
+        new.name.as_str(),
+        query::count(new.revision),
+        new.prefix.as_str(),
+        new.default_expires_in.map(rows::length_ms),
+        rows::length_ms(new.default_grace),
+        new.fail_policy.as_str(),
+    ];
+    let exists = "SELECT 1 FROM keyspaces WHERE project = ?1 AND name = ?2";
+    let name = new.name.as_str();
+    update(connection, sql, values, Row { exists, project, name, kind: Kind::Keyspace })
+}
+
+pub(super) fn delete_keyspace(
+    connection: &Connection,
+    project: &ProjectName,
+    name: &KeyspaceName,
+) -> Result<(), Refusal> {
+    let sql = "DELETE FROM keyspaces WHERE project = ?1 AND name = ?2";
+    delete(connection, sql, project, name.as_str(), Kind::Keyspace)
+}
+
+pub(super) fn create_owner(
+    connection: &Connection,
+    project: &ProjectName,
+    new: &Owner,
+) -> Result<(), Refusal> {
+    let sql = "INSERT INTO owners (project, id, name, metadata, created_at, revision)
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+    insert_owner(connection, sql, project, new)
+}
+
+pub(super) fn ensure_owner(
+    connection: &Connection,
+    project: &ProjectName,
+    new: &Owner,
+) -> Result<(), Refusal> {
+    let sql = "INSERT INTO owners (project, id, name, metadata, created_at, revision)
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT (project, id) DO NOTHING";
+    insert_owner(connection, sql, project, new)
+}
+
+fn insert_owner(
+    connection: &Connection,
+    sql: &str,
+    project: &ProjectName,
+    new: &Owner,
+) -> Result<(), Refusal> {
+    let values = params![
+        project.as_str(),
+        new.id.as_str(),
+        new.name.as_ref().map(Label::as_str),
+        new.metadata.to_json(),
+        millis::floor(new.created_at),
+        query::count(new.revision),
+    ];
+    create(connection, sql, values, Kind::Owner)
+}
+
+pub(super) fn update_owner(
+    connection: &Connection,
+    project: &ProjectName,
+    new: &Owner,
+) -> Result<(), Refusal> {
+    let sql = "UPDATE owners SET name = ?4, metadata = ?5, revision = ?3
+               WHERE project = ?1 AND id = ?2 AND revision = ?3 - 1";
+    let values = params![
+        project.as_str(),
+        new.id.as_str(),
+        query::count(new.revision),
+        new.name.as_ref().map(Label::as_str),
+        new.metadata.to_json(),
+    ];
+    let exists = "SELECT 1 FROM owners WHERE project = ?1 AND id = ?2";
+    let name = new.id.as_str();
+    update(connection, sql, values, Row { exists, project, name, kind: Kind::Owner })
+}
+
+pub(super) fn delete_owner(
+    connection: &Connection,
+    project: &ProjectName,
+    id: &OwnerId,
+) -> Result<(), Refusal> {
+    let sql = "DELETE FROM owners WHERE project = ?1 AND id = ?2";
+    delete(connection, sql, project, id.as_str(), Kind::Owner)
+}
+
+pub(super) fn create_role(
+    connection: &Connection,
+    project: &ProjectName,
+    new: &Role,
+) -> Result<(), Refusal> {
+    let sql = "INSERT INTO roles (project, name, description, permissions, created_at, revision)
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+    let values = params![
+        project.as_str(),
+        new.name.as_str(),
+        new.description,
+        rows::permissions_json(&new.permissions),
+        millis::floor(new.created_at),
+        query::count(new.revision),
+    ];
+    create(connection, sql, values, Kind::Role)
+}
+
+pub(super) fn update_role(
+    connection: &Connection,
+    project: &ProjectName,
+    new: &Role,
+) -> Result<(), Refusal> {
+    let sql = "UPDATE roles SET description = ?4, permissions = ?5, revision = ?3
+               WHERE project = ?1 AND name = ?2 AND revision = ?3 - 1";
+    let values = params![
+        project.as_str(),
+        new.name.as_str(),
+        query::count(new.revision),
+        new.description,
+        rows::permissions_json(&new.permissions),
+    ];
+    let exists = "SELECT 1 FROM roles WHERE project = ?1 AND name = ?2";
+    let name = new.name.as_str();
+    update(connection, sql, values, Row { exists, project, name, kind: Kind::Role })
+}
+
+/// Built-in roles have no row, so no foreign key can guard roles; this does.
+pub(super) fn delete_role(
+    connection: &Connection,
+    project: &ProjectName,
+    name: &RoleName,
+) -> Result<(), Refusal> {
+    let sql = "DELETE FROM roles WHERE project = ?1 AND name = ?2";
+    delete(connection, sql, project, name.as_str(), Kind::Role)?;
+    let carried = "SELECT 1 FROM api_key_roles WHERE project = ?1 AND role = ?2 LIMIT 1";
+    if connection.prepare_cached(carried)?.exists([project.as_str(), name.as_str()])? {
+        return Err(CommitError::InUse(Kind::Role).into());
+    }
+    Ok(())
+}
+
+fn create(
+    connection: &Connection,
+    sql: &str,
+    values: impl Params,
+    kind: Kind,
+) -> Result<(), Refusal> {
+    match connection.prepare_cached(sql)?.execute(values) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(match violated(&error) {
+            Some(Violated::Uniqueness) => CommitError::AlreadyExists(kind).into(),
+            // The only thing that these rows refer to is their project.
+            Some(Violated::Reference) => CommitError::NotFound(Kind::Project).into(),
+            None => error.into(),
+        }),
+    }
+}
+
+/// The row an update is meant for, and how to find out whether it exists.
+struct Row<'a> {
+    exists: &'static str,
+    project: &'a ProjectName,
+    name: &'a str,
+    kind: Kind,
+}
+
+fn update(
+    connection: &Connection,
+    sql: &str,
+    values: impl Params,
+    row: Row<'_>,
+) -> Result<(), Refusal> {
+    if connection.prepare_cached(sql)?.execute(values)? == 1 {
+        return Ok(());
+    }
+    let exists = connection.prepare_cached(row.exists)?.exists([row.project.as_str(), row.name])?;
+    Err(if exists {
+        CommitError::ChangedMeanwhile(row.kind).into()
+    } else {
+        CommitError::NotFound(row.kind).into()
+    })
+}
+
+fn delete(
+    connection: &Connection,
+    sql: &str,
+    project: &ProjectName,
+    name: &str,
+    kind: Kind,
+) -> Result<(), Refusal> {
+    match connection.prepare_cached(sql)?.execute([project.as_str(), name]) {
+        Ok(0) => Err(CommitError::NotFound(kind).into()),
+        Ok(_) => Ok(()),
+        Err(error) if violated(&error) == Some(Violated::Reference) => {
+            Err(CommitError::InUse(kind).into())
+        }
+        Err(error) => Err(error.into()),
+    }
+}

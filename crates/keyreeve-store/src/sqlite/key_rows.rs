@@ -1,0 +1,239 @@
+//! Keys as rows.
+
+use std::{collections::HashMap, net::IpAddr, str::FromStr};
+
+use keyreeve_core::{
+    key::{KeyDigest, KeyId},
+    model::{ApiKey, Tags},
+    name::{EnvironmentName, KeyspaceName, OwnerId, ProjectName, RoleName},
+};
+use keyreeve_engine::store::{StoredKey, Usage};
+use rusqlite::{Connection, params};
+
+use super::{
+    failure::Broken,
+    lifecycle_rows::{self, LifecycleColumns},
+    query::{self, Columns},
+    rows,
+};
+use crate::millis;
+
+/// The columns of a key in a query that calls the table `k`.
+pub(super) const KEY: &str = "k.id, k.project, k.keyspace, k.environment, k.env_tag, k.name, \
+    k.owner, k.roles, k.permissions, k.metadata, k.tags, k.created_at, k.created_by, \
+    k.expires_at, k.lifecycle, k.changed_at, k.reason, k.successor, k.grace_ends_at, k.was, \
+    k.digest_scheme, k.digest, k.last_four, k.lineage, k.predecessor, k.revision";
+
+/// The columns of a key's usage in a query that calls the table `u`.
+pub(super) const USAGE: &str = "u.verifications, u.last_used_at, u.last_ip, u.last_user_agent";
+
+const INSERT: &str = "
+    INSERT INTO api_keys (
+        id, project, keyspace, environment, env_tag, name, owner, roles, permissions, metadata,
+        tags, created_at, created_by, expires_at, lifecycle, changed_at, reason, successor,
+        grace_ends_at, was, digest_scheme, digest, last_four, lineage, predecessor, revision
+    ) VALUES (
+        ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20,
+        ?21, ?22, ?23, ?24, ?25, ?26
+    )";
+
+/// Everything that may change. What makes a key this key is not among it.
+const UPDATE: &str = "
+    UPDATE api_keys SET
+        environment = ?2, env_tag = ?3, name = ?4, owner = ?5, roles = ?6, permissions = ?7,
+        metadata = ?8, tags = ?9, expires_at = ?10, lifecycle = ?11, changed_at = ?12,
+        reason = ?13, successor = ?14, grace_ends_at = ?15, was = ?16, revision = ?17
+    WHERE id = ?1";
+
+/// The lists of a key as they are stored.
+pub(super) struct KeyLists {
+    pub(super) roles: String,
+    pub(super) tags: String,
+}
+
+impl KeyLists {
+    /// Those of this key.
+    pub(super) fn of(key: &ApiKey) -> Self {
+        Self {
+            roles: rows::words_json(key.roles.iter().map(RoleName::as_str)),
+            tags: rows::words_json(key.tags.as_slice().iter().map(String::as_str)),
+        }
+    }
+}
+
+/// Writes a new row.
+pub(super) fn insert(
+    connection: &Connection,
+    key: &ApiKey,
+    lists: &KeyLists,
+) -> rusqlite::Result<()> {
+    let lifecycle = LifecycleColumns::from(&key.lifecycle);
+    connection.prepare_cached(INSERT)?.execute(params![
+        key.id.as_str(),
+        key.project.as_str(),
+        key.keyspace.as_str(),
+        key.environment.as_str(),
+        key.tag.as_str(),
+        key.name.as_str(),
+        key.owner.as_ref().map(OwnerId::as_str),
+        lists.roles,
+        rows::permissions_json(&key.permissions),
+        key.metadata.to_json(),
+        lists.tags,
+        millis::floor(key.created_at),
+        key.created_by,
+        key.expires_at.map(millis::floor),
+        lifecycle.lifecycle,
+        lifecycle.changed_at,
+        lifecycle.reason,
+        lifecycle.successor,
+        lifecycle.grace_ends_at,
+        lifecycle.was,
+        scheme(&key.digest),
+        key.digest.bytes(),
+        key.last_four,
+        key.lineage.as_str(),
+        key.predecessor.as_ref().map(KeyId::as_str),
+        query::count(key.revision),
+    ])?;
+    Ok(())
+}
+
+/// Writes over the row of that id.
+pub(super) fn update(
+    connection: &Connection,
+    key: &ApiKey,
+    lists: &KeyLists,
+) -> rusqlite::Result<()> {
+    let lifecycle = LifecycleColumns::from(&key.lifecycle);
+    connection.prepare_cached(UPDATE)?.execute(params![
+        key.id.as_str(),
+        key.environment.as_str(),
+        key.tag.as_str(),
+        key.name.as_str(),
+        key.owner.as_ref().map(OwnerId::as_str),
+        lists.roles,
+        rows::permissions_json(&key.permissions),
+        key.metadata.to_json(),
+        lists.tags,
+        key.expires_at.map(millis::floor),
+        lifecycle.lifecycle,
+        lifecycle.changed_at,
+        lifecycle.reason,
+        lifecycle.successor,
+        lifecycle.grace_ends_at,
+        lifecycle.was,
+        query::count(key.revision),
+    ])?;
+    Ok(())
+}
+
+/// How a digest was made, as it is stored.
+pub(super) fn scheme(digest: &KeyDigest) -> &'static str {
+    match digest {
+        KeyDigest::Sha256(_) => "sha256",
+        KeyDigest::Peppered(_) => "hmac-sha256",
+    }
+}
+
+/// Reads keys. One reader for many rows, because names repeat and are shared.
+#[derive(Default)]
+pub(super) struct KeyReader {
+    projects: Names<ProjectName>,
+    keyspaces: Names<KeyspaceName>,
+    environments: Names<EnvironmentName>,
+    roles: Names<RoleName>,
+}
+
+impl KeyReader {
+    /// Reads [`KEY`].
+    pub(super) fn key(&mut self, columns: &mut Columns<'_, '_>) -> Result<ApiKey, Broken> {
+        Ok(ApiKey {
+            id: columns.parsed()?,
+            project: self.projects.read(columns)?,
+            keyspace: self.keyspaces.read(columns)?,
+            environment: self.environments.read(columns)?,
+            tag: columns.parsed()?,
+            name: columns.parsed()?,
+            owner: columns.maybe_parsed()?,
+            roles: self.roles(columns)?,
+            permissions: rows::permissions(columns)?,
+            metadata: rows::metadata(columns)?,
+            tags: tags(columns)?,
+            created_at: columns.time()?,
+            created_by: columns.text()?.to_owned(),
+            expires_at: columns.maybe_time()?,
+            lifecycle: lifecycle_rows::read(columns)?,
+            digest: digest(columns)?,
+            last_four: columns.text()?.to_owned(),
+            lineage: columns.parsed()?,
+            predecessor: columns.maybe_parsed()?,
+            revision: columns.count()?,
+        })
+    }
+
+    /// Reads [`KEY`] and [`USAGE`].
+    pub(super) fn stored(&mut self, columns: &mut Columns<'_, '_>) -> Result<StoredKey, Broken> {
+        Ok(StoredKey { key: self.key(columns)?, usage: usage(columns)? })
+    }
+
+    fn roles(&mut self, columns: &mut Columns<'_, '_>) -> Result<Vec<RoleName>, Broken> {
+        let words = rows::words(columns)?;
+        let roles = words.iter().map(|word| self.roles.share(word));
+        roles.collect::<Option<_>>().ok_or_else(|| columns.damaged())
+    }
+}
+
+/// Names seen before, so that equal ones share one allocation: a start reads millions of them.
+struct Names<T>(HashMap<Box<str>, T>);
+
+impl<T> Default for Names<T> {
+    fn default() -> Self {
+        Self(HashMap::new())
+    }
+}
+
+impl<T: FromStr + Clone> Names<T> {
+    /// Beyond this there is little left to share.
+    const MOST: usize = 1024;
+
+    fn read(&mut self, columns: &mut Columns<'_, '_>) -> Result<T, Broken> {
+        let text = columns.text()?;
+        self.share(text).ok_or_else(|| columns.damaged())
+    }
+
+    fn share(&mut self, text: &str) -> Option<T> {
+        if let Some(name) = self.0.get(text) {
+            return Some(name.clone());
+        }
+        let name: T = text.parse().ok()?;
+        if self.0.len() < Self::MOST {
+            self.0.insert(text.into(), name.clone());
+        }
+        Some(name)
+    }
+}
+
+fn tags(columns: &mut Columns<'_, '_>) -> Result<Tags, Broken> {
+    let words = rows::words(columns)?;
+    Tags::new(words).map_err(|_| columns.damaged())
+}
+
+fn digest(columns: &mut Columns<'_, '_>) -> Result<KeyDigest, Broken> {
+    match columns.text()? {
+        "sha256" => columns.bytes_32().map(KeyDigest::Sha256),
+        "hmac-sha256" => columns.bytes_32().map(KeyDigest::Peppered),
+        _ => Err(columns.damaged()),
+    }
+}
+
+/// All of it is absent if the key was never used.
+fn usage(columns: &mut Columns<'_, '_>) -> Result<Usage, Broken> {
+    let verifications = columns.maybe_number()?.unwrap_or_default();
+    Ok(Usage {
+        verifications: u64::try_from(verifications).map_err(|_| columns.damaged())?,
+        last_used_at: columns.maybe_time()?,
+        last_ip: columns.maybe_parsed::<IpAddr>()?,
+        last_user_agent: columns.maybe_text()?.map(str::to_owned),
+    })
+}

@@ -1,0 +1,116 @@
+//! What stands around keys, as rows.
+
+use jiff::SignedDuration;
+use keyreeve_core::{
+    model::{Environment, Keyspace, Metadata, Owner, Project, Role},
+    permission::{Permission, PermissionSet},
+};
+use keyreeve_engine::store::IdempotentResult;
+use serde_json::Value;
+
+use super::{failure::Broken, query::Columns};
+
+pub(super) const PROJECT: &str = "name, created_at";
+pub(super) const ENVIRONMENT: &str = "name, env_tag, created_at";
+pub(super) const KEYSPACE: &str =
+    "name, prefix, default_expires_in, default_grace, fail_policy, created_at, revision";
+pub(super) const OWNER: &str = "id, name, metadata, created_at, revision";
+pub(super) const ROLE: &str = "name, description, permissions, created_at, revision";
+pub(super) const RESULT: &str = "lookup, fingerprint, key_id, sealed, at";
+
+/// Reads [`PROJECT`].
+pub(super) fn project(columns: &mut Columns<'_, '_>) -> Result<Project, Broken> {
+    Ok(Project { name: columns.parsed()?, created_at: columns.time()? })
+}
+
+/// Reads [`ENVIRONMENT`].
+pub(super) fn environment(columns: &mut Columns<'_, '_>) -> Result<Environment, Broken> {
+    Ok(Environment { name: columns.parsed()?, tag: columns.parsed()?, created_at: columns.time()? })
+}
+
+/// Reads [`KEYSPACE`].
+pub(super) fn keyspace(columns: &mut Columns<'_, '_>) -> Result<Keyspace, Broken> {
+    Ok(Keyspace {
+        name: columns.parsed()?,
+        prefix: columns.parsed()?,
+        default_expires_in: columns.maybe_number()?.map(SignedDuration::from_millis),
+        default_grace: SignedDuration::from_millis(columns.number()?),
+        fail_policy: columns.parsed()?,
+        created_at: columns.time()?,
+        revision: columns.count()?,
+    })
+}
+
+/// Reads [`OWNER`].
+pub(super) fn owner(columns: &mut Columns<'_, '_>) -> Result<Owner, Broken> {
+    Ok(Owner {
+        id: columns.parsed()?,
+        name: columns.maybe_parsed()?,
+        metadata: metadata(columns)?,
+        created_at: columns.time()?,
+        revision: columns.count()?,
+    })
+}
+
+/// Reads [`ROLE`].
+pub(super) fn role(columns: &mut Columns<'_, '_>) -> Result<Role, Broken> {
+    Ok(Role {
+        name: columns.parsed()?,
+        description: columns.text()?.to_owned(),
+        permissions: permissions(columns)?,
+        created_at: columns.time()?,
+        revision: columns.count()?,
+    })
+}
+
+/// Reads [`RESULT`].
+pub(super) fn result(columns: &mut Columns<'_, '_>) -> Result<IdempotentResult, Broken> {
+    Ok(IdempotentResult {
+        lookup: columns.bytes_32()?,
+        fingerprint: columns.bytes_32()?,
+        key: columns.parsed()?,
+        sealed: columns.bytes()?.to_vec(),
+        at: columns.time()?,
+    })
+}
+
+/// Reads an object.
+pub(super) fn metadata(columns: &mut Columns<'_, '_>) -> Result<Metadata, Broken> {
+    let text = columns.text()?;
+    // What nearly every row holds needs no parser.
+    if text == "{}" {
+        return Ok(Metadata::default());
+    }
+    let map = serde_json::from_str(text).map_err(|_| columns.damaged())?;
+    Metadata::new(map).map_err(|_| columns.damaged())
+}
+
+/// Reads a list of permissions.
+pub(super) fn permissions(columns: &mut Columns<'_, '_>) -> Result<PermissionSet, Broken> {
+    let words = words(columns)?;
+    PermissionSet::parse(&words).map_err(|_| columns.damaged())
+}
+
+/// Reads a list of words.
+pub(super) fn words(columns: &mut Columns<'_, '_>) -> Result<Vec<String>, Broken> {
+    let text = columns.text()?;
+    if text == "[]" {
+        return Ok(Vec::new());
+    }
+    serde_json::from_str(text).map_err(|_| columns.damaged())
+}
+
+/// A list of words as it is stored.
+pub(super) fn words_json<'a>(words: impl IntoIterator<Item = &'a str>) -> String {
+    words.into_iter().collect::<Value>().to_string()
+}
+
+/// Permissions as they are stored.
+pub(super) fn permissions_json(permissions: &PermissionSet) -> String {
+    words_json(permissions.iter().map(Permission::as_str))
+}
+
+/// A length of time as it is stored: milliseconds.
+pub(super) fn length_ms(length: SignedDuration) -> i64 {
+    i64::try_from(length.as_millis()).unwrap_or(i64::MAX)
+}

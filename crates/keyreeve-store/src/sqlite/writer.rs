@@ -1,0 +1,220 @@
+//! The one thread that writes. It takes whatever has queued up, applies it in one transaction,
+//! and so makes many units durable with one flush to disk.
+
+use std::{
+    fs::File,
+    mem,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use keyreeve_core::audit::CheckpointSigner;
+use keyreeve_engine::store::{ChangeSink, CommitError, Receipt, StoreError, UnitOfWork};
+use rusqlite::{Connection, TransactionBehavior};
+use tokio::sync::{mpsc, oneshot};
+
+use super::{
+    apply,
+    failure::{Broken, Refusal},
+    head, load,
+    readers::Job,
+};
+use crate::log_head::LogHead;
+
+/// The most commands taken at once. A batch this long spends far more time on its units than on
+/// the flush, so a longer one would gain nothing and keep its callers waiting.
+const MOST_AT_ONCE: usize = 257;
+
+/// What the writer is asked to do.
+pub(super) enum Command {
+    /// Apply a unit of work.
+    Commit(Box<Waiting>),
+    /// Tell a sink what is stored, and from then on what changes.
+    Load(Arc<dyn ChangeSink>, oneshot::Sender<Result<u64, StoreError>>),
+    /// Say whether writing is possible.
+    Check(oneshot::Sender<Result<(), StoreError>>),
+}
+
+/// A unit of work whose author waits.
+pub(super) struct Waiting {
+    pub(super) unit: UnitOfWork,
+    pub(super) answer: oneshot::Sender<Result<Receipt, CommitError>>,
+}
+
+/// What was written so far.
+#[derive(Debug, Default)]
+pub(super) struct Counters {
+    pub(super) units: AtomicU64,
+    pub(super) batches: AtomicU64,
+}
+
+/// The thread's own things.
+pub(super) struct Writer {
+    pub(super) connection: Connection,
+    pub(super) head: LogHead,
+    pub(super) signer: CheckpointSigner,
+    pub(super) commands: mpsc::Receiver<Command>,
+    pub(super) readers: mpsc::Sender<Job>,
+    pub(super) parts: u32,
+    pub(super) sinks: Vec<Arc<dyn ChangeSink>>,
+    pub(super) counters: Arc<Counters>,
+    /// Says that the file is ours. Last, so that it outlives the connection in any case.
+    pub(super) lock: File,
+}
+
+impl Writer {
+    /// Works until nobody can send commands any more, then gives back the connection and the lock
+    /// on the file.
+    ///
+    /// Should it panic, everything in the queue is dropped, and every author learns by the
+    /// dropped answer that the store is closed.
+    pub(super) fn run(mut self) -> (Connection, File) {
+        let mut commands = Vec::with_capacity(MOST_AT_ONCE);
+        while self.commands.blocking_recv_many(&mut commands, MOST_AT_ONCE) > 0 {
+            let mut batch = Vec::with_capacity(commands.len());
+            for command in commands.drain(..) {
+                match command {
+                    Command::Commit(waiting) => batch.push(*waiting),
+                    Command::Load(sink, answer) => {
+                        self.commit(mem::take(&mut batch));
+                        // Whoever asked may be gone; then nobody needs to know.
+                        let _ = answer.send(self.load(sink).map_err(StoreError::from));
+                    }
+                    Command::Check(answer) => {
+                        self.commit(mem::take(&mut batch));
+                        let _ = answer.send(self.check().map_err(StoreError::from));
+                    }
+                }
+            }
+            self.commit(batch);
+        }
+        (self.connection, self.lock)
+    }
+
+    fn load(&mut self, sink: Arc<dyn ChangeSink>) -> Result<u64, Broken> {
+        load::run(&self.connection, &self.readers, self.parts, &sink)?;
+        let epoch = self.head.size();
+        sink.advance(epoch);
+        self.sinks.push(sink);
+        Ok(epoch)
+    }
+
+    /// Takes the lock that writing needs, and gives it back.
+    fn check(&mut self) -> Result<(), Broken> {
+        let tx = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        Ok(tx.rollback()?)
+    }
+
+    fn commit(&mut self, batch: Vec<Waiting>) {
+        if batch.is_empty() {
+            return;
+        }
+        let before = self.head.clone();
+        match self.write(&batch) {
+            Ok(results) => self.publish(batch, results),
+            Err(broken) => {
+                self.head = before;
+                refuse_all(batch, broken);
+            }
+        }
+    }
+
+    /// Applies the batch in one transaction. An error means that nothing of it is stored.
+    fn write(&mut self, batch: &[Waiting]) -> Result<Vec<Result<Receipt, CommitError>>, Broken> {
+        let before = self.head.size();
+        let tx = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let results = match batch {
+            // There is nothing else in the transaction that its failure could take down.
+            [only] => vec![write_unit(&tx, &mut self.head, &only.unit).map_err(Into::into)],
+            _ => {
+                let mut results = Vec::with_capacity(batch.len());
+                for waiting in batch {
+                    results.push(write_guarded(&tx, &mut self.head, &waiting.unit)?);
+                }
+                results
+            }
+        };
+        let units = self.head.size() - before;
+        if units > 0 {
+            head::save(&tx, before, &mut self.head, &self.signer)?;
+            tx.commit()?;
+            self.counters.units.fetch_add(units, Ordering::Relaxed);
+            self.counters.batches.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(results)
+    }
+
+    /// Tells the sinks what is durable now, then the authors: an author who has the answer can
+    /// count on every verification seeing the change.
+    fn publish(&self, batch: Vec<Waiting>, results: Vec<Result<Receipt, CommitError>>) {
+        for (waiting, result) in batch.iter().zip(&results) {
+            let Ok(receipt) = result else {
+                continue;
+            };
+            for sink in &self.sinks {
+                for change in waiting.unit.changes() {
+                    sink.apply(waiting.unit.project(), change);
+                }
+                sink.advance(receipt.epoch);
+            }
+        }
+        for (waiting, result) in batch.into_iter().zip(results) {
+            let _ = waiting.answer.send(result);
+        }
+    }
+}
+
+fn refuse_all(batch: Vec<Waiting>, broken: Broken) {
+    // One failure, told to many.
+    let cause = Arc::new(StoreError::from(broken));
+    for waiting in batch {
+        let error = StoreError::Backend(Box::new(Arc::clone(&cause)));
+        let _ = waiting.answer.send(Err(error.into()));
+    }
+}
+
+/// Applies one unit so that its failure leaves the rest of the batch alone.
+fn write_guarded(
+    connection: &Connection,
+    head: &mut LogHead,
+    unit: &UnitOfWork,
+) -> Result<Result<Receipt, CommitError>, Broken> {
+    run(connection, "SAVEPOINT one_unit")?;
+    match write_unit(connection, head, unit) {
+        Ok(receipt) => {
+            run(connection, "RELEASE one_unit")?;
+            Ok(Ok(receipt))
+        }
+        // Some failures end the whole transaction. Going on would write outside of one.
+        Err(refusal) if connection.is_autocommit() => {
+            Err(StoreError::Backend(Box::new(CommitError::from(refusal))).into())
+        }
+        Err(refusal) => {
+            run(connection, "ROLLBACK TO one_unit")?;
+            run(connection, "RELEASE one_unit")?;
+            Ok(Err(refusal.into()))
+        }
+    }
+}
+
+fn write_unit(
+    connection: &Connection,
+    head: &mut LogHead,
+    unit: &UnitOfWork,
+) -> Result<Receipt, Refusal> {
+    for change in unit.changes() {
+        apply::apply(connection, unit.project(), change)?;
+    }
+    let mut next = head.clone();
+    let record = next.append(unit.entry());
+    head::insert(connection, unit.entry(), &record)?;
+    *head = next;
+    Ok(Receipt { seq: record.seq, epoch: head.size() })
+}
+
+fn run(connection: &Connection, sql: &str) -> Result<(), Broken> {
+    connection.prepare_cached(sql)?.execute([])?;
+    Ok(())
+}

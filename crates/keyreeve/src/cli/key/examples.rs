@@ -1,0 +1,103 @@
+//! What `keyreeve key … --help` shows as examples.
+
+/// Of `key`.
+pub(in crate::cli) const ABOUT: &str = "\
+Examples:
+  keyreeve key create --name billing --env production --role verifier
+  keyreeve key list --owner acme
+  keyreeve key rotate 4Tn0Zs8QbW1c --grace 24h
+  keyreeve key revoke 4Tn0Zs8QbW1c --reason 'found in a log'";
+
+/// Of `key create`.
+pub(super) const CREATE: &str = "\
+Examples:
+  keyreeve key create --name billing --env production --role verifier
+  keyreeve key create --name acme --owner acme --permission documents.read --expires-in 30d
+  keyreeve key create --name ci --metadata '{\"team\":\"platform\"}' --tag ci --tag eu
+  keyreeve key create --name deploy --idempotency-key deploy-2026-11 > deploy.key
+
+The key is the only thing on standard output; a note on it goes to standard error.";
+
+/// Of `key show`.
+pub(super) const SHOW: &str = "\
+Examples:
+  keyreeve key show 4Tn0Zs8QbW1c
+  keyreeve key show 4Tn0Zs8QbW1c --format json";
+
+/// Of `key list`.
+pub(super) const LIST: &str = "\
+Examples:
+  keyreeve key list
+  keyreeve key list --env production --state expired
+  keyreeve key list --owner acme --all --format json";
+
+/// Of `key update`.
+pub(super) const UPDATE: &str = "\
+Examples:
+  keyreeve key update 4Tn0Zs8QbW1c --name 'billing (EU)'
+  keyreeve key update 4Tn0Zs8QbW1c --role viewer --role verifier --no-permissions
+  keyreeve key update 4Tn0Zs8QbW1c --expires-in 30d --if-revision 3";
+
+/// Of `key rotate`.
+pub(super) const ROTATE: &str = "\
+Examples:
+  keyreeve key rotate 4Tn0Zs8QbW1c
+  keyreeve key rotate 4Tn0Zs8QbW1c --grace 24h --expires-in 90d > new.key";
+
+/// Of `key finish-rotation`.
+pub(super) const FINISH_ROTATION: &str = "\
+Examples:
+  keyreeve key finish-rotation 4Tn0Zs8QbW1c
+  keyreeve key finish-rotation 4Tn0Zs8QbW1c --if-silent-for 1h";
+
+/// Of `key revoke`.
+pub(super) const REVOKE: &str = "\
+Examples:
+  keyreeve key revoke 4Tn0Zs8QbW1c
+  keyreeve key revoke 4Tn0Zs8QbW1c --reason 'found in a log'";
+
+/// Of `key enable`.
+pub(super) const ENABLE: &str = "\
+Examples:
+  keyreeve key enable 4Tn0Zs8QbW1c";
+
+/// Of `key disable`.
+pub(super) const DISABLE: &str = "\
+Examples:
+  keyreeve key disable 4Tn0Zs8QbW1c
+  keyreeve key disable 4Tn0Zs8QbW1c --reason 'unpaid invoice'";
+
+/// Of `key delete`.
+pub(super) const DELETE: &str = "\
+Examples:
+  keyreeve key delete 4Tn0Zs8QbW1c";
+
+/// Of `key undelete`.
+pub(super) const UNDELETE: &str = "\
+Examples:
+  keyreeve key undelete 4Tn0Zs8QbW1c";
+
+/// Of `key purge`.
+pub(super) const PURGE: &str = "\
+Examples:
+  keyreeve key list --state deleted
+  keyreeve key purge 4Tn0Zs8QbW1c";
+
+/// Of `key expiring`.
+pub(super) const EXPIRING: &str = "\
+Examples:
+  keyreeve key expiring
+  keyreeve key expiring --days 7 --format json";
+
+/// Of `key cleanup-expired`.
+pub(super) const CLEANUP_EXPIRED: &str = "\
+Examples:
+  keyreeve key cleanup-expired --dry-run
+  keyreeve key cleanup-expired --expired-for 30d";
+
+/// Of `key verify`.
+pub(super) const VERIFY: &str = "\
+Examples:
+  keyreeve key verify < billing.key
+  printf %s \"$KEY\" | keyreeve key verify --require documents.read
+  keyreeve key verify --require 'documents.read AND documents.write' < billing.key";

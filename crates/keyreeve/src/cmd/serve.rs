@@ -1,0 +1,124 @@
+//! `keyreeve serve`.
+
+mod logging;
+mod tasks;
+
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use keyreeve_engine::{Engine, FirstKey};
+use keyreeve_server::{Metrics, Server};
+use serde_json::json;
+use tokio::{
+    runtime::Runtime,
+    signal::unix::{Signal, SignalKind, signal},
+    sync::watch,
+};
+use tracing::{info, warn};
+
+use super::Outcome;
+use crate::{
+    cli::local::ServeArgs,
+    config::{Config, Flags},
+    context::Context,
+    wire::{self, Installation, Running},
+};
+
+/// Serves until told to stop. The main thread and one thread a core serve; everything that
+/// blocks or waits runs on a runtime of its own.
+pub(crate) fn run(args: &ServeArgs, context: &Context) -> anyhow::Result<Outcome> {
+    let flags = Flags { listen: args.listen, threads: args.threads, ..Flags::default() };
+    let config = context.config(flags)?;
+    logging::start(&config.log);
+    let background = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .thread_name("keyreeve-background")
+        .enable_all()
+        .build()
+        .context("the background runtime could not be started")?;
+
+    let installation = background.block_on(Installation::open(&config, &context.environment))?;
+    let options = wire::server_options(&config, installation.folder.socket());
+    let metrics = Metrics::new().context("the metrics could not be set up")?;
+    // Bound before anything is made or shown: a busy port must leave an empty folder empty.
+    let server = match Server::bind(options, metrics.clone()) {
+        Ok(server) => server,
+        Err(error) => {
+            background.block_on(installation.store.close());
+            return Err(error.into());
+        }
+    };
+    let first = background.block_on(installation.set_up())?;
+    let (engine, running) = background.block_on(installation.start())?;
+    let url = wire::url(&config, server.address());
+    if let Some(first) = first {
+        greet(context, &first, &url)?;
+    }
+    // Before anybody is told that we serve: whoever knows may ask us to stop.
+    let signals = {
+        let _enter = background.enter();
+        [signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?]
+    };
+    let (stop, stopped) = watch::channel(false);
+    background.spawn(stop_on(signals, stop));
+    info!(%url, live_keys = engine.live().len(), "serving");
+    serve(&background, server, engine, running, &metrics, &config, stopped)?;
+    info!("stopped");
+    Ok(Outcome::Done)
+}
+
+fn serve(
+    background: &Runtime,
+    server: Server,
+    engine: Arc<Engine>,
+    running: Running,
+    metrics: &Metrics,
+    config: &Config,
+    stopped: watch::Receiver<bool>,
+) -> anyhow::Result<()> {
+    let clock = running.clock.clone();
+    let tasks = tasks::start(background, &engine, running, metrics, config, &stopped);
+    let ended = server.run(engine.clone(), clock, stopped)?;
+    if ended.cut_off > 0 {
+        warn!(connections = ended.cut_off, "connections were cut off at the end of the drain");
+    }
+    background.block_on(async {
+        // The last counts first, then the anchor over them, then the files are let go.
+        engine.flush_or_log().await;
+        tasks.finish().await;
+        engine.close().await;
+    });
+    Ok(())
+}
+
+async fn stop_on(signals: [Signal; 2], stop: watch::Sender<bool>) {
+    let [mut terminate, mut interrupt] = signals;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    info!("stopping: open requests may end");
+    // Nobody listens only if the server has ended already.
+    let _ = stop.send(true);
+}
+
+/// Shows the first admin key, once, and what to type next. On standard error, so that no
+/// pipeline keeps it by accident.
+fn greet(context: &Context, first: &FirstKey, url: &str) -> anyhow::Result<()> {
+    // EXPOSE: the first admin key is shown to whoever started the server, once.
+    let key = first.token.text().expose();
+    if context.output.is_json() {
+        return context.output.note(&json!({"admin_key": key, "url": url}).to_string());
+    }
+    let data_dir = context.global.data_dir.as_ref().map_or_else(String::new, |folder| {
+        format!(" --data-dir {}", folder.display())
+    });
+    context.output.note(&format!(
+        "\nKeyreeve is new here. This is its admin key; it is shown only once:\n\n  {key}\n\n\
+         On this machine the local socket needs no key. In another terminal, type next:\n\n  \
+         keyreeve key create --name demo --owner acme --permission documents.read{data_dir}\n  \
+         keyreeve key verify --require documents.read{data_dir}   # reads the key from stdin\n  \
+         keyreeve audit verify{data_dir}\n\n\
+         From elsewhere: KEYREEVE_URL={url} KEYREEVE_TOKEN=<the admin key> keyreeve key list\n"
+    ))
+}

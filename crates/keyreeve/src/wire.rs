@@ -1,0 +1,148 @@
+//! The composition root: from settings to a running installation. Everything that could be a
+//! global elsewhere is made here, once, and passed on.
+
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, thread};
+
+use anyhow::Context as _;
+use keyreeve_core::{
+    audit::{Checkpoint, CheckpointVerifier},
+    key::{Digester, Pepper},
+};
+use keyreeve_engine::{Clock, Engine, EngineOptions, Entropy, FirstKey, store::Store};
+use keyreeve_server::{Limits, MetricsAccess, ServerOptions, TlsOptions};
+use keyreeve_store::sqlite::{SqliteOptions, SqliteStore};
+
+use crate::{
+    config::{self, Config},
+    environment::Environment,
+    installation::{Anchor, DataFolder, FolderLock},
+    system::{SystemClock, SystemEntropy},
+};
+
+/// Units of work that may wait to be written before new ones are refused.
+const WRITE_QUEUE: usize = 10_000;
+
+/// An installation whose data folder is ours and whose store is open.
+pub(crate) struct Installation {
+    pub(crate) folder: DataFolder,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) anchor: Anchor,
+    entropy: Arc<dyn Entropy>,
+    digester: Digester,
+    verifier: CheckpointVerifier,
+    lock: FolderLock,
+}
+
+impl Installation {
+    /// Makes or opens the data folder, and refuses a database that is behind its anchor.
+    pub(crate) async fn open(config: &Config, environment: &Environment) -> anyhow::Result<Self> {
+        let folder = DataFolder::at(&config.store.data_dir);
+        let lock = folder.open()?;
+        let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy::new());
+        let digester = digester(config, environment)?;
+        let signer = folder.audit_signer(&*entropy)?;
+        let verifier = signer.verifier();
+        let options = SqliteOptions {
+            path: folder.database(),
+            readers: config.store.readers,
+            queue_limit: WRITE_QUEUE,
+        };
+        let store: Arc<dyn Store> = Arc::new(SqliteStore::open(options, signer)?);
+        let anchor = Anchor::new(folder.clone(), verifier.clone());
+        let head = match store.checkpoint().await? {
+            Some(note) => Some(Checkpoint::parse_note(&note)?),
+            None => None,
+        };
+        anchor.check(head.as_ref())?;
+        let clock = Arc::new(SystemClock);
+        Ok(Self { folder, store, clock, anchor, entropy, digester, verifier, lock })
+    }
+
+    /// Sets the installation up unless it is; gives the first key if this call made it.
+    pub(crate) async fn set_up(&self) -> anyhow::Result<Option<FirstKey>> {
+        let uid = rustix::process::geteuid().as_raw();
+        let (store, clock) = (&*self.store, &*self.clock);
+        Ok(FirstKey::ensure(store, clock, &*self.entropy, &self.digester, uid).await?)
+    }
+
+    /// Starts the engine. The lock and the anchor stay with the caller for as long as it runs.
+    pub(crate) async fn start(self) -> anyhow::Result<(Arc<Engine>, Running)> {
+        let engine = Engine::start(EngineOptions {
+            store: self.store.clone(),
+            clock: self.clock.clone(),
+            entropy: self.entropy,
+            digester: self.digester,
+            audit_public_key: self.verifier.to_string(),
+        })
+        .await
+        .context("the stored keys could not be loaded")?;
+        let running =
+            Running { store: self.store, clock: self.clock, anchor: self.anchor, _lock: self.lock };
+        Ok((Arc::new(engine), running))
+    }
+}
+
+/// What a running installation holds besides its engine.
+pub(crate) struct Running {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) anchor: Anchor,
+    _lock: FolderLock,
+}
+
+impl Running {
+    /// Writes the current tree head outside the database.
+    pub(crate) async fn write_anchor(&mut self) -> anyhow::Result<()> {
+        if let Some(note) = self.store.checkpoint().await? {
+            self.anchor.write(&note)?;
+        }
+        Ok(())
+    }
+}
+
+fn digester(config: &Config, environment: &Environment) -> anyhow::Result<Digester> {
+    let Some(reference) = &config.keys.pepper else {
+        return Ok(Digester::default());
+    };
+    let secret = reference.resolve(environment)?;
+    let pepper = Pepper::new(&secret)
+        .map_err(|rule| anyhow::anyhow!("the secret {reference} (keys.pepper) {rule}"))?;
+    Ok(Digester::new(Some(pepper)))
+}
+
+/// The server's options as the settings have them.
+pub(crate) fn server_options(config: &Config, socket: PathBuf) -> ServerOptions {
+    let server = &config.server;
+    let cores = || thread::available_parallelism().map_or(1, usize::from);
+    ServerOptions {
+        listen: server.listen,
+        threads: server.threads.map_or_else(cores, usize::from),
+        socket: Some(socket),
+        tls: server.tls.as_ref().map(|tls| TlsOptions {
+            certificate: tls.cert.clone(),
+            key: tls.key.clone(),
+            reload_interval: tls.reload_interval,
+        }),
+        allowed_origins: server.allowed_origins.clone(),
+        metrics: match server.metrics {
+            config::server::MetricsAccess::Open => MetricsAccess::Open,
+            config::server::MetricsAccess::Authenticated => MetricsAccess::Authenticated,
+        },
+        limits: Limits {
+            max_connections: server.max_connections,
+            max_body_bytes: server.max_body_bytes,
+            max_header_bytes: server.max_header_bytes,
+            max_headers: server.max_headers,
+            header_timeout: server.header_timeout,
+            request_timeout: server.request_timeout,
+            drain_timeout: server.drain_timeout,
+        },
+    }
+}
+
+/// Where clients reach the server.
+pub(crate) fn url(config: &Config, address: SocketAddr) -> String {
+    let scheme = if config.server.tls.is_some() { "https" } else { "http" };
+    format!("{scheme}://{address}")
+}

@@ -1,0 +1,233 @@
+//! The server as a process: limits, headers, TLS, the local socket, signals.
+
+use std::{
+    io::{Read, Write},
+    net::TcpStream,
+    os::unix::fs::PermissionsExt,
+    time::Duration,
+};
+
+use crate::support::{Installation, block_on, http, problem};
+
+#[test]
+fn answers_carry_a_request_id_and_security_headers() {
+    let installation = Installation::new();
+    let server = installation.serve();
+    block_on(async {
+        for path in ["/healthz", "/readyz", "/metrics", "/openapi.json", "/api/v1/api-keys", "/x"] {
+            let request = http().get(format!("{}{path}", server.url));
+            let response = request.header("x-request-id", "from-caller.1").send().await.unwrap();
+            let headers = response.headers();
+            assert_eq!(headers["x-request-id"], "from-caller.1", "{path}");
+            assert_eq!(headers["cache-control"], "no-store", "{path}");
+            assert_eq!(headers["x-content-type-options"], "nosniff", "{path}");
+            assert!(headers["content-security-policy"].to_str().unwrap().contains("'none'"));
+            assert!(headers.get("access-control-allow-origin").is_none(), "{path}");
+        }
+        let odd = http().get(format!("{}/healthz", server.url)).header("x-request-id", "a b!");
+        let response = odd.send().await.unwrap();
+        assert_ne!(response.headers()["x-request-id"], "a b!");
+        let code = http().get(format!("{}/errors/not_found", server.url)).send().await.unwrap();
+        assert!(code.text().await.unwrap().starts_with("not_found (404)"));
+    });
+}
+
+#[test]
+fn browsers_are_let_in_only_from_named_origins() {
+    let installation = Installation::new();
+    let origins = [("KEYREEVE_SERVER__CORS__ALLOWED_ORIGINS", "https://app.example.com")];
+    let server = installation.serve_with(&origins);
+    block_on(async {
+        let ask = async |origin: &str| {
+            let request = http().get(format!("{}/healthz", server.url)).header("origin", origin);
+            let response = request.send().await.unwrap();
+            response.headers().get("access-control-allow-origin").cloned()
+        };
+        assert_eq!(ask("https://app.example.com").await.unwrap(), "https://app.example.com");
+        assert_eq!(ask("https://evil.example.com").await, None);
+    });
+}
+
+#[test]
+fn the_metrics_count_verdicts_and_can_be_closed() {
+    let installation = Installation::new();
+    let server = installation.serve_with(&[("KEYREEVE_SERVER__METRICS", "authenticated")]);
+    block_on(async {
+        let url = format!("{}/metrics", server.url);
+        let refused = http().get(&url).send().await.unwrap();
+        assert_eq!(problem(refused).await.1, "unauthenticated");
+        let verify = http().post(format!("{}/api/v1/verify", server.url));
+        let body = serde_json::json!({ "key": installation.admin_key });
+        verify.bearer_auth(&installation.admin_key).json(&body).send().await.unwrap();
+        let page = http().get(&url).bearer_auth(&installation.admin_key).send().await.unwrap();
+        let page = page.text().await.unwrap();
+        assert!(page.contains("keyreeve_verifications_total{code=\"VALID\"} 1"), "{page}");
+        assert!(page.contains("keyreeve_live_keys 1"), "{page}");
+    });
+}
+
+#[test]
+fn connections_over_the_limit_are_told_so() {
+    let installation = Installation::new();
+    let server = installation.serve_with(&[("KEYREEVE_SERVER__MAX_CONNECTIONS", "2")]);
+    let address = server.url.strip_prefix("http://").unwrap();
+    let open = || {
+        let mut stream = TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        stream.write_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
+        let mut start = [0; 12];
+        stream.read_exact(&mut start).unwrap();
+        (stream, String::from_utf8(start.to_vec()).unwrap())
+    };
+    let (first, status) = open();
+    assert_eq!(status, "HTTP/1.1 200");
+    let (_second, status) = open();
+    assert_eq!(status, "HTTP/1.1 200");
+    assert_eq!(open().1, "HTTP/1.1 503");
+    drop(first);
+    let again = (0..100).any(|_| {
+        std::thread::sleep(Duration::from_millis(20));
+        open().1 == "HTTP/1.1 200"
+    });
+    assert!(again, "a place that came free is not given out");
+}
+
+#[test]
+fn slow_and_oversized_heads_are_cut_off() {
+    let installation = Installation::new();
+    let server = installation.serve_with(&[("KEYREEVE_SERVER__HEADER_TIMEOUT", "300ms")]);
+    let address = server.url.strip_prefix("http://").unwrap();
+    let mut slow = TcpStream::connect(address).unwrap();
+    slow.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    slow.write_all(b"GET /healthz HTTP/1.1\r\nhost:").unwrap();
+    let mut rest = Vec::new();
+    slow.read_to_end(&mut rest).unwrap();
+    assert!(!String::from_utf8_lossy(&rest).contains("200"));
+
+    let mut large = TcpStream::connect(address).unwrap();
+    large.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    let head = format!("GET /healthz HTTP/1.1\r\nhost: x\r\nx: {}\r\n\r\n", "y".repeat(100_000));
+    let _ = large.write_all(head.as_bytes());
+    let mut answer = Vec::new();
+    let _ = large.read_to_end(&mut answer);
+    assert!(!String::from_utf8_lossy(&answer).contains("200 OK"));
+    let alive = async { http().get(format!("{}/healthz", server.url)).send().await };
+    assert!(block_on(alive).is_ok());
+}
+
+#[test]
+fn the_local_socket_belongs_to_its_owner() {
+    let installation = Installation::new();
+    let server = installation.serve();
+    let socket = installation.data_dir().join("keyreeve.sock");
+    let mode = std::fs::metadata(&socket).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    block_on(async {
+        let entries = server.local(None).list_audit(&Default::default()).await.unwrap();
+        let actor = format!("local:{}", rustix::process::geteuid().as_raw());
+        assert_eq!(entries.items[0].actor, actor);
+    });
+    server.stop();
+    assert!(!socket.exists());
+}
+
+#[test]
+fn a_graceful_stop_lets_the_open_request_end() {
+    let installation = Installation::new();
+    let server = installation.serve();
+    let address = server.url.strip_prefix("http://").unwrap().to_owned();
+    let mut open = TcpStream::connect(&address).unwrap();
+    open.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    let body = br#"{"name":"last"}"#;
+    let head = format!(
+        "POST /api/v1/api-keys HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {}\r\n\
+         content-type: application/json\r\ncontent-length: {}\r\n\r\n",
+        installation.admin_key,
+        body.len()
+    );
+    open.write_all(head.as_bytes()).unwrap();
+    open.write_all(&body[..5]).unwrap();
+    std::thread::sleep(Duration::from_millis(200));
+    let stopping = std::thread::spawn(move || server.stop());
+    std::thread::sleep(Duration::from_millis(200));
+    open.write_all(&body[5..]).unwrap();
+    let mut answer = String::new();
+    open.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 201"), "{answer}");
+    let log = stopping.join().unwrap();
+    assert!(log.contains("\"stopped\""), "{log}");
+    assert!(TcpStream::connect(&address).is_err());
+}
+
+#[test]
+fn no_secret_reaches_the_log() {
+    let installation = Installation::new();
+    let server = installation.serve_with(&[("KEYREEVE_LOG__LEVEL", "trace")]);
+    let made = block_on(async {
+        let client = server.client(&installation.admin_key);
+        let made = client.create_api_key(&crate::keys::named("a"), None).await.unwrap();
+        let path = format!("{}/api/v1/api-keys/{}", server.url, made.key.expose());
+        let request = http().get(path).bearer_auth(&installation.admin_key);
+        assert_eq!(request.send().await.unwrap().status(), 400);
+        made
+    });
+    let log = server.stop();
+    assert!(log.contains("served"));
+    for key in [made.key.expose(), installation.admin_key.as_str()] {
+        assert!(!log.contains(&key[21..]), "the secret part of a key is in the log");
+    }
+}
+
+#[test]
+fn tls_serves_and_takes_a_new_certificate() {
+    let installation = Installation::new();
+    let folder = installation.folder.path();
+    let (cert, key) = (folder.join("cert.pem"), folder.join("key.pem"));
+    let make = |name: &str| {
+        let made = std::process::Command::new("openssl")
+            .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"])
+            .args(["-nodes", "-days", "1", "-subj", &format!("/CN={name}")])
+            .args(["-addext", "subjectAltName=IP:127.0.0.1"])
+            .args(["-addext", "basicConstraints=critical,CA:FALSE"])
+            .arg("-keyout")
+            .arg(&key)
+            .arg("-out")
+            .arg(&cert)
+            .output()
+            .expect("openssl is installed by the test command");
+        assert!(made.status.success());
+        reqwest::Certificate::from_pem(&std::fs::read(&cert).unwrap()).unwrap()
+    };
+    let first = make("first");
+    let server = installation.serve_with(&[
+        ("KEYREEVE_SERVER__TLS__CERT", cert.to_str().unwrap()),
+        ("KEYREEVE_SERVER__TLS__KEY", key.to_str().unwrap()),
+        ("KEYREEVE_SERVER__TLS__RELOAD_INTERVAL", "1s"),
+    ]);
+    assert!(server.url.starts_with("https://"));
+    let trusting = |certificate| {
+        reqwest::Client::builder()
+            .no_proxy()
+            .tls_certs_only([certificate])
+            .build()
+            .unwrap()
+            .get(format!("{}/healthz", server.url))
+            .send()
+    };
+    block_on(async {
+        let response = trusting(first.clone()).await.unwrap();
+        assert_eq!(response.version(), reqwest::Version::HTTP_2);
+        assert!(response.headers().contains_key("strict-transport-security"));
+        let second = make("second");
+        let mut replaced = false;
+        for _ in 0..50 {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            if trusting(second.clone()).await.is_ok() {
+                replaced = true;
+                break;
+            }
+        }
+        assert!(replaced, "the new certificate is not served");
+        assert!(trusting(first.clone()).await.is_err());
+    });
+}

@@ -1,0 +1,103 @@
+//! `xtask bench`: Keyreeve measured against a bare server of the same shape.
+//!
+//! A benchmark of unoptimised code says nothing, so the debug task builds the release binaries
+//! and starts itself again from there.
+
+mod bare;
+mod create;
+mod histogram;
+mod http;
+mod load;
+mod report;
+mod seed;
+mod server;
+mod verify;
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::Context as _;
+
+use crate::workspace;
+
+pub(crate) use bare::BareArgs;
+
+/// Options of `xtask bench`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct BenchArgs {
+    #[command(subcommand)]
+    what: What,
+    /// How the result is printed.
+    #[arg(long, global = true, value_enum, default_value = "table")]
+    format: report::Format,
+    /// Set by the task itself when it starts again from the release build.
+    #[arg(long, global = true, hide = true)]
+    already_release: bool,
+}
+
+/// What is measured.
+#[derive(Debug, clap::Subcommand)]
+enum What {
+    /// Verifications a second, next to a bare hyper server on the same machine.
+    Verify(verify::VerifyOptions),
+    /// Keys created a second, with one connection and with many.
+    Create(create::CreateOptions),
+}
+
+/// Runs a benchmark, from the release build.
+pub(crate) fn run(args: &BenchArgs) -> anyhow::Result<()> {
+    if !args.already_release {
+        return build_and_run_again();
+    }
+    anyhow::ensure!(
+        !cfg!(debug_assertions),
+        "--already-release was given to a debug build: leave it out"
+    );
+    let binaries = own_folder()?;
+    match &args.what {
+        What::Verify(options) => verify::run(options, &binaries, args.format),
+        What::Create(options) => create::run(options, &binaries, args.format),
+    }
+}
+
+/// Runs the bare server until it is killed.
+pub(crate) fn run_bare(args: &BareArgs) -> anyhow::Result<()> {
+    bare::run(args)
+}
+
+/// Builds the release binaries and starts this task again from them, with the same arguments.
+fn build_and_run_again() -> anyhow::Result<()> {
+    eprintln!("bench: building the release binaries");
+    let built = Command::new(workspace::cargo())
+        .args(["build", "--release", "-p", "keyreeve", "-p", "xtask"])
+        .current_dir(workspace::root()?)
+        .status()
+        .context("cannot start cargo build")?;
+    anyhow::ensure!(built.success(), "cargo build --release failed ({built})");
+    let binary = release_folder()?.join("xtask");
+    let ended = Command::new(&binary)
+        .args(std::env::args_os().skip(1))
+        .arg("--already-release")
+        .status()
+        .with_context(|| format!("cannot start {}", binary.display()))?;
+    anyhow::ensure!(ended.success(), "the benchmark failed ({ended})");
+    Ok(())
+}
+
+/// The folder cargo builds release binaries into.
+fn release_folder() -> anyhow::Result<PathBuf> {
+    let metadata = workspace::metadata()?;
+    let target = metadata["target_directory"]
+        .as_str()
+        .context("cargo metadata names no target directory")?;
+    Ok(Path::new(target).join("release"))
+}
+
+/// The folder of the running binary: the one that holds `keyreeve` too.
+fn own_folder() -> anyhow::Result<PathBuf> {
+    let own = std::env::current_exe().context("cannot tell where this binary is")?;
+    let folder = own.parent().context("this binary has no folder")?.to_path_buf();
+    let keyreeve = folder.join("keyreeve");
+    anyhow::ensure!(keyreeve.is_file(), "{} does not exist", keyreeve.display());
+    Ok(folder)
+}

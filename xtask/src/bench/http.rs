@@ -1,0 +1,263 @@
+//! The little HTTP/1.1 a load generator needs: requests as bytes, answers parsed by hand.
+
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+use anyhow::{Context as _, bail, ensure};
+
+/// How much an answer buffer holds at first.
+const FIRST_BUFFER: usize = 16 * 1024;
+/// An answer longer than this is a fault of the server.
+const LONGEST_ANSWER: usize = 4 * 1024 * 1024;
+/// What ends the head of an answer.
+const END_OF_HEAD: &[u8] = b"\r\n\r\n";
+
+/// The bytes of a `GET` request.
+pub(crate) fn get(path: &str) -> Vec<u8> {
+    format!("GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept: application/json\r\n\r\n")
+        .into_bytes()
+}
+
+/// The bytes of a `POST` request with a bearer token and a JSON body.
+pub(crate) fn post(path: &str, bearer: &str, body: &str) -> Vec<u8> {
+    let length = body.len();
+    format!(
+        "POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {bearer}\r\n\
+         Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
+    )
+    .into_bytes()
+}
+
+/// What the head of an answer says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Head {
+    /// The status code.
+    pub(crate) status: u16,
+    /// Where the body begins.
+    body_at: usize,
+    /// How long the body is.
+    content_length: usize,
+}
+
+/// The head at the front of these bytes, or nothing while it is not complete.
+fn parse_head(bytes: &[u8]) -> anyhow::Result<Option<Head>> {
+    let Some(end) = find(bytes, END_OF_HEAD) else {
+        return Ok(None);
+    };
+    let text = std::str::from_utf8(&bytes[..end]).context("the head of the answer is not text")?;
+    let mut lines = text.split("\r\n");
+    let status = parse_status(lines.next().unwrap_or_default())?;
+    let mut content_length: Option<usize> = None;
+    for line in lines {
+        let (name, value) =
+            line.split_once(':').with_context(|| format!("not a header line: {line}"))?;
+        if name.eq_ignore_ascii_case("transfer-encoding") {
+            bail!(
+                "the answer has a Transfer-Encoding ({}): only Content-Length is read",
+                value.trim()
+            );
+        }
+        if name.eq_ignore_ascii_case("content-length") {
+            let length = value
+                .trim()
+                .parse::<usize>()
+                .with_context(|| format!("not a Content-Length: {}", value.trim()))?;
+            ensure!(
+                content_length.is_none_or(|earlier| earlier == length),
+                "the answer has two different Content-Lengths"
+            );
+            content_length = Some(length);
+        }
+    }
+    let content_length = match content_length {
+        Some(length) => length,
+        None if matches!(status, 204 | 304) => 0,
+        None => bail!("the answer (status {status}) has no Content-Length"),
+    };
+    let body_at = end + END_OF_HEAD.len();
+    Ok(Some(Head { status, body_at, content_length }))
+}
+
+/// The code of a status line.
+fn parse_status(line: &str) -> anyhow::Result<u16> {
+    let mut words = line.splitn(3, ' ');
+    let version = words.next().unwrap_or_default();
+    ensure!(version.starts_with("HTTP/1."), "not an HTTP/1 status line: {line}");
+    let code = words.next().unwrap_or_default();
+    ensure!(code.len() == 3, "not a status code: {line}");
+    code.parse::<u16>().with_context(|| format!("not a status code: {line}"))
+}
+
+/// Where the needle first occurs.
+fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
+    haystack.windows(needle.len()).position(|window| window == needle)
+}
+
+/// Whether the needle occurs.
+pub(crate) fn contains(haystack: &[u8], needle: &[u8]) -> bool {
+    find(haystack, needle).is_some()
+}
+
+/// The buffer the answers of one connection are read into, one after the other.
+#[derive(Debug)]
+pub(crate) struct Incoming {
+    buffer: Vec<u8>,
+    filled: usize,
+}
+
+impl Incoming {
+    /// An empty buffer.
+    pub(crate) fn new() -> Self {
+        Self { buffer: vec![0; FIRST_BUFFER], filled: 0 }
+    }
+
+    /// Room for the next read; never empty.
+    pub(crate) fn spare(&mut self) -> anyhow::Result<&mut [u8]> {
+        if self.filled == self.buffer.len() {
+            ensure!(
+                self.filled < LONGEST_ANSWER,
+                "an answer is longer than {LONGEST_ANSWER} bytes"
+            );
+            self.buffer.resize(self.filled * 2, 0);
+        }
+        Ok(&mut self.buffer[self.filled..])
+    }
+
+    /// Takes note of a read of this many bytes; none means that the server hung up.
+    pub(crate) fn advance(&mut self, read: usize) -> anyhow::Result<()> {
+        ensure!(read > 0, "the server closed the connection {} bytes into an answer", self.filled);
+        self.filled += read;
+        Ok(())
+    }
+
+    /// The head of the answer, once its whole body is here too.
+    pub(crate) fn complete(&self) -> anyhow::Result<Option<Head>> {
+        let Some(head) = parse_head(&self.buffer[..self.filled])? else {
+            return Ok(None);
+        };
+        let end = head.body_at + head.content_length;
+        ensure!(
+            self.filled <= end,
+            "the server sent {} bytes more than its Content-Length",
+            self.filled.saturating_sub(end)
+        );
+        Ok((self.filled == end).then_some(head))
+    }
+
+    /// The body of a complete answer.
+    pub(crate) fn body(&self, head: Head) -> &[u8] {
+        self.buffer.get(head.body_at..self.filled).unwrap_or_default()
+    }
+
+    /// Forgets the answer, and keeps the room.
+    pub(crate) fn clear(&mut self) {
+        self.filled = 0;
+    }
+}
+
+/// A whole answer.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    /// The status code.
+    pub(crate) status: u16,
+    /// The body.
+    pub(crate) body: Vec<u8>,
+}
+
+/// Sends one request on a connection of its own; every wait is at most `limit` long.
+pub(crate) fn exchange(
+    address: SocketAddr,
+    request: &[u8],
+    limit: Duration,
+) -> anyhow::Result<Answer> {
+    let mut stream = TcpStream::connect_timeout(&address, limit)
+        .with_context(|| format!("cannot connect to {address}"))?;
+    stream.set_nodelay(true)?;
+    stream.set_read_timeout(Some(limit))?;
+    stream.set_write_timeout(Some(limit))?;
+    stream.write_all(request).context("cannot send the request")?;
+    let mut incoming = Incoming::new();
+    loop {
+        let read = stream.read(incoming.spare()?).context("cannot read the answer")?;
+        incoming.advance(read)?;
+        if let Some(head) = incoming.complete()? {
+            return Ok(Answer { status: head.status, body: incoming.body(head).to_vec() });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A buffer that has read these bytes.
+    fn read(mut bytes: &[u8]) -> anyhow::Result<Incoming> {
+        let mut incoming = Incoming::new();
+        while !bytes.is_empty() {
+            let read = bytes.read(incoming.spare()?)?;
+            incoming.advance(read)?;
+        }
+        Ok(incoming)
+    }
+
+    #[test]
+    fn an_answer_is_complete_with_its_last_byte() -> anyhow::Result<()> {
+        let whole = b"HTTP/1.1 201 Created\r\ncontent-LENGTH: 5\r\nx: y\r\n\r\nhello";
+        for short in 1..whole.len() {
+            assert_eq!(read(&whole[..short])?.complete()?, None, "after {short} bytes");
+        }
+        let incoming = read(whole)?;
+        let head = incoming.complete()?.context("complete")?;
+        assert_eq!(head.status, 201);
+        assert_eq!(incoming.body(head), b"hello");
+        Ok(())
+    }
+
+    #[test]
+    fn a_long_answer_grows_the_buffer() -> anyhow::Result<()> {
+        let body = "x".repeat(FIRST_BUFFER * 3);
+        let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+        let incoming = read(answer.as_bytes())?;
+        let head = incoming.complete()?.context("complete")?;
+        assert_eq!(incoming.body(head), body.as_bytes());
+        Ok(())
+    }
+
+    #[test]
+    fn what_cannot_be_measured_is_an_error() -> anyhow::Result<()> {
+        for bad in [
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+            "HTTP/1.1 200 OK\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nContent-Length: five\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nab",
+            "HTTP/1.1 abc OK\r\nContent-Length: 0\r\n\r\n",
+            "HTTP/2 200\r\nContent-Length: 0\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nno colon\r\n\r\n",
+        ] {
+            assert!(read(bad.as_bytes())?.complete().is_err(), "accepted: {bad}");
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn a_hang_up_is_an_error() {
+        assert!(Incoming::new().advance(0).is_err());
+    }
+
+    #[test]
+    fn no_content_needs_no_length() -> anyhow::Result<()> {
+        let head = read(b"HTTP/1.1 204 No Content\r\n\r\n")?.complete()?.context("complete")?;
+        assert_eq!((head.status, head.content_length), (204, 0));
+        Ok(())
+    }
+
+    #[test]
+    fn a_cleared_buffer_reads_the_next_answer() -> anyhow::Result<()> {
+        let mut incoming = read(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")?;
+        incoming.clear();
+        assert_eq!(incoming.complete()?, None);
+        Ok(())
+    }
+}

@@ -1,0 +1,145 @@
+//! Fills a fresh data folder with what a benchmark needs: through the real store, in large units
+//! of work, because making a million keys over HTTP would take minutes.
+
+use std::{path::Path, process::Command, sync::Arc};
+
+use anyhow::{Context as _, ensure};
+use keyreeve_core::{
+    Secret,
+    audit::{Actor, AuditEntry, CheckpointSigner, Outcome, Target},
+    key::{Digester, EnvTag, IssuedToken},
+    lifecycle::Lifecycle,
+    model::{ApiKey, Metadata, Tags},
+    name::ProjectName,
+    permission::PermissionSet,
+};
+use keyreeve_engine::store::{Change, Store, begin};
+use keyreeve_store::sqlite::{SqliteOptions, SqliteStore};
+use serde_json::{Map, Value};
+
+use crate::workspace;
+
+const KEYS_PER_UNIT: usize = 1_000;
+const MOST_SAMPLES: usize = 10_000;
+
+/// What a seeded data folder can be used with.
+#[derive(Debug)]
+pub(crate) struct Seeded {
+    /// A key that may verify other keys.
+    pub(crate) verifier_key: String,
+    /// A key that may create keys.
+    pub(crate) admin_key: String,
+    /// At most 10,000 of the plaintext keys, spread over the whole set.
+    pub(crate) keys: Vec<String>,
+}
+
+/// Initialises the data folder and stores this many keys in it.
+pub(crate) fn seed(data_dir: &Path, keys: usize) -> anyhow::Result<Seeded> {
+    let admin_key = init(data_dir)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let store = open(data_dir)?;
+        let mut maker = Maker { made: 0 };
+        let (verifier, verifier_key) = maker.key(&["verifier"], &[])?;
+        commit(&*store, vec![verifier]).await?;
+        let every = keys.div_ceil(MOST_SAMPLES).max(1);
+        let mut samples = Vec::new();
+        let mut unit = Vec::new();
+        for n in 0..keys {
+            let (key, text) = maker.key(&[], &["documents.read"])?;
+            if n % every == 0 {
+                samples.push(text);
+            }
+            unit.push(key);
+            if unit.len() == KEYS_PER_UNIT {
+                commit(&*store, std::mem::take(&mut unit)).await?;
+            }
+        }
+        if !unit.is_empty() {
+            commit(&*store, unit).await?;
+        }
+        store.close().await;
+        Ok(Seeded { verifier_key, admin_key, keys: samples })
+    })
+}
+
+fn init(data_dir: &Path) -> anyhow::Result<String> {
+    let binary = workspace::root()?.join("target/release/keyreeve");
+    let output = Command::new(binary)
+        .args(["init", "--format", "json", "--data-dir"])
+        .arg(data_dir)
+        .output()
+        .context("keyreeve could not be started")?;
+    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let made: Value = serde_json::from_slice(&output.stdout)?;
+    Ok(made["admin_key"].as_str().context("no admin key was shown")?.to_owned())
+}
+
+fn open(data_dir: &Path) -> anyhow::Result<Arc<dyn Store>> {
+    let text = Secret::new(std::fs::read_to_string(data_dir.join("audit.key"))?);
+    let signer = CheckpointSigner::from_private_key(&text)?;
+    let options =
+        SqliteOptions { path: data_dir.join("keyreeve.db"), readers: 1, queue_limit: 16 };
+    Ok(Arc::new(SqliteStore::open(options, signer)?))
+}
+
+async fn commit(store: &dyn Store, keys: Vec<ApiKey>) -> anyhow::Result<()> {
+    let project = ProjectName::default_project();
+    let entry = AuditEntry {
+        at: jiff::Timestamp::UNIX_EPOCH,
+        project: project.clone(),
+        actor: Actor::System("bench".into()),
+        action: "key.create".into(),
+        target: Target::new("project", &project),
+        outcome: Outcome::Done,
+        reason: None,
+        request: None,
+        details: Map::new(),
+    };
+    let mut tx = begin(store, &project);
+    for key in keys {
+        tx = tx.with(Change::CreateKey(Box::new(key)));
+    }
+    tx.commit(entry).await?;
+    Ok(())
+}
+
+/// Makes keys that look random enough for hash tables and are the same on every run.
+struct Maker {
+    made: u64,
+}
+
+impl Maker {
+    fn key(&mut self, roles: &[&str], permissions: &[&str]) -> anyhow::Result<(ApiKey, String)> {
+        self.made += 1;
+        let digest = *keyreeve_core::audit::Hash::of(&self.made.to_be_bytes()).as_bytes();
+        let mut id = [0; 16];
+        id.copy_from_slice(&digest[..16]);
+        let token = IssuedToken::from_entropy(&"kr".parse()?, EnvTag::Live, id, &digest);
+        let permissions: Vec<String> = permissions.iter().map(|text| (*text).to_owned()).collect();
+        let key = ApiKey {
+            id: token.id(),
+            project: ProjectName::default_project(),
+            keyspace: "default".parse()?,
+            environment: "production".parse()?,
+            tag: EnvTag::Live,
+            name: format!("bench-{}", self.made).parse()?,
+            owner: None,
+            roles: roles.iter().map(|name| name.parse()).collect::<Result<_, _>>()?,
+            permissions: PermissionSet::parse(&permissions)?,
+            metadata: Metadata::default(),
+            tags: Tags::default(),
+            created_at: jiff::Timestamp::UNIX_EPOCH,
+            created_by: "system:bench".to_owned(),
+            expires_at: Some("2126-01-01T00:00:00Z".parse()?),
+            lifecycle: Lifecycle::Active,
+            digest: Digester::default().digest(&token.token()),
+            last_four: token.last_four(),
+            lineage: token.id(),
+            predecessor: None,
+            revision: 1,
+        };
+        // EXPOSE: a benchmark key that opens nothing outside its own temporary folder.
+        Ok((key, token.text().expose().clone()))
+    }
+}

@@ -1,0 +1,184 @@
+//! A server under test: a child process that is gone when its value is dropped.
+
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail, ensure};
+use tempfile::NamedTempFile;
+
+use super::http;
+use crate::clock;
+
+/// How long a server may take to answer its first health check.
+const START_LIMIT: Duration = Duration::from_mins(1);
+/// How long one health check may take.
+const CHECK_LIMIT: Duration = Duration::from_secs(1);
+/// The pause between two health checks, and so the precision of the start time.
+const CHECK_PAUSE: Duration = Duration::from_millis(2);
+/// How much of a server's output an error shows.
+const SHOWN_OUTPUT: usize = 2_000;
+
+/// A running server.
+#[derive(Debug)]
+pub(crate) struct Server {
+    name: &'static str,
+    child: Child,
+    address: SocketAddr,
+    start_time: Duration,
+    output: NamedTempFile,
+}
+
+impl Server {
+    /// Starts Keyreeve over a data folder.
+    pub(crate) fn keyreeve(binaries: &Path, data_dir: &Path) -> anyhow::Result<Self> {
+        let address = free_address()?;
+        let mut command = Command::new(binaries.join("keyreeve"));
+        command.arg("serve").arg("--data-dir").arg(data_dir);
+        command.arg("--listen").arg(address.to_string());
+        Self::start("keyreeve", command, address)
+    }
+
+    /// Starts the bare server.
+    pub(crate) fn bare(
+        binaries: &Path,
+        threads: usize,
+        response_bytes: usize,
+    ) -> anyhow::Result<Self> {
+        let address = free_address()?;
+        let mut command = Command::new(binaries.join("xtask"));
+        command.arg("bare-server").arg("--listen").arg(address.to_string());
+        command.arg("--threads").arg(threads.to_string());
+        command.arg("--response-bytes").arg(response_bytes.to_string());
+        Self::start("bare hyper", command, address)
+    }
+
+    /// Starts the command, and waits until it answers its health check.
+    fn start(
+        name: &'static str,
+        mut command: Command,
+        address: SocketAddr,
+    ) -> anyhow::Result<Self> {
+        let output = NamedTempFile::new().context("cannot create a file for the output")?;
+        let stdout = output.reopen()?;
+        let stderr = stdout.try_clone()?;
+        command.stdin(Stdio::null()).stdout(stdout).stderr(stderr);
+        let spawned = clock::now();
+        let child = command.spawn().with_context(|| format!("cannot start {name}"))?;
+        let mut server = Self { name, child, address, start_time: Duration::ZERO, output };
+        server.wait_until_ready(spawned)?;
+        server.start_time = clock::now().duration_since(spawned);
+        Ok(server)
+    }
+
+    /// Asks for the health of the server until it answers 200.
+    fn wait_until_ready(&mut self, spawned: Instant) -> anyhow::Result<()> {
+        let request = http::get("/healthz");
+        loop {
+            let answer = http::exchange(self.address, &request, CHECK_LIMIT);
+            if answer.as_ref().is_ok_and(|answer| answer.status == 200) {
+                return Ok(());
+            }
+            if let Some(status) = self.child.try_wait()? {
+                bail!(
+                    "{} ended before it was ready ({status}):\n{}",
+                    self.name,
+                    self.last_output()
+                );
+            }
+            if clock::now().duration_since(spawned) > START_LIMIT {
+                let last = match answer {
+                    Ok(answer) => format!("status {}", answer.status),
+                    Err(error) => format!("{error:#}"),
+                };
+                bail!(
+                    "{} was not ready after {} s (last health check: {last}):\n{}",
+                    self.name,
+                    START_LIMIT.as_secs(),
+                    self.last_output()
+                );
+            }
+            thread::sleep(CHECK_PAUSE);
+        }
+    }
+
+    /// The end of what the server has printed.
+    fn last_output(&self) -> String {
+        let bytes = std::fs::read(self.output.path()).unwrap_or_default();
+        let from = bytes.len().saturating_sub(SHOWN_OUTPUT);
+        String::from_utf8_lossy(&bytes[from..]).into_owned()
+    }
+
+    /// What reports call the server.
+    pub(crate) fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// Where the server listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// From the start of the process to its first healthy answer.
+    pub(crate) fn start_time(&self) -> Duration {
+        self.start_time
+    }
+
+    /// How many bytes of memory the process holds now.
+    pub(crate) fn resident_bytes(&self) -> anyhow::Result<u64> {
+        let path = format!("/proc/{}/status", self.child.id());
+        let status =
+            std::fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
+        resident_bytes_of(&status).with_context(|| format!("{path} has no VmRSS in kB"))
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // Fails only when the process has already ended, and then there is nothing left to stop.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A loopback address nobody listens on.
+fn free_address() -> anyhow::Result<SocketAddr> {
+    let listener =
+        TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("cannot find a free loopback port")?;
+    let address = listener.local_addr()?;
+    ensure!(address.port() != 0, "the system gave no port");
+    Ok(address)
+}
+
+/// The resident memory named in a `/proc/PID/status`.
+fn resident_bytes_of(status: &str) -> Option<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let kilobytes = line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?;
+    kilobytes.checked_mul(1_024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn resident_memory_is_read_from_a_status_file() {
+        let status = "Name:\tkeyreeve\nVmPeak:\t  999 kB\nVmRSS:\t   123456 kB\nThreads:\t4\n";
+        assert_eq!(resident_bytes_of(status), Some(123_456 * 1_024));
+        assert_eq!(resident_bytes_of("Name:\tzombie\n"), None);
+        assert_eq!(resident_bytes_of("VmRSS:\tlots kB\n"), None);
+    }
+
+    #[test]
+    fn a_program_that_ends_at_once_is_reported_with_its_output() -> anyhow::Result<()> {
+        let mut command = Command::new("sh");
+        command.args(["-c", "echo no such folder >&2; exit 3"]);
+        let failed = Server::start("a shell", command, free_address()?);
+        let message = failed.err().map(|error| error.to_string()).unwrap_or_default();
+        assert!(message.contains("ended before it was ready"), "{message}");
+        assert!(message.contains("no such folder"), "{message}");
+        Ok(())
+    }
+}
