@@ -9,6 +9,7 @@
 
 mod bench;
 mod clock;
+mod fuzz;
 mod test;
 mod tidy;
 mod workspace;
@@ -33,6 +34,8 @@ enum Task {
     BareServer(bench::BareArgs),
     /// Format check, lints, tests and the licence check.
     Test,
+    /// Run the fuzz targets.
+    Fuzz(fuzz::FuzzArgs),
     /// Check the rules of the tree that no compiler checks.
     Tidy,
     /// The same as `test`, held to Cargo.lock.
@@ -44,6 +47,7 @@ fn main() -> anyhow::Result<()> {
         Task::Bench(args) => bench::run(&args),
         Task::BareServer(args) => bench::run_bare(&args),
         Task::Test => test::run(test::Lockfile::MayChange),
+        Task::Fuzz(args) => fuzz::run(&args),
         Task::Tidy => tidy::run(),
         Task::Ci => test::run(test::Lockfile::Locked),
     }

@@ -4,7 +4,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::Context as _;
 
-use crate::{clock, workspace};
+use crate::{clock, fuzz, workspace};
 
 /// Whether the run may write to Cargo.lock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,14 +15,14 @@ pub(crate) enum Lockfile {
     Locked,
 }
 
-/// Runs every step, and stops at the first that fails.
+/// Runs every step, and stops at the first that fails. The tests come last, so that their
+/// summary is what stands at the end of the output.
 pub(crate) fn run(lockfile: Lockfile) -> anyhow::Result<()> {
     let started = clock::now();
-    let mut done = 0_usize;
-    for step in steps(lockfile) {
-        run_step(&step)?;
-        done += 1;
-    }
+    let [fmt, clippy, test] = steps(lockfile);
+    run_step(&fmt)?;
+    run_step(&clippy)?;
+    let mut done = 4;
     if deny_is_installed() {
         run_step(&deny_step(lockfile))?;
         done += 1;
@@ -32,6 +32,9 @@ pub(crate) fn run(lockfile: Lockfile) -> anyhow::Result<()> {
              (cargo install --locked cargo-deny)"
         );
     }
+    println!("\n==> fuzz: a few seconds a target");
+    fuzz::smoke()?;
+    run_step(&test)?;
     let seconds = clock::now().duration_since(started).as_secs_f64();
     println!("\nxtask: all {done} steps passed in {seconds:.1} s");
     Ok(())
@@ -45,7 +48,7 @@ struct Step {
 }
 
 /// The steps that always run.
-fn steps(lockfile: Lockfile) -> Vec<Step> {
+fn steps(lockfile: Lockfile) -> [Step; 3] {
     let mut clippy = vec!["clippy", "--workspace", "--all-targets"];
     let mut test = vec!["test", "--workspace"];
     if lockfile == Lockfile::Locked {
@@ -53,7 +56,7 @@ fn steps(lockfile: Lockfile) -> Vec<Step> {
         test.push("--locked");
     }
     clippy.extend(["--", "-D", "warnings"]);
-    vec![
+    [
         Step { name: "fmt", args: vec!["fmt", "--all", "--check"] },
         Step { name: "clippy", args: clippy },
         Step { name: "test", args: test },
@@ -115,9 +118,6 @@ mod tests {
     fn a_developer_run_is_not() {
         let steps = steps(Lockfile::MayChange);
         assert!(steps.iter().all(|step| !step.args.contains(&"--locked")));
-        assert_eq!(
-            steps.iter().map(|step| step.name).collect::<Vec<_>>(),
-            ["fmt", "clippy", "test"]
-        );
+        assert_eq!(steps.map(|step| step.name), ["fmt", "clippy", "test"]);
     }
 }

@@ -13,7 +13,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use crate::Problem;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-const READ_TIMEOUT: Duration = Duration::from_secs(60);
+const READ_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// Where a server listens.
 #[derive(Clone, Debug, PartialEq, Eq)]

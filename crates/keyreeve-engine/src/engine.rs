@@ -115,7 +115,7 @@ impl Engine {
             project: caller.project().clone(),
             actor: caller.actor(),
             action: denied.action.into(),
-            target: Target::new("permission", &denied.missing),
+            target: Target::new("permission", denied.missing),
             outcome: Outcome::Denied,
             reason: None,
             request: Some(caller.request().origin()),
@@ -131,7 +131,7 @@ impl Engine {
         permit: &Permit<'_, A>,
         missing: Vec<String>,
     ) -> Error {
-        let mut entry = permit.entry(self.now(), Target::new("permission", &missing.join(" ")));
+        let mut entry = permit.entry(self.now(), Target::new("permission", missing.join(" ")));
         entry.outcome = Outcome::Denied;
         entry.reason = Some("grants more than the caller has".to_owned());
         match self.begin(permit.project()).commit(entry).await {

@@ -13,6 +13,24 @@ use crate::{
     store::{Change, Kind},
 };
 
+/// How long keys live that name no expiry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Life {
+    /// That long.
+    Limited(SignedDuration),
+    /// They do not expire.
+    Unlimited,
+}
+
+impl Life {
+    fn length(self) -> Option<SignedDuration> {
+        match self {
+            Self::Limited(length) => Some(length),
+            Self::Unlimited => None,
+        }
+    }
+}
+
 /// What a new keyspace is to be.
 #[derive(Clone, Debug)]
 pub struct KeyspaceSpec {
@@ -20,8 +38,8 @@ pub struct KeyspaceSpec {
     pub name: KeyspaceName,
     /// What its keys begin with.
     pub prefix: KeyPrefix,
-    /// The life of a key that names none; the inner `None` is forever.
-    pub default_expires_in: Option<Option<SignedDuration>>,
+    /// The life of a key that names none.
+    pub default_expires_in: Option<Life>,
     /// The grace of a rotation that names none.
     pub default_grace: Option<SignedDuration>,
     /// What to answer for keys a node cannot vouch for.
@@ -31,8 +49,8 @@ pub struct KeyspaceSpec {
 /// What of a keyspace is to be different.
 #[derive(Clone, Debug, Default)]
 pub struct KeyspaceChange {
-    /// The life of a key that names none; the inner `None` is forever.
-    pub default_expires_in: Option<Option<SignedDuration>>,
+    /// The life of a key that names none.
+    pub default_expires_in: Option<Life>,
     /// The grace of a rotation that names none.
     pub default_grace: Option<SignedDuration>,
     /// What to answer for keys a node cannot vouch for.
@@ -52,7 +70,7 @@ impl Engine {
             prefix: spec.prefix,
             default_expires_in: spec
                 .default_expires_in
-                .unwrap_or(Some(Keyspace::DEFAULT_EXPIRES_IN)),
+                .map_or(Some(Keyspace::DEFAULT_EXPIRES_IN), Life::length),
             default_grace: spec.default_grace.unwrap_or(Keyspace::DEFAULT_GRACE),
             fail_policy: spec.fail_policy.unwrap_or(FailPolicy::Closed),
             created_at: now,
@@ -93,7 +111,7 @@ impl Engine {
         let found = self.store.keyspace(permit.project(), name).await?;
         let mut keyspace = found.ok_or(Error::NotFound(Kind::Keyspace))?;
         keyspace.default_expires_in =
-            change.default_expires_in.unwrap_or(keyspace.default_expires_in);
+            change.default_expires_in.map_or(keyspace.default_expires_in, Life::length);
         keyspace.default_grace = change.default_grace.unwrap_or(keyspace.default_grace);
         keyspace.fail_policy = change.fail_policy.unwrap_or(keyspace.fail_policy);
         keyspace.revision += 1;

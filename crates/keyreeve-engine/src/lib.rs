@@ -33,7 +33,7 @@ pub use engine::{Engine, EngineOptions};
 pub use environments::EnvironmentSpec;
 pub use error::{Error, FieldError};
 pub use idempotency::{Idempotency, IdempotencyKey, Sealer};
-pub use keyspaces::{KeyspaceChange, KeyspaceSpec};
+pub use keyspaces::{KeyspaceChange, KeyspaceSpec, Life};
 pub use owners::{OwnerChange, OwnerSpec};
 pub use permit::{Action, Denied, Permit, Scope, action};
 pub use projects::CreatedProject;

@@ -102,6 +102,9 @@ fn shortened(user_agent: &str) -> &str {
     }
 }
 
+/// Keys and how they were used.
+pub(crate) type UsedKeys = Vec<(Arc<LiveKey>, UsageDelta)>;
+
 /// The keys used since the last flush.
 #[derive(Debug, Default)]
 pub(crate) struct UsageLedger {
@@ -123,9 +126,9 @@ impl UsageLedger {
     }
 
     /// Takes what was counted, by project.
-    pub(crate) fn drain(&self) -> Vec<(ProjectName, Vec<(Arc<LiveKey>, UsageDelta)>)> {
+    pub(crate) fn drain(&self) -> Vec<(ProjectName, UsedKeys)> {
         let used = std::mem::take(&mut *self.used.lock());
-        let mut by_project: Vec<(ProjectName, Vec<_>)> = Vec::new();
+        let mut by_project: Vec<(ProjectName, UsedKeys)> = Vec::new();
         for key in used {
             let Some(seen) = key.usage().take() else {
                 continue;

@@ -33,10 +33,9 @@ pub(crate) fn credential(headers: &HeaderMap) -> Result<Option<&str>, Failure> {
     match (bearer, api_key) {
         (Some(_), Some(_)) => Err(Failure::new(ErrorCode::DuplicateHeader)
             .detail("send the key in Authorization or in X-API-Key, not in both")),
-        (Some((true, token)), None) => Ok(Some(token)),
+        (Some((true, token)), None) | (None, Some(token)) => Ok(Some(token)),
         // Another scheme is no credential of ours.
-        (Some((false, _)), None) | (None, None) => Ok(None),
-        (None, Some(token)) => Ok(Some(token)),
+        (Some((false, _)) | None, None) => Ok(None),
     }
 }
 

@@ -42,7 +42,10 @@ pub(crate) fn broken_rule(path: &str, message: &str) -> Failure {
                 .filter(|last| *last == name)
                 .map_or_else(|| join(path, name), |_| path.to_owned()),
         );
-        return Failure::field(field, format!("is not known here; known: {}", unquoted(known.trim_start_matches("one of "))));
+        return Failure::field(
+            field,
+            format!("is not known here; known: {}", unquoted(known.trim_start_matches("one of "))),
+        );
     }
     if let Some((name, _)) = between(message, "missing field `", "`") {
         return Failure::field(join(path, name), "is missing");

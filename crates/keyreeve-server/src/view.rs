@@ -28,8 +28,8 @@ pub(crate) fn page<T, V>(page: ListPage<T>, view: impl Fn(T) -> V) -> Page<V> {
 }
 
 /// A list that always fits one page.
-pub(crate) fn whole<T, V>(items: Vec<T>, view: impl Fn(T) -> V) -> Page<V> {
-    Page { items: items.into_iter().map(view).collect(), next_cursor: None }
+pub(crate) fn whole<T, V>(items: &[T], view: impl Fn(&T) -> V) -> Page<V> {
+    Page { items: items.iter().map(view).collect(), next_cursor: None }
 }
 
 /// A key's text on its way to the one who asked for it.
@@ -118,7 +118,7 @@ fn usage_view(usage: Usage) -> Option<UsageView> {
     })
 }
 
-pub(crate) fn keyspace(keyspace: Keyspace) -> KeyspaceView {
+pub(crate) fn keyspace(keyspace: &Keyspace) -> KeyspaceView {
     KeyspaceView {
         name: keyspace.name.to_string(),
         prefix: keyspace.prefix.to_string(),
@@ -132,7 +132,7 @@ pub(crate) fn keyspace(keyspace: Keyspace) -> KeyspaceView {
     }
 }
 
-pub(crate) fn environment(environment: Environment) -> EnvironmentView {
+pub(crate) fn environment(environment: &Environment) -> EnvironmentView {
     EnvironmentView {
         name: environment.name.to_string(),
         tag: environment.tag.as_str().to_owned(),
@@ -150,10 +150,10 @@ pub(crate) fn owner(owner: Owner) -> OwnerView {
     }
 }
 
-pub(crate) fn role(role: RoleRecord) -> RoleView {
+pub(crate) fn role(role: &RoleRecord) -> RoleView {
     RoleView {
-        name: role.name,
-        description: role.description,
+        name: role.name.clone(),
+        description: role.description.clone(),
         permissions: role.permissions.to_strings(),
         builtin: role.created_at.is_none(),
         created_at: role.created_at,
@@ -161,7 +161,7 @@ pub(crate) fn role(role: RoleRecord) -> RoleView {
     }
 }
 
-pub(crate) fn project(project: Project) -> ProjectView {
+pub(crate) fn project(project: &Project) -> ProjectView {
     ProjectView { name: project.name.to_string(), created_at: project.created_at }
 }
 

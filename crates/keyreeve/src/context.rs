@@ -56,7 +56,7 @@ impl Context {
 }
 
 /// A variable that is set to nothing is as good as not set.
-fn filled<'a, T: ?Sized>(value: Option<&'a T>, is_empty: impl Fn(&T) -> bool) -> Option<&'a T> {
+fn filled<T: ?Sized>(value: Option<&T>, is_empty: impl Fn(&T) -> bool) -> Option<&T> {
     value.filter(|value| !is_empty(value))
 }
 

@@ -99,6 +99,7 @@ impl Output {
     }
 
     /// Prints bytes as they are.
+    #[expect(clippy::unused_self, reason = "whoever prints holds an Output")]
     pub(crate) fn bytes(&self, bytes: &[u8]) -> anyhow::Result<Reader> {
         let mut stdout = io::stdout().lock();
         let written = stdout.write_all(bytes).and_then(|()| stdout.flush());
@@ -116,7 +117,7 @@ impl Output {
     pub(crate) fn progress(&self, text: &str) {
         const WIPE: &str = "\r\u{1b}[2K";
         let mut stderr = io::stderr().lock();
-        if stderr.is_terminal() {
+        if !self.is_json() && stderr.is_terminal() {
             // Progress that cannot be shown is no reason to stop.
             let _ = write!(stderr, "{WIPE}{}", printable(text)).and_then(|()| stderr.flush());
         }

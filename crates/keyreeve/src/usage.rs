@@ -48,7 +48,7 @@ mod tests {
     fn keys_are_not_repeated() {
         let key = format!("kr_live_4Tn0Zs8QbW1c_{}", "a".repeat(49));
         let keys = keys_in(&format!("--name={key}"));
-        assert_eq!(keys, [key.clone()]);
+        assert_eq!(keys, std::slice::from_ref(&key));
         let error = Cli::try_parse_from(["keyreeve", "key", "verify", &key]).unwrap_err();
         let message = error.render().to_string();
         assert!(message.contains(&key));

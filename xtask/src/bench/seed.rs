@@ -78,8 +78,7 @@ fn init(data_dir: &Path) -> anyhow::Result<String> {
 fn open(data_dir: &Path) -> anyhow::Result<Arc<dyn Store>> {
     let text = Secret::new(std::fs::read_to_string(data_dir.join("audit.key"))?);
     let signer = CheckpointSigner::from_private_key(&text)?;
-    let options =
-        SqliteOptions { path: data_dir.join("keyreeve.db"), readers: 1, queue_limit: 16 };
+    let options = SqliteOptions { path: data_dir.join("keyreeve.db"), readers: 1, queue_limit: 16 };
     Ok(Arc::new(SqliteStore::open(options, signer)?))
 }
 

@@ -56,7 +56,7 @@ mod tests {
             let mut carry = value;
             for byte in bytes.iter_mut().rev() {
                 let sum = usize::from(*byte) * 62 + carry;
-                *byte = (sum & 0xff) as u8;
+                *byte = u8::try_from(sum & 0xff).unwrap();
                 carry = sum >> 8;
             }
             assert_eq!(carry, 0);

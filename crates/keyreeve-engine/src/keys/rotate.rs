@@ -81,7 +81,11 @@ impl Engine {
             id: new_id,
             created_at: now,
             created_by: permit.actor().to_string(),
-            expires_at: issue::expiry(spec.expiry.or(same_life(&old)), keyspace, now)?,
+            expires_at: issue::expiry(
+                Some(spec.expiry.unwrap_or_else(|| same_life(&old))),
+                keyspace,
+                now,
+            )?,
             lifecycle: Lifecycle::Active,
             digest: self.digester.digest(&token.token()),
             last_four: token.last_four(),
@@ -169,9 +173,9 @@ impl Engine {
 }
 
 /// As long a life as the old key was given.
-fn same_life(old: &ApiKey) -> Option<Expiry> {
-    Some(match old.expires_at {
+fn same_life(old: &ApiKey) -> Expiry {
+    match old.expires_at {
         Some(at) => Expiry::In(at.duration_since(old.created_at)),
         None => Expiry::Never,
-    })
+    }
 }

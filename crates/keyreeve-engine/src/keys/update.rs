@@ -114,7 +114,7 @@ fn apply(key: &mut ApiKey, change: &KeyChange, now: Timestamp) -> Result<Vec<&'s
     set("permissions", replace(&mut key.permissions, change.permissions.clone()));
     set("metadata", replace(&mut key.metadata, change.metadata.clone()));
     set("tags", replace(&mut key.tags, change.tags.clone()));
-    set("owner", replace(&mut key.owner, optional(&change.owner)));
+    set("owner", change.owner.apply_to(&mut key.owner));
     if let Replace::With(at) = change.expires_at
         && at <= now
     {
@@ -126,15 +126,19 @@ fn apply(key: &mut ApiKey, change: &KeyChange, now: Timestamp) -> Result<Vec<&'s
         Replace::Keep => Replace::Keep,
         Replace::Clear => Replace::Clear,
     };
-    set("expires_at", replace(&mut key.expires_at, optional(&expires_at)));
+    set("expires_at", expires_at.apply_to(&mut key.expires_at));
     Ok(changed)
 }
 
-fn optional<T: Clone>(replace: &Replace<T>) -> Option<Option<T>> {
-    match replace {
-        Replace::Keep => None,
-        Replace::Clear => Some(None),
-        Replace::With(value) => Some(Some(value.clone())),
+impl<T: Clone + PartialEq> Replace<T> {
+    /// Does to `place` what is wanted; returns whether that made a difference.
+    fn apply_to(&self, place: &mut Option<T>) -> bool {
+        let wanted = match self {
+            Self::Keep => return false,
+            Self::Clear => None,
+            Self::With(value) => Some(value.clone()),
+        };
+        replace(place, Some(wanted))
     }
 }
 

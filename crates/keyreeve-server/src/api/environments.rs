@@ -31,7 +31,7 @@ pub(crate) async fn list(
     Authenticated(caller): Authenticated,
 ) -> Answer<Json<Page<EnvironmentView>>> {
     let permit = engine.authorize::<ReadEnvironments>(&caller).await?;
-    Ok(Json(view::whole(engine.environments(permit).await?, view::environment)))
+    Ok(Json(view::whole(&engine.environments(permit).await?, view::environment)))
 }
 
 /// Makes an environment.
@@ -57,7 +57,7 @@ pub(crate) async fn create(
     let tag = fields.parse("tag", &body.value.tag);
     let spec = name.zip(tag).map(|(name, tag)| EnvironmentSpec { name, tag });
     let made = engine.create_environment(permit, fields.finish(spec)?).await?;
-    Ok((StatusCode::CREATED, Json(view::environment(made))))
+    Ok((StatusCode::CREATED, Json(view::environment(&made))))
 }
 
 /// Removes an environment that has no keys.

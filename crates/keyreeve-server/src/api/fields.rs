@@ -10,7 +10,7 @@ use keyreeve_core::{
     name::RoleName,
     permission::PermissionSet,
 };
-use keyreeve_engine::{FieldError, keys::Expiry};
+use keyreeve_engine::{FieldError, Life, keys::Expiry};
 
 use crate::{problem::Failure, view::NEVER};
 
@@ -63,15 +63,14 @@ impl Fields {
         text.and_then(|text| self.take(field, duration::parse(text)))
     }
 
-    /// A length of time, or `never` as the inner `None`.
-    pub(crate) fn life(
-        &mut self,
-        field: &'static str,
-        text: Option<&str>,
-    ) -> Option<Option<SignedDuration>> {
+    /// A length of time, or `never`.
+    pub(crate) fn life(&mut self, field: &'static str, text: Option<&str>) -> Option<Life> {
         match text? {
-            NEVER => Some(None),
-            text => self.take(field, duration::parse(text).and_then(positive)).map(Some),
+            NEVER => Some(Life::Unlimited),
+            text => {
+                let length = duration::parse(text).and_then(positive);
+                self.take(field, length).map(Life::Limited)
+            }
         }
     }
 
@@ -83,10 +82,10 @@ impl Fields {
         match (self.life("expires_in", expires_in), expires_at) {
             (Some(_), Some(_)) => {
                 let rule = Invalid::new("must not stand together with expires_in");
-                self.take::<Expiry>("expires_at", Err(rule))
+                self.take("expires_at", Err(rule))
             }
-            (Some(Some(length)), None) => Some(Expiry::In(length)),
-            (Some(None), None) => Some(Expiry::Never),
+            (Some(Life::Limited(length)), None) => Some(Expiry::In(length)),
+            (Some(Life::Unlimited), None) => Some(Expiry::Never),
             (None, at) => at.map(Expiry::At),
         }
     }

@@ -31,7 +31,7 @@ pub(crate) async fn list(
     Authenticated(caller): Authenticated,
 ) -> Answer<Json<Page<KeyspaceView>>> {
     let permit = engine.authorize::<ReadKeyspaces>(&caller).await?;
-    Ok(Json(view::whole(engine.keyspaces(permit).await?, view::keyspace)))
+    Ok(Json(view::whole(&engine.keyspaces(permit).await?, view::keyspace)))
 }
 
 /// Makes a keyspace.
@@ -53,7 +53,7 @@ pub(crate) async fn create(
 ) -> Answer<(StatusCode, Json<KeyspaceView>)> {
     let permit = engine.authorize::<ManageKeyspaces>(&caller).await?;
     let made = engine.create_keyspace(permit, spec(&body.value)?).await?;
-    Ok((StatusCode::CREATED, Json(view::keyspace(made))))
+    Ok((StatusCode::CREATED, Json(view::keyspace(&made))))
 }
 
 /// One keyspace.
@@ -74,7 +74,7 @@ pub(crate) async fn show(
     name: Segment,
 ) -> Answer<Json<KeyspaceView>> {
     let permit = engine.authorize::<ReadKeyspaces>(&caller).await?;
-    Ok(Json(view::keyspace(engine.keyspace(permit, &name.parse("name")?).await?)))
+    Ok(Json(view::keyspace(&engine.keyspace(permit, &name.parse("name")?).await?)))
 }
 
 /// Changes a keyspace's defaults. Keys that exist keep their expiry.
@@ -99,7 +99,7 @@ pub(crate) async fn update(
     let permit = engine.authorize::<ManageKeyspaces>(&caller).await?;
     let name = name.parse("name")?;
     let changed = engine.update_keyspace(permit, &name, change(&body.value)?).await?;
-    Ok(Json(view::keyspace(changed)))
+    Ok(Json(view::keyspace(&changed)))
 }
 
 /// Removes a keyspace that has no keys.

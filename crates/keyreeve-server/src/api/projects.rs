@@ -33,7 +33,7 @@ pub(crate) async fn list(
     Authenticated(caller): Authenticated,
 ) -> Answer<Json<Page<ProjectView>>> {
     let permit = engine.authorize::<ReadProjects>(&caller).await?;
-    Ok(Json(view::whole(engine.projects(permit).await?, view::project)))
+    Ok(Json(view::whole(&engine.projects(permit).await?, view::project)))
 }
 
 /// Makes a project with its first admin key. Admins of the default project may.
@@ -62,6 +62,6 @@ pub(crate) async fn create(
         key: view::shown_once(made.first_key.token.text()),
         details: view::api_key(stored, engine.now()),
     };
-    let made = CreatedProjectView { project: view::project(made.project), admin_key };
+    let made = CreatedProjectView { project: view::project(&made.project), admin_key };
     Ok((StatusCode::CREATED, Json(made)))
 }

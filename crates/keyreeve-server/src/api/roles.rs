@@ -31,7 +31,7 @@ pub(crate) async fn list(
     Authenticated(caller): Authenticated,
 ) -> Answer<Json<Page<RoleView>>> {
     let permit = engine.authorize::<ReadRoles>(&caller).await?;
-    Ok(Json(view::whole(engine.roles(permit).await?, view::role)))
+    Ok(Json(view::whole(&engine.roles(permit).await?, view::role)))
 }
 
 /// Makes a role. It cannot grant more than its maker has.
@@ -53,7 +53,7 @@ pub(crate) async fn create(
 ) -> Answer<(StatusCode, Json<RoleView>)> {
     let permit = engine.authorize::<ManageRoles>(&caller).await?;
     let made = engine.create_role(permit, spec(body.value)?).await?;
-    Ok((StatusCode::CREATED, Json(view::role(made))))
+    Ok((StatusCode::CREATED, Json(view::role(&made))))
 }
 
 /// One role.
@@ -74,7 +74,7 @@ pub(crate) async fn show(
     name: Segment,
 ) -> Answer<Json<RoleView>> {
     let permit = engine.authorize::<ReadRoles>(&caller).await?;
-    Ok(Json(view::role(engine.role(permit, &name.parse("name")?).await?)))
+    Ok(Json(view::role(&engine.role(permit, &name.parse("name")?).await?)))
 }
 
 /// Changes a role. Keys that carry it follow before this answers.
@@ -98,7 +98,7 @@ pub(crate) async fn update(
 ) -> Answer<Json<RoleView>> {
     let permit = engine.authorize::<ManageRoles>(&caller).await?;
     let changed = engine.update_role(permit, &name.parse("name")?, change(body.value)?).await?;
-    Ok(Json(view::role(changed)))
+    Ok(Json(view::role(&changed)))
 }
 
 /// Removes a role that no key carries.

@@ -156,11 +156,7 @@ impl Harness {
     }
 
     /// The stored key; that there is one is part of the case.
-    pub(super) async fn key(
-        &self,
-        project: &ProjectName,
-        id: KeyId,
-    ) -> Result<StoredKey, Failure> {
+    pub(super) async fn key(&self, project: &ProjectName, id: KeyId) -> Result<StoredKey, Failure> {
         let found = self.store.key(project, id).await?;
         Ok(found.ok_or_else(|| StoreError::Damaged(format!("key {id} is not there")))?)
     }

@@ -136,10 +136,8 @@ pub fn digest(number: u64) -> [u8; 32] {
 
 /// Every form a lifecycle can have, ending or changed around second 500.
 pub fn lifecycles() -> Vec<Lifecycle> {
-    let rotating = |second| Lifecycle::Rotating {
-        successor: key_id(999_999),
-        grace_ends_at: time(second),
-    };
+    let rotating =
+        |second| Lifecycle::Rotating { successor: key_id(999_999), grace_ends_at: time(second) };
     let disabled = |was| Lifecycle::Disabled { at: time(400), was: Box::new(was) };
     let deleted = |was| Lifecycle::Deleted { at: time(410), was: Box::new(was) };
     let revoked = |reason: Option<&str>| Lifecycle::Revoked {

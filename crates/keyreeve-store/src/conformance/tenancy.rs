@@ -2,6 +2,7 @@
 
 use jiff::SignedDuration;
 use keyreeve_core::{
+    Invalid,
     model::{FailPolicy, Keyspace, Owner, Role},
     name::ProjectName,
 };
@@ -131,13 +132,13 @@ pub(super) async fn everything_is_read_back_as_it_was_written(h: Harness) -> Out
 
 pub(super) async fn updates_need_the_next_revision(h: Harness) -> Outcome {
     let acme = h.project("acme").await?;
-    let keyspace = |revision| -> Result<Change, keyreeve_core::Invalid> {
+    let keyspace = |revision| -> Result<Change, Invalid> {
         Ok(Change::UpdateKeyspace(Keyspace { revision, ..samples::keyspace("default")? }))
     };
-    let owner = |revision| -> Result<Change, keyreeve_core::Invalid> {
+    let owner = |revision| -> Result<Change, Invalid> {
         Ok(Change::UpdateOwner(Owner { revision, ..samples::owner("customer")? }))
     };
-    let role = |revision| -> Result<Change, keyreeve_core::Invalid> {
+    let role = |revision| -> Result<Change, Invalid> {
         Ok(Change::UpdateRole(Role { revision, ..samples::role("auditor")? }))
     };
     assert_refused!(h.commit(&acme, vec![owner(2)?]).await, NotFound(Owner));

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use keyreeve_engine::store::{Change, Usage, UsageDelta};
+use keyreeve_engine::store::{Change, KeyFilter, Usage, UsageDelta};
 
 use super::{
     harness::{Harness, Outcome},
@@ -23,8 +23,7 @@ pub(super) async fn usage_adds_up(h: Harness) -> Outcome {
     };
     h.commit(&acme, vec![Change::AddUsage(vec![second])]).await?;
     // Newer, and from nobody knows where.
-    let third =
-        UsageDelta { last_ip: None, last_user_agent: None, ..samples::usage(1, 1, 60) };
+    let third = UsageDelta { last_ip: None, last_user_agent: None, ..samples::usage(1, 1, 60) };
     h.commit(&acme, vec![Change::AddUsage(vec![third])]).await?;
     let expected = Usage {
         verifications: 8,
@@ -33,7 +32,7 @@ pub(super) async fn usage_adds_up(h: Harness) -> Outcome {
         last_user_agent: Some("agent/2".to_owned()),
     };
     assert_eq!(h.key(&acme, samples::key_id(1)).await?.usage, expected);
-    let listed = h.all_keys(&acme, &keyreeve_engine::store::KeyFilter::default(), 10).await?;
+    let listed = h.all_keys(&acme, &KeyFilter::default(), 10).await?;
     let counts: Vec<u64> = listed.iter().map(|stored| stored.usage.verifications).collect();
     assert_eq!(counts, [1, 8]);
     Ok(())

@@ -243,11 +243,50 @@ fn text(value: ValueRef<'_>) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::{fs, sync::Arc};
+
+    use keyreeve_engine::store::Store as _;
+
     use super::*;
+    use crate::{
+        conformance::{Harness, samples},
+        sqlite::{SqliteOptions, SqliteStore},
+    };
 
     #[test]
     fn nothing_in_a_path_means_anything_in_a_uri() {
         let uri = immutable_uri(Path::new("/data/a b?c#d%e/ä.db"));
         assert_eq!(uri, "file:/data/a%20b%3Fc%23d%25e/%C3%A4.db?immutable=1");
+    }
+
+    fn entries(path: &Path, access: Access) -> usize {
+        let mut count = 0;
+        AuditFile::open_by(path, access).unwrap().for_each(|_| count += 1).unwrap();
+        count
+    }
+
+    /// Which way in is right depends on what the file system allows, which a test that runs as
+    /// root cannot forbid. So each way is tried by name.
+    #[tokio::test]
+    async fn every_way_in_reads_the_same() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a b.db");
+        let options = SqliteOptions { path: path.clone(), readers: 1, queue_limit: 10 };
+        let signer = samples::signer(1).unwrap();
+        let verifier = signer.verifier();
+        let store = Arc::new(SqliteStore::open(options, signer).unwrap());
+        let h = Harness::new(store.clone(), verifier);
+        let acme = h.project("acme").await.unwrap();
+        h.commit(&acme, Vec::new()).await.unwrap();
+        let copy = folder.path().join("copy ü.db");
+        fs::copy(&path, &copy).unwrap();
+        fs::copy(beside(&path, "-wal"), beside(&copy, "-wal")).unwrap();
+        assert_eq!(entries(&copy, Access::Unlocked), 2);
+        assert!(!beside(&copy, "-shm").exists(), "nothing is put beside the file");
+        assert!(beside(&copy, "-wal").exists(), "nor taken away");
+        assert_eq!(entries(&path, Access::Shared), 2);
+        store.close().await;
+        assert_eq!(entries(&path, Access::Immutable), 2);
+        assert!(!beside(&path, "-shm").exists(), "nothing is put beside the file");
     }
 }

@@ -4,7 +4,11 @@ use anyhow::bail;
 use serde_json::json;
 
 use super::Outcome;
-use crate::{config::Flags, context::Context, wire::{self, Installation}};
+use crate::{
+    config::Flags,
+    context::Context,
+    wire::{self, Installation},
+};
 
 /// Makes the data folder and its first admin key, and shows the key this once.
 pub(crate) fn run(context: &Context) -> anyhow::Result<Outcome> {

@@ -62,7 +62,7 @@ pub(crate) fn run(args: &ServeArgs, context: &Context) -> anyhow::Result<Outcome
     let (stop, stopped) = watch::channel(false);
     background.spawn(stop_on(signals, stop));
     info!(%url, live_keys = engine.live().len(), "serving");
-    serve(&background, server, engine, running, &metrics, &config, stopped)?;
+    serve(&background, server, &engine, running, &metrics, &config, stopped)?;
     info!("stopped");
     Ok(Outcome::Done)
 }
@@ -70,14 +70,14 @@ pub(crate) fn run(args: &ServeArgs, context: &Context) -> anyhow::Result<Outcome
 fn serve(
     background: &Runtime,
     server: Server,
-    engine: Arc<Engine>,
+    engine: &Arc<Engine>,
     running: Running,
     metrics: &Metrics,
     config: &Config,
     stopped: watch::Receiver<bool>,
 ) -> anyhow::Result<()> {
     let clock = running.clock.clone();
-    let tasks = tasks::start(background, &engine, running, metrics, config, &stopped);
+    let tasks = tasks::start(background, engine, running, metrics, config, &stopped);
     let ended = server.run(engine.clone(), clock, stopped)?;
     if ended.cut_off > 0 {
         warn!(connections = ended.cut_off, "connections were cut off at the end of the drain");
@@ -110,9 +110,11 @@ fn greet(context: &Context, first: &FirstKey, url: &str) -> anyhow::Result<()> {
     if context.output.is_json() {
         return context.output.note(&json!({"admin_key": key, "url": url}).to_string());
     }
-    let data_dir = context.global.data_dir.as_ref().map_or_else(String::new, |folder| {
-        format!(" --data-dir {}", folder.display())
-    });
+    let data_dir = context
+        .global
+        .data_dir
+        .as_ref()
+        .map_or_else(String::new, |folder| format!(" --data-dir {}", folder.display()));
     context.output.note(&format!(
         "\nKeyreeve is new here. This is its admin key; it is shown only once:\n\n  {key}\n\n\
          On this machine the local socket needs no key. In another terminal, type next:\n\n  \

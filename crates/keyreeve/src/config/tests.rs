@@ -48,7 +48,7 @@ fn the_default_file_is_what_it_says() {
     assert_eq!(server.max_body_bytes, 1_048_576);
     assert_eq!(server.max_header_bytes, 32_768);
     assert_eq!(server.max_headers, 100);
-    assert_eq!(server.header_timeout, Duration::from_secs(60));
+    assert_eq!(server.header_timeout, Duration::from_mins(1));
     assert_eq!(server.request_timeout, Duration::from_secs(30));
     assert_eq!(server.drain_timeout, Duration::from_secs(10));
     assert_eq!(server.metrics, MetricsAccess::Open);

@@ -42,8 +42,7 @@ fn every_endpoint_refuses_without_a_good_credential() {
             assert_eq!(problem(response).await.1, "unauthenticated", "{place}");
 
             let wrong = installation.admin_key.replace("_live_", "_test_");
-            let response =
-                http().request(method, &url).bearer_auth(wrong).send().await.unwrap();
+            let response = http().request(method, &url).bearer_auth(wrong).send().await.unwrap();
             let challenge = response.headers()["www-authenticate"].to_str().unwrap().to_owned();
             assert!(challenge.contains("error=\"invalid_token\""), "{place}: {challenge}");
             assert_eq!(problem(response).await.1, "invalid_credential", "{place}");

@@ -111,10 +111,8 @@ fn every_act_is_recorded_with_actor_target_and_request() {
         let reason = keyreeve_api::ReasonRequest { reason: Some("leaked".into()) };
         client.revoke_api_key(&made.details.id, &reason).await.unwrap();
         server.local(None).list_keyspaces().await.unwrap();
-        let query = ListAuditQuery {
-            target: Some(made.details.id.clone()),
-            ..ListAuditQuery::default()
-        };
+        let query =
+            ListAuditQuery { target: Some(made.details.id.clone()), ..ListAuditQuery::default() };
         let entries = client.list_audit(&query).await.unwrap().items;
         let actions: Vec<_> = entries.iter().map(|entry| entry.action.as_str()).collect();
         assert_eq!(actions, ["key.revoke", "key.create"]);

@@ -184,8 +184,7 @@ fn malformed_and_unknown_keys_get_a_verdict() {
             ("kr_live_\u{fc}", "MALFORMED"),
         ] {
             let request = site.request(Method::POST, "/api/v1/verify");
-            let response =
-                request.json(&serde_json::json!({ "key": key })).send().await.unwrap();
+            let response = request.json(&serde_json::json!({ "key": key })).send().await.unwrap();
             assert_eq!(response.status(), 200);
             let verdict: serde_json::Value = response.json().await.unwrap();
             assert_eq!(verdict["code"], code, "{key}");

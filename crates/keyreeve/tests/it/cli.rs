@@ -25,8 +25,16 @@ fn the_main_way_through() {
     let data_dir = installation.data_dir();
     let made = run_json(
         &[
-            "key", "create", "--name", "demo", "--owner", "acme", "--permission",
-            "documents.read", "--expires-in", "30d",
+            "key",
+            "create",
+            "--name",
+            "demo",
+            "--owner",
+            "acme",
+            "--permission",
+            "documents.read",
+            "--expires-in",
+            "30d",
         ],
         &data_dir,
     );
@@ -77,8 +85,18 @@ fn everything_else_has_a_command() {
     ok(&["environment", "create", "qa", "--tag", "test"]);
     let made = run_json(
         &[
-            "key", "create", "--name", "edge", "--role", "verifier", "--keyspace", "mobile",
-            "--env", "qa", "--tag", "edge",
+            "key",
+            "create",
+            "--name",
+            "edge",
+            "--role",
+            "verifier",
+            "--keyspace",
+            "mobile",
+            "--env",
+            "qa",
+            "--tag",
+            "edge",
         ],
         &data_dir,
     );

@@ -97,8 +97,7 @@ fn rotation_has_no_gap_and_ends_exactly() {
             grace: Some(grace.to_owned()),
             ..RotateApiKeyRequest::default()
         };
-        let second =
-            client.rotate_api_key(&first.details.id, &grace("2s"), None).await.unwrap();
+        let second = client.rotate_api_key(&first.details.id, &grace("2s"), None).await.unwrap();
         assert_ne!(second.details.id, first.details.id);
         let old = verify(&client, &first.key, None).await;
         assert!(old.valid);

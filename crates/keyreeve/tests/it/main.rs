@@ -1,5 +1,12 @@
 //! The program from outside: the real binary, real HTTP, real files, real signals.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::default_trait_access,
+    reason = "in a test, stopping with a message is how a failure is told"
+)]
+
 mod access;
 mod audit;
 mod bad_input;

@@ -184,19 +184,13 @@ fn tls_serves_and_takes_a_new_certificate() {
     let folder = installation.folder.path();
     let (cert, key) = (folder.join("cert.pem"), folder.join("key.pem"));
     let make = |name: &str| {
-        let made = std::process::Command::new("openssl")
-            .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"])
-            .args(["-nodes", "-days", "1", "-subj", &format!("/CN={name}")])
-            .args(["-addext", "subjectAltName=IP:127.0.0.1"])
-            .args(["-addext", "basicConstraints=critical,CA:FALSE"])
-            .arg("-keyout")
-            .arg(&key)
-            .arg("-out")
-            .arg(&cert)
-            .output()
-            .expect("openssl is installed by the test command");
-        assert!(made.status.success());
-        reqwest::Certificate::from_pem(&std::fs::read(&cert).unwrap()).unwrap()
+        let signing_key = rcgen::KeyPair::generate().unwrap();
+        let mut params = rcgen::CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
+        params.distinguished_name.push(rcgen::DnType::CommonName, name);
+        let certificate = params.self_signed(&signing_key).unwrap();
+        std::fs::write(&key, signing_key.serialize_pem()).unwrap();
+        std::fs::write(&cert, certificate.pem()).unwrap();
+        reqwest::Certificate::from_pem(certificate.pem().as_bytes()).unwrap()
     };
     let first = make("first");
     let server = installation.serve_with(&[

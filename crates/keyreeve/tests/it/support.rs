@@ -114,13 +114,12 @@ impl Server {
             }
             all
         });
-        match url.recv_timeout(PATIENCE) {
-            Ok(url) => Ok(Self { child, url, data_dir: data_dir.to_owned(), log: Some(log) }),
-            Err(_) => {
-                let _ = child.kill();
-                let _ = child.wait();
-                Err(log.join().unwrap())
-            }
+        if let Ok(url) = url.recv_timeout(PATIENCE) {
+            Ok(Self { child, url, data_dir: data_dir.to_owned(), log: Some(log) })
+        } else {
+            let _ = child.kill();
+            let _ = child.wait();
+            Err(log.join().unwrap())
         }
     }
 

@@ -209,14 +209,14 @@ struct WordTable {
 
 const ROLES: WordTable = WordTable {
     insert: "INSERT INTO api_key_roles (project, role, created_at, key_id)
-             VALUES (?1, ?2, ?3, ?4)",
+             VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING",
     delete: "DELETE FROM api_key_roles
              WHERE project = ?1 AND role = ?2 AND created_at = ?3 AND key_id = ?4",
 };
 
 const TAGS: WordTable = WordTable {
     insert: "INSERT INTO api_key_tags (project, tag, created_at, key_id)
-             VALUES (?1, ?2, ?3, ?4)",
+             VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING",
     delete: "DELETE FROM api_key_tags
              WHERE project = ?1 AND tag = ?2 AND created_at = ?3 AND key_id = ?4",
 };

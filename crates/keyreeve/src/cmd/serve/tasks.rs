@@ -9,7 +9,7 @@ use tracing::{error, warn};
 
 use crate::{config::Config, wire::Running};
 
-const FORGET_INTERVAL: Duration = Duration::from_secs(3600);
+const FORGET_INTERVAL: Duration = Duration::from_hours(1);
 const FOLD_INTERVAL: Duration = Duration::from_secs(5);
 
 /// The tasks, to be waited for at the end.
@@ -36,13 +36,12 @@ pub(super) fn start(
 impl Tasks {
     /// Waits for the tasks to end and writes the last anchor.
     pub(super) async fn finish(self) {
-        match self.anchoring.await {
-            Ok(mut running) => {
-                if let Err(error) = running.write_anchor().await {
-                    error!(%error, "the last anchor was not written");
-                }
+        if let Ok(mut running) = self.anchoring.await {
+            if let Err(error) = running.write_anchor().await {
+                error!(%error, "the last anchor was not written");
             }
-            Err(_) => error!("the anchoring task failed"),
+        } else {
+            error!("the anchoring task failed")
         }
     }
 }

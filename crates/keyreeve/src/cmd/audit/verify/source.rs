@@ -43,7 +43,7 @@ impl Source {
                  --url",
             ));
         }
-        let file = AuditFile::open(&folder.database())?;
+        let file = AuditFile::open(folder.database())?;
         Ok(Self::Folder { folder, file })
     }
 
