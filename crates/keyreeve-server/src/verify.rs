@@ -50,6 +50,7 @@ pub(crate) async fn verify(
     require_json(headers)?;
     let body = body.await?;
     let request: VerifyRequest = json::parse(&body)?;
+    // EXPOSE: borrowed for parsing and hashing; nothing of it is kept or shown.
     let key = request.key.expose();
     if key.len() > VerifyInput::LONGEST_KEY {
         return Err(Failure::field("key", "must be at most 512 characters"));

@@ -1,6 +1,7 @@
 //! Applying one change. What is refused, and in which order things are looked at, is the same in
 //! every backend.
 
+use jiff::Timestamp;
 use keyreeve_core::{
     key::KeyId,
     model::{ApiKey, Keyspace, Owner, Project, Role},
@@ -58,7 +59,9 @@ pub(super) fn apply(
         Change::UpdateKey(new) => update_key(draft, project, new),
         Change::PurgeKey(id) => purge_key(draft, project, *id),
         Change::AddUsage(deltas) => {
-            deltas.iter().for_each(|delta| add_usage(draft, project, delta));
+            for delta in deltas {
+                add_usage(draft, project, delta);
+            }
             Ok(())
         }
         Change::RememberResult(result) => remember(draft, project, result),
@@ -312,7 +315,7 @@ fn remember(
     create(draft, |t| &mut t.results, key, result, taken, Kind::IdempotentResult)
 }
 
-fn forget_before(draft: &mut Draft<'_>, time: jiff::Timestamp) {
+fn forget_before(draft: &mut Draft<'_>, time: Timestamp) {
     let results = &draft.tables().results;
     let old: Vec<_> =
         results.iter().filter(|(_, result)| result.at < time).map(|(key, _)| key.clone()).collect();

@@ -67,7 +67,8 @@ fn replay_keys(
     sink: &Arc<dyn ChangeSink>,
 ) -> Result<(), Broken> {
     let sql = "SELECT coalesce(max(rowid), 0) FROM api_keys";
-    let last = query::first(connection, sql, [], |columns| columns.number())?.unwrap_or_default();
+    let last =
+        query::first(connection, sql, [], |columns| Ok(columns.number()?.max(0)))?.unwrap_or(0);
     let step = last / i64::from(parts.max(1)) + 1;
     let mut answers = Vec::new();
     let mut first = 1;

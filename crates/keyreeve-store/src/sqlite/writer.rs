@@ -125,16 +125,15 @@ impl Writer {
     fn write(&mut self, batch: &[Waiting]) -> Result<Vec<Result<Receipt, CommitError>>, Broken> {
         let before = self.head.size();
         let tx = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let results = match batch {
+        let results = if let [only] = batch {
             // There is nothing else in the transaction that its failure could take down.
-            [only] => vec![write_unit(&tx, &mut self.head, &only.unit).map_err(Into::into)],
-            _ => {
-                let mut results = Vec::with_capacity(batch.len());
-                for waiting in batch {
-                    results.push(write_guarded(&tx, &mut self.head, &waiting.unit)?);
-                }
-                results
+            vec![write_unit(&tx, &mut self.head, &only.unit).map_err(CommitError::from)]
+        } else {
+            let mut results = Vec::with_capacity(batch.len());
+            for waiting in batch {
+                results.push(write_guarded(&tx, &mut self.head, &waiting.unit)?);
             }
+            results
         };
         let units = self.head.size() - before;
         if units > 0 {

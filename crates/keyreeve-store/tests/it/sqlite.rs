@@ -300,7 +300,9 @@ async fn closing_finishes_what_was_accepted() {
     }
     let_tasks_begin().await;
     // Nobody waits for the second half any more. It is done all the same.
-    units.drain(16..).for_each(|unit| unit.abort());
+    for unit in units.drain(16..) {
+        unit.abort();
+    }
     store.close().await;
     for unit in units {
         unit.await.unwrap().unwrap();

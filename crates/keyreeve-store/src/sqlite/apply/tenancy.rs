@@ -246,6 +246,7 @@ fn create(
 }
 
 /// The row an update is meant for, and how to find out whether it exists.
+#[derive(Clone, Copy)]
 struct Row<'a> {
     exists: &'static str,
     project: &'a ProjectName,

@@ -1,5 +1,7 @@
 //! The log: one line an event, on standard error.
 
+use std::io::IsTerminal as _;
+
 use tracing_subscriber::{filter::LevelFilter, fmt, layer::SubscriberExt, util::SubscriberInitExt};
 
 use crate::config::log::{LogConfig, LogFormat};
@@ -9,7 +11,9 @@ use crate::config::log::{LogConfig, LogFormat};
 pub(super) fn start(config: &LogConfig) {
     let level = LevelFilter::from_level(config.level);
     let registry = tracing_subscriber::registry().with(level);
-    let layer = fmt::layer().with_writer(std::io::stderr).with_target(false);
+    let coloured = std::io::stderr().is_terminal()
+        && anstream::AutoStream::choice(&std::io::stderr()) != anstream::ColorChoice::Never;
+    let layer = fmt::layer().with_writer(std::io::stderr).with_target(false).with_ansi(coloured);
     let started = match config.format {
         LogFormat::Pretty => registry.with(layer.compact()).try_init(),
         LogFormat::Json => registry.with(layer.json().flatten_event(true)).try_init(),

@@ -41,7 +41,7 @@ impl Tasks {
                 error!(%error, "the last anchor was not written");
             }
         } else {
-            error!("the anchoring task failed")
+            error!("the anchoring task failed");
         }
     }
 }
