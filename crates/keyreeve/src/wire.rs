@@ -54,7 +54,7 @@ impl Installation {
             Some(note) => Some(Checkpoint::parse_note(&note)?),
             None => None,
         };
-        anchor.check(head.as_ref())?;
+        Anchor::compare(anchor.read()?.as_ref(), head.as_ref())?;
         let clock = Arc::new(SystemClock);
         Ok(Self { folder, store, clock, anchor, entropy, digester, verifier, lock })
     }

@@ -60,8 +60,14 @@ impl Anchor {
     }
 
     /// Refuses a database that ends before the anchor.
-    pub(crate) fn check(&self, head: Option<&Checkpoint>) -> Result<(), AnchorError> {
-        let Some(anchored) = self.read()? else {
+    ///
+    /// Where a server may be running, read the anchor first and the database after it: in the
+    /// other order the anchor could be the younger of the two.
+    pub(crate) fn compare(
+        anchored: Option<&Checkpoint>,
+        head: Option<&Checkpoint>,
+    ) -> Result<(), AnchorError> {
+        let Some(anchored) = anchored else {
             return Ok(());
         };
         let have = head.map_or(0, Checkpoint::size);
@@ -100,22 +106,26 @@ mod tests {
         Checkpoint::new("keyreeve/test", size, root).unwrap()
     }
 
+    fn check(anchor: &Anchor, head: Option<&Checkpoint>) -> Result<(), AnchorError> {
+        Anchor::compare(anchor.read()?.as_ref(), head)
+    }
+
     #[test]
     fn a_database_behind_its_anchor_is_refused() {
         let parent = tempfile::tempdir().unwrap();
         let folder = DataFolder::at(parent.path());
         let signer = signer(1);
         let mut anchor = Anchor::new(folder.clone(), signer.verifier());
-        assert!(anchor.check(None).is_ok(), "no anchor, nothing to compare");
+        assert!(check(&anchor, None).is_ok(), "no anchor, nothing to compare");
         anchor.write(&signer.sign(7, Hash::empty())).unwrap();
-        assert!(anchor.check(Some(&head(7, Hash::empty()))).is_ok());
-        assert!(anchor.check(Some(&head(8, Hash::empty()))).is_ok());
+        assert!(check(&anchor, Some(&head(7, Hash::empty()))).is_ok());
+        assert!(check(&anchor, Some(&head(8, Hash::empty()))).is_ok());
         for behind in [None, Some(head(6, Hash::empty()))] {
-            let error = anchor.check(behind.as_ref()).unwrap_err();
+            let error = check(&anchor, behind.as_ref()).unwrap_err();
             assert!(matches!(error, AnchorError::Behind { anchored: 7, .. }), "{error}");
         }
         let other = head(7, Hash::of(b"other"));
-        assert!(matches!(anchor.check(Some(&other)), Err(AnchorError::Differs)));
+        assert!(matches!(check(&anchor, Some(&other)), Err(AnchorError::Differs)));
     }
 
     #[test]
@@ -124,6 +134,6 @@ mod tests {
         let folder = DataFolder::at(parent.path());
         let mut anchor = Anchor::new(folder, signer(1).verifier());
         anchor.write(&signer(2).sign(1, Hash::empty())).unwrap();
-        assert!(matches!(anchor.check(None), Err(AnchorError::Signature(_))));
+        assert!(matches!(check(&anchor, None), Err(AnchorError::Signature(_))));
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 
-use keyreeve_core::audit::CheckpointVerifier;
+use keyreeve_core::audit::{Checkpoint, CheckpointVerifier};
 use keyreeve_store::sqlite::AuditFile;
 use rustix::process::{Resource, getrlimit};
 
@@ -126,6 +126,8 @@ pub(super) fn database(folder: &DataFolder, found: &mut Vec<Check>) {
         found.push(Check::new("database", Status::Skipped, detail));
         return;
     }
+    // Before the database, which a running server takes further meanwhile.
+    let anchored = anchored(folder);
     let file = match AuditFile::open(&path) {
         Ok(file) => file,
         Err(error) => {
@@ -142,20 +144,27 @@ pub(super) fn database(folder: &DataFolder, found: &mut Vec<Check>) {
         }
         Err(error) => Check::new("database", Status::Failed, error.to_string()),
     });
-    found.push(match anchored(folder, &file) {
-        Ok(detail) => Check::new("audit anchor", Status::Ok, detail),
+    let compared = anchored.and_then(|(verifier, anchored)| {
+        let latest = file.checkpoints()?.pop();
+        let head = latest.map(|note| verifier.verify(&note)).transpose()?;
+        Anchor::compare(anchored.as_ref(), head.as_ref())?;
+        Ok(head.map_or(0, |head| head.size()))
+    });
+    found.push(match compared {
+        Ok(size) => {
+            let detail =
+                format!("{size} entries under a signed head; `keyreeve audit verify` checks each");
+            Check::new("audit anchor", Status::Ok, detail)
+        }
         Err(error) => Check::new("audit anchor", Status::Failed, error.to_string()),
     });
 }
 
-fn anchored(folder: &DataFolder, file: &AuditFile) -> anyhow::Result<String> {
+fn anchored(folder: &DataFolder) -> anyhow::Result<(CheckpointVerifier, Option<Checkpoint>)> {
     let key = fs::read_to_string(folder.audit_public_key())?;
     let verifier = CheckpointVerifier::parse(key.trim())?;
-    let latest = file.checkpoints()?.pop();
-    let head = latest.map(|note| verifier.verify(&note)).transpose()?;
-    Anchor::new(folder.clone(), verifier).check(head.as_ref())?;
-    let size = head.map_or(0, |head| head.size());
-    Ok(format!("{size} entries under a signed head; `keyreeve audit verify` checks each"))
+    let anchored = Anchor::new(folder.clone(), verifier.clone()).read()?;
+    Ok((verifier, anchored))
 }
 
 /// Whether a server answers, and can do its work.

@@ -3,7 +3,7 @@
 use std::{
     fmt,
     fs::File,
-    io::{BufRead, BufReader, Seek, Write},
+    io::{self, BufRead, BufReader, Seek, Write},
     path::{Path, PathBuf},
 };
 
@@ -19,7 +19,12 @@ use crate::{
 /// Where a log comes from.
 pub(super) enum Source {
     /// The database in the data folder, read beside a running server or without one.
-    Folder { folder: DataFolder, file: AuditFile },
+    Folder {
+        folder: DataFolder,
+        file: AuditFile,
+        /// The anchor beside the database, read before it: a running server takes both further.
+        anchor: Option<String>,
+    },
     /// An export.
     Export { path: PathBuf },
     /// A server elsewhere, whose export was fetched.
@@ -43,8 +48,16 @@ impl Source {
                  --url",
             ));
         }
+        let anchor = match std::fs::read_to_string(folder.anchor()) {
+            Ok(note) => Some(note),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => {
+                let path = folder.anchor();
+                return Err(error).with_context(|| format!("cannot read {}", path.display()));
+            }
+        };
         let file = AuditFile::open(folder.database())?;
-        Ok(Self::Folder { folder, file })
+        Ok(Self::Folder { folder, file, anchor })
     }
 
     async fn fetch(url: &str, context: &Context) -> anyhow::Result<Self> {
@@ -86,15 +99,12 @@ impl Source {
     pub(super) fn checkpoints(&self) -> anyhow::Result<Vec<(String, String)>> {
         let mut notes = Vec::new();
         match self {
-            Self::Folder { folder, file } => {
+            Self::Folder { folder, file, anchor } => {
                 for note in file.checkpoints()? {
                     notes.push(("the database".to_owned(), note));
                 }
-                let anchor = folder.anchor();
-                if anchor.exists() {
-                    let note = std::fs::read_to_string(&anchor)
-                        .with_context(|| format!("cannot read {}", anchor.display()))?;
-                    notes.push((anchor.display().to_string(), note));
+                if let Some(note) = anchor {
+                    notes.push((folder.anchor().display().to_string(), note.clone()));
                 }
             }
             Self::Export { .. } | Self::Server { .. } => self.for_each_line(|line| {
