@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, header};
-use keyreeve_api::{ErrorCode, Problem, VerifyRequest, VerifyView};
+use keyreeve_api::{ErrorCode, VerifyRequest, VerifyView};
 use keyreeve_core::permission::Query;
 use keyreeve_engine::{Engine, Permit, RequestId, VerifyInput, action::VerifyKey};
 
@@ -28,11 +28,7 @@ pub(crate) const PATH: &str = "/api/v1/verify";
     path = "/api/v1/verify",
     tag = "verify",
     request_body = VerifyRequest,
-    responses(
-        (status = 200, description = "The verdict, whatever it is", body = VerifyView),
-        (status = "4XX", description = "The caller's own request was refused", body = Problem),
-        (status = "5XX", description = "Not served", body = Problem),
-    )
+    responses((status = 200, description = "The verdict, whatever it is", body = VerifyView))
 )]
 pub(crate) async fn verify(
     engine: &Arc<Engine>,

@@ -2,7 +2,7 @@
 
 use axum::{Json, extract::State};
 use http::StatusCode;
-use keyreeve_api::{CreateEnvironmentRequest, EnvironmentView, Page, Problem};
+use keyreeve_api::{CreateEnvironmentRequest, EnvironmentView, Page};
 use keyreeve_engine::{
     EnvironmentSpec,
     action::{ManageEnvironments, ReadEnvironments},
@@ -20,11 +20,7 @@ use crate::{
     get,
     path = "/api/v1/environments",
     tag = "environments",
-    responses(
-        (status = 200, description = "All environments", body = Page<EnvironmentView>),
-        (status = "4XX", description = "Refused", body = Problem),
-        (status = "5XX", description = "Not served", body = Problem),
-    )
+    responses((status = 200, description = "All environments", body = Page<EnvironmentView>))
 )]
 pub(crate) async fn list(
     State(engine): State<EngineRef>,
@@ -40,11 +36,7 @@ pub(crate) async fn list(
     path = "/api/v1/environments",
     tag = "environments",
     request_body = CreateEnvironmentRequest,
-    responses(
-        (status = 201, description = "Made", body = EnvironmentView),
-        (status = "4XX", description = "Refused", body = Problem),
-        (status = "5XX", description = "Not served", body = Problem),
-    )
+    responses((status = 201, description = "Made", body = EnvironmentView))
 )]
 pub(crate) async fn create(
     State(engine): State<EngineRef>,
@@ -66,11 +58,7 @@ pub(crate) async fn create(
     path = "/api/v1/environments/{name}",
     tag = "environments",
     params(("name" = String, Path, description = "Its name")),
-    responses(
-        (status = 204, description = "Gone"),
-        (status = "4XX", description = "Refused", body = Problem),
-        (status = "5XX", description = "Not served", body = Problem),
-    )
+    responses((status = 204, description = "Gone"))
 )]
 pub(crate) async fn delete(
     State(engine): State<EngineRef>,

@@ -2,7 +2,7 @@
 
 use axum::{Json, extract::State};
 use http::StatusCode;
-use keyreeve_api::{CreateKeyspaceRequest, KeyspaceView, Page, Problem, UpdateKeyspaceRequest};
+use keyreeve_api::{CreateKeyspaceRequest, KeyspaceView, Page, UpdateKeyspaceRequest};
 use keyreeve_engine::{
     KeyspaceChange, KeyspaceSpec,
     action::{ManageKeyspaces, ReadKeyspaces},
@@ -20,11 +20,7 @@ use crate::{
     get,
     path = "/api/v1/keyspaces",
     tag = "keyspaces",
-    responses(
-        (status = 200, description = "All keyspaces", body = Page<KeyspaceView>),
-        (status = "4XX", description = "Refused", body = Problem),
-        (status = "5XX", description = "Not served", body = Problem),
-    )
+    responses((status = 200, description = "All keyspaces", body = Page<KeyspaceView>))
 )]
 pub(crate) async fn list(
     State(engine): State<EngineRef>,
@@ -40,11 +36,7 @@ pub(crate) async fn list(
     path = "/api/v1/keyspaces",
     tag = "keyspaces",
     request_body = CreateKeyspaceRequest,
-    responses(
-        (status = 201, description = "Made", body = KeyspaceView),
-        (status = "4XX", description = "Refused", body = Problem),
-        (status = "5XX", description = "Not served", body = Problem),
-    )
+    responses((status = 201, description = "Made", body = KeyspaceView))
 )]
 pub(crate) async fn create(
     State(engine): State<EngineRef>,
@@ -62,11 +54,7 @@ pub(crate) async fn create(
     path = "/api/v1/keyspaces/{name}",
     tag = "keyspaces",
     params(("name" = String, Path, description = "Its name")),
-    responses(
-        (status = 200, description = "The keyspace", body = KeyspaceView),
-        (status = "4XX", description = "Refused", body = Problem),
-        (status = "5XX", description = "Not served", body = Problem),
-    )
+    responses((status = 200, description = "The keyspace", body = KeyspaceView))
 )]
 pub(crate) async fn show(
     State(engine): State<EngineRef>,
@@ -84,11 +72,7 @@ pub(crate) async fn show(
     tag = "keyspaces",
     params(("name" = String, Path, description = "Its name")),
     request_body = UpdateKeyspaceRequest,
-    responses(
-        (status = 200, description = "The keyspace as it is now", body = KeyspaceView),
-        (status = "4XX", description = "Refused", body = Problem),
-        (status = "5XX", description = "Not served", body = Problem),
-    )
+    responses((status = 200, description = "The keyspace as it is now", body = KeyspaceView))
 )]
 pub(crate) async fn update(
     State(engine): State<EngineRef>,
@@ -108,11 +92,7 @@ pub(crate) async fn update(
     path = "/api/v1/keyspaces/{name}",
     tag = "keyspaces",
     params(("name" = String, Path, description = "Its name")),
-    responses(
-        (status = 204, description = "Gone"),
-        (status = "4XX", description = "Refused", body = Problem),
-        (status = "5XX", description = "Not served", body = Problem),
-    )
+    responses((status = 204, description = "Gone"))
 )]
 pub(crate) async fn delete(
     State(engine): State<EngineRef>,

@@ -2,9 +2,7 @@
 
 use axum::{Json, extract::State};
 use http::StatusCode;
-use keyreeve_api::{
-    CreateOwnerRequest, OwnerView, Page, PageQuery, Patch, Problem, UpdateOwnerRequest,
-};
+use keyreeve_api::{CreateOwnerRequest, OwnerView, Page, PageQuery, Patch, UpdateOwnerRequest};
 use keyreeve_engine::{
     OwnerChange, OwnerSpec,
     action::{ReadOwners, WriteOwners},
@@ -23,11 +21,7 @@ use crate::{
     path = "/api/v1/owners",
     tag = "owners",
     params(PageQuery),
-    responses(
-        (status = 200, description = "A page of owners", body = Page<OwnerView>),
-        (status = "4XX", description = "Refused", body = Problem),
-        (status = "5XX", description = "Not served", body = Problem),
-    )
+    responses((status = 200, description = "A page of owners", body = Page<OwnerView>))
 )]
 pub(crate) async fn list(
     State(engine): State<EngineRef>,
@@ -45,11 +39,7 @@ pub(crate) async fn list(
     path = "/api/v1/owners",
     tag = "owners",
     request_body = CreateOwnerRequest,
-    responses(
-        (status = 201, description = "Made", body = OwnerView),
-        (status = "4XX", description = "Refused", body = Problem),
-        (status = "5XX", description = "Not served", body = Problem),
-    )
+    responses((status = 201, description = "Made", body = OwnerView))
 )]
 pub(crate) async fn create(
     State(engine): State<EngineRef>,
@@ -67,11 +57,7 @@ pub(crate) async fn create(
     path = "/api/v1/owners/{id}",
     tag = "owners",
     params(("id" = String, Path, description = "Your own id for it")),
-    responses(
-        (status = 200, description = "The owner", body = OwnerView),
-        (status = "4XX", description = "Refused", body = Problem),
-        (status = "5XX", description = "Not served", body = Problem),
-    )
+    responses((status = 200, description = "The owner", body = OwnerView))
 )]
 pub(crate) async fn show(
     State(engine): State<EngineRef>,
@@ -89,11 +75,7 @@ pub(crate) async fn show(
     tag = "owners",
     params(("id" = String, Path, description = "Your own id for it")),
     request_body = UpdateOwnerRequest,
-    responses(
-        (status = 200, description = "The owner as it is now", body = OwnerView),
-        (status = "4XX", description = "Refused", body = Problem),
-        (status = "5XX", description = "Not served", body = Problem),
-    )
+    responses((status = 200, description = "The owner as it is now", body = OwnerView))
 )]
 pub(crate) async fn update(
     State(engine): State<EngineRef>,
@@ -112,11 +94,7 @@ pub(crate) async fn update(
     path = "/api/v1/owners/{id}",
     tag = "owners",
     params(("id" = String, Path, description = "Your own id for it")),
-    responses(
-        (status = 204, description = "Gone"),
-        (status = "4XX", description = "Refused", body = Problem),
-        (status = "5XX", description = "Not served", body = Problem),
-    )
+    responses((status = 204, description = "Gone"))
 )]
 pub(crate) async fn delete(
     State(engine): State<EngineRef>,

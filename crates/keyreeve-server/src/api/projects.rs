@@ -3,7 +3,7 @@
 use axum::{Json, extract::State};
 use http::StatusCode;
 use keyreeve_api::{
-    CreateProjectRequest, CreatedApiKeyView, CreatedProjectView, Page, Problem, ProjectView,
+    CreateProjectRequest, CreatedApiKeyView, CreatedProjectView, Page, ProjectView,
 };
 use keyreeve_engine::{
     action::{ManageProjects, ReadProjects},
@@ -22,11 +22,7 @@ use crate::{
     get,
     path = "/api/v1/projects",
     tag = "projects",
-    responses(
-        (status = 200, description = "All projects", body = Page<ProjectView>),
-        (status = "4XX", description = "Refused", body = Problem),
-        (status = "5XX", description = "Not served", body = Problem),
-    )
+    responses((status = 200, description = "All projects", body = Page<ProjectView>))
 )]
 pub(crate) async fn list(
     State(engine): State<EngineRef>,
@@ -42,11 +38,7 @@ pub(crate) async fn list(
     path = "/api/v1/projects",
     tag = "projects",
     request_body = CreateProjectRequest,
-    responses(
-        (status = 201, description = "Made", body = CreatedProjectView),
-        (status = "4XX", description = "Refused", body = Problem),
-        (status = "5XX", description = "Not served", body = Problem),
-    )
+    responses((status = 201, description = "Made", body = CreatedProjectView))
 )]
 pub(crate) async fn create(
     State(engine): State<EngineRef>,

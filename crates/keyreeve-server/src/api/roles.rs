@@ -2,7 +2,7 @@
 
 use axum::{Json, extract::State};
 use http::StatusCode;
-use keyreeve_api::{CreateRoleRequest, Page, Problem, RoleView, UpdateRoleRequest};
+use keyreeve_api::{CreateRoleRequest, Page, RoleView, UpdateRoleRequest};
 use keyreeve_engine::{
     RoleChange, RoleSpec,
     action::{ManageRoles, ReadRoles},
@@ -20,11 +20,7 @@ use crate::{
     get,
     path = "/api/v1/roles",
     tag = "roles",
-    responses(
-        (status = 200, description = "All roles", body = Page<RoleView>),
-        (status = "4XX", description = "Refused", body = Problem),
-        (status = "5XX", description = "Not served", body = Problem),
-    )
+    responses((status = 200, description = "All roles", body = Page<RoleView>))
 )]
 pub(crate) async fn list(
     State(engine): State<EngineRef>,
@@ -40,11 +36,7 @@ pub(crate) async fn list(
     path = "/api/v1/roles",
     tag = "roles",
     request_body = CreateRoleRequest,
-    responses(
-        (status = 201, description = "Made", body = RoleView),
-        (status = "4XX", description = "Refused", body = Problem),
-        (status = "5XX", description = "Not served", body = Problem),
-    )
+    responses((status = 201, description = "Made", body = RoleView))
 )]
 pub(crate) async fn create(
     State(engine): State<EngineRef>,
@@ -62,11 +54,7 @@ pub(crate) async fn create(
     path = "/api/v1/roles/{name}",
     tag = "roles",
     params(("name" = String, Path, description = "Its name")),
-    responses(
-        (status = 200, description = "The role", body = RoleView),
-        (status = "4XX", description = "Refused", body = Problem),
-        (status = "5XX", description = "Not served", body = Problem),
-    )
+    responses((status = 200, description = "The role", body = RoleView))
 )]
 pub(crate) async fn show(
     State(engine): State<EngineRef>,
@@ -84,11 +72,7 @@ pub(crate) async fn show(
     tag = "roles",
     params(("name" = String, Path, description = "Its name")),
     request_body = UpdateRoleRequest,
-    responses(
-        (status = 200, description = "The role as it is now", body = RoleView),
-        (status = "4XX", description = "Refused", body = Problem),
-        (status = "5XX", description = "Not served", body = Problem),
-    )
+    responses((status = 200, description = "The role as it is now", body = RoleView))
 )]
 pub(crate) async fn update(
     State(engine): State<EngineRef>,
@@ -107,11 +91,7 @@ pub(crate) async fn update(
     path = "/api/v1/roles/{name}",
     tag = "roles",
     params(("name" = String, Path, description = "Its name")),
-    responses(
-        (status = 204, description = "Gone"),
-        (status = "4XX", description = "Refused", body = Problem),
-        (status = "5XX", description = "Not served", body = Problem),
-    )
+    responses((status = 204, description = "Gone"))
 )]
 pub(crate) async fn delete(
     State(engine): State<EngineRef>,

@@ -10,11 +10,14 @@ use axum::{
     routing::{any, get},
 };
 use http::{HeaderName, HeaderValue, Method, header};
-use keyreeve_api::ErrorCode;
+use keyreeve_api::{ErrorCode, Problem};
 use tower_http::cors::{AllowOrigin, CorsLayer};
 use utoipa::{
     Modify, OpenApi,
-    openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
+    openapi::{
+        ContentBuilder, Ref, ResponseBuilder,
+        security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
+    },
 };
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -32,6 +35,7 @@ pub const PUBLIC_ROUTES: &[&str] = &["/healthz", "/readyz", "/metrics", "/openap
         license(name = "Apache-2.0", identifier = "Apache-2.0")
     ),
     paths(verify::verify),
+    components(schemas(Problem)),
     modifiers(&BearerKey),
     security(("key" = []))
 )]
@@ -55,8 +59,32 @@ impl Modify for BearerKey {
 /// The OpenAPI document, generated from the handlers.
 pub fn openapi() -> &'static utoipa::openapi::OpenApi {
     static DOCUMENT: LazyLock<utoipa::openapi::OpenApi> =
-        LazyLock::new(|| documented().into_openapi());
+        LazyLock::new(|| with_refusals(documented().into_openapi()));
     &DOCUMENT
+}
+
+/// Every call that needs a credential can be refused, and every one can fail, in the same form.
+fn with_refusals(mut document: utoipa::openapi::OpenApi) -> utoipa::openapi::OpenApi {
+    let problem = |description: &str| {
+        let schema = Ref::from_schema_name("Problem");
+        let content = ContentBuilder::new().schema(Some(schema)).build();
+        ResponseBuilder::new()
+            .description(description)
+            .content("application/problem+json", content)
+            .build()
+    };
+    for (path, item) in &mut document.paths.paths {
+        if PUBLIC_ROUTES.contains(&path.as_str()) {
+            continue;
+        }
+        let methods = [&mut item.get, &mut item.post, &mut item.patch, &mut item.delete];
+        for operation in methods.into_iter().flatten() {
+            let responses = &mut operation.responses.responses;
+            responses.insert("4XX".to_owned(), problem("Refused, and why").into());
+            responses.insert("5XX".to_owned(), problem("Not served").into());
+        }
+    }
+    document
 }
 
 /// Routes with their documentation.

@@ -2,7 +2,7 @@
 
 use axum::{Json, extract::State};
 use jiff::SignedDuration;
-use keyreeve_api::{CleanupExpiredRequest, CleanupExpiredView, Problem};
+use keyreeve_api::{CleanupExpiredRequest, CleanupExpiredView};
 use keyreeve_engine::action::CleanupExpired;
 
 use crate::{
@@ -17,11 +17,7 @@ use crate::{
     path = "/api/v1/api-keys/cleanup-expired",
     tag = "api-keys",
     request_body = CleanupExpiredRequest,
-    responses(
-        (status = 200, description = "What was done", body = CleanupExpiredView),
-        (status = "4XX", description = "Refused", body = Problem),
-        (status = "5XX", description = "Not served", body = Problem),
-    )
+    responses((status = 200, description = "What was done", body = CleanupExpiredView))
 )]
 pub(crate) async fn cleanup_expired(
     State(engine): State<EngineRef>,

@@ -1,7 +1,7 @@
 //! `POST /api/v1/api-keys`.
 
 use axum::{extract::State, response::Response};
-use keyreeve_api::{CreateApiKeyRequest, CreatedApiKeyView, Problem};
+use keyreeve_api::{CreateApiKeyRequest, CreatedApiKeyView};
 use keyreeve_core::model::Keyspace;
 use keyreeve_engine::{action::IssueKey, keys::KeySpec};
 
@@ -22,11 +22,7 @@ const DEFAULT_ENVIRONMENT: &str = "production";
     tag = "api-keys",
     request_body = CreateApiKeyRequest,
     params(("idempotency-key" = Option<String>, Header, description = "Makes a retry return the first answer")),
-    responses(
-        (status = 201, description = "Made", body = CreatedApiKeyView),
-        (status = "4XX", description = "Refused", body = Problem),
-        (status = "5XX", description = "Not served", body = Problem),
-    )
+    responses((status = 201, description = "Made", body = CreatedApiKeyView))
 )]
 pub(crate) async fn create(
     State(state): State<AppState>,

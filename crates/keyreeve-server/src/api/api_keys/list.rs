@@ -2,7 +2,7 @@
 
 use axum::{Json, extract::State};
 use jiff::{SignedDuration, Timestamp};
-use keyreeve_api::{ApiKeyView, ExpiringQuery, ListApiKeysQuery, Page, Problem};
+use keyreeve_api::{ApiKeyView, ExpiringQuery, ListApiKeysQuery, Page};
 use keyreeve_core::{Invalid, lifecycle::KeyState};
 use keyreeve_engine::{action::ListKeys, store::KeyFilter};
 
@@ -19,11 +19,7 @@ use crate::{
     path = "/api/v1/api-keys",
     tag = "api-keys",
     params(ListApiKeysQuery),
-    responses(
-        (status = 200, description = "A page of keys", body = Page<ApiKeyView>),
-        (status = "4XX", description = "Refused", body = Problem),
-        (status = "5XX", description = "Not served", body = Problem),
-    )
+    responses((status = 200, description = "A page of keys", body = Page<ApiKeyView>))
 )]
 pub(crate) async fn list(
     State(engine): State<EngineRef>,
@@ -63,11 +59,7 @@ fn filter(query: ListApiKeysQuery, now: Timestamp) -> Result<KeyFilter, Failure>
     path = "/api/v1/api-keys/expiring",
     tag = "api-keys",
     params(ExpiringQuery),
-    responses(
-        (status = 200, description = "A page of keys", body = Page<ApiKeyView>),
-        (status = "4XX", description = "Refused", body = Problem),
-        (status = "5XX", description = "Not served", body = Problem),
-    )
+    responses((status = 200, description = "A page of keys", body = Page<ApiKeyView>))
 )]
 pub(crate) async fn expiring(
     State(engine): State<EngineRef>,

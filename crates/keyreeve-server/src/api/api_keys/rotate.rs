@@ -1,9 +1,7 @@
 //! `POST /api/v1/api-keys/{id}/rotate` and `…/finish-rotation`.
 
 use axum::{Json, extract::State, response::Response};
-use keyreeve_api::{
-    ApiKeyView, FinishRotationRequest, Problem, RotateApiKeyRequest, RotatedApiKeyView,
-};
+use keyreeve_api::{ApiKeyView, FinishRotationRequest, RotateApiKeyRequest, RotatedApiKeyView};
 use keyreeve_engine::{
     action::{FinishRotation, RotateKey},
     keys::RotateSpec,
@@ -27,11 +25,7 @@ use crate::{
         ("idempotency-key" = Option<String>, Header, description = "Makes a retry return the first answer"),
     ),
     request_body = RotateApiKeyRequest,
-    responses(
-        (status = 201, description = "The new key", body = RotatedApiKeyView),
-        (status = "4XX", description = "Refused", body = Problem),
-        (status = "5XX", description = "Not served", body = Problem),
-    )
+    responses((status = 201, description = "The new key", body = RotatedApiKeyView))
 )]
 pub(crate) async fn rotate(
     State(state): State<AppState>,
@@ -66,11 +60,7 @@ fn spec(request: &RotateApiKeyRequest) -> Result<RotateSpec, Failure> {
     tag = "api-keys",
     params(("id" = String, Path, description = "The old key's public id")),
     request_body = FinishRotationRequest,
-    responses(
-        (status = 200, description = "The old key as it is now", body = ApiKeyView),
-        (status = "4XX", description = "Refused", body = Problem),
-        (status = "5XX", description = "Not served", body = Problem),
-    )
+    responses((status = 200, description = "The old key as it is now", body = ApiKeyView))
 )]
 pub(crate) async fn finish_rotation(
     State(engine): State<EngineRef>,

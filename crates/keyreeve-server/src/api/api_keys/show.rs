@@ -1,7 +1,7 @@
 //! `GET /api/v1/api-keys/{id}`.
 
 use axum::{Json, extract::State};
-use keyreeve_api::{ApiKeyView, Problem};
+use keyreeve_api::ApiKeyView;
 use keyreeve_engine::action::ReadKey;
 
 use crate::{
@@ -16,11 +16,7 @@ use crate::{
     path = "/api/v1/api-keys/{id}",
     tag = "api-keys",
     params(("id" = String, Path, description = "The key's public id")),
-    responses(
-        (status = 200, description = "The key", body = ApiKeyView),
-        (status = "4XX", description = "Refused", body = Problem),
-        (status = "5XX", description = "Not served", body = Problem),
-    )
+    responses((status = 200, description = "The key", body = ApiKeyView))
 )]
 pub(crate) async fn show(
     State(engine): State<EngineRef>,

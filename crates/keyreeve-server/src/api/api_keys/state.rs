@@ -1,7 +1,7 @@
 //! `DELETE /api/v1/api-keys/{id}` and `POST …/revoke|enable|disable|undelete|purge`.
 
 use axum::{Json, extract::State};
-use keyreeve_api::{ApiKeyView, Problem, PurgeView, ReasonRequest};
+use keyreeve_api::{ApiKeyView, PurgeView, ReasonRequest};
 use keyreeve_engine::action::{DeleteKey, DisableKey, EnableKey, PurgeKey, RevokeKey, UndeleteKey};
 
 use crate::{
@@ -24,11 +24,7 @@ fn reason(body: ReasonRequest) -> Result<Option<String>, Failure> {
     tag = "api-keys",
     params(("id" = String, Path, description = "The key's public id")),
     request_body = ReasonRequest,
-    responses(
-        (status = 200, description = "The key as it is now", body = ApiKeyView),
-        (status = "4XX", description = "Refused", body = Problem),
-        (status = "5XX", description = "Not served", body = Problem),
-    )
+    responses((status = 200, description = "The key as it is now", body = ApiKeyView))
 )]
 pub(crate) async fn revoke(
     State(engine): State<EngineRef>,
@@ -49,11 +45,7 @@ pub(crate) async fn revoke(
     tag = "api-keys",
     params(("id" = String, Path, description = "The key's public id")),
     request_body = ReasonRequest,
-    responses(
-        (status = 200, description = "The key as it is now", body = ApiKeyView),
-        (status = "4XX", description = "Refused", body = Problem),
-        (status = "5XX", description = "Not served", body = Problem),
-    )
+    responses((status = 200, description = "The key as it is now", body = ApiKeyView))
 )]
 pub(crate) async fn disable(
     State(engine): State<EngineRef>,
@@ -74,11 +66,7 @@ pub(crate) async fn disable(
     tag = "api-keys",
     params(("id" = String, Path, description = "The key's public id")),
     request_body = ReasonRequest,
-    responses(
-        (status = 200, description = "The key as it is now", body = ApiKeyView),
-        (status = "4XX", description = "Refused", body = Problem),
-        (status = "5XX", description = "Not served", body = Problem),
-    )
+    responses((status = 200, description = "The key as it is now", body = ApiKeyView))
 )]
 pub(crate) async fn enable(
     State(engine): State<EngineRef>,
@@ -98,11 +86,7 @@ pub(crate) async fn enable(
     path = "/api/v1/api-keys/{id}",
     tag = "api-keys",
     params(("id" = String, Path, description = "The key's public id")),
-    responses(
-        (status = 200, description = "The key as it is now", body = ApiKeyView),
-        (status = "4XX", description = "Refused", body = Problem),
-        (status = "5XX", description = "Not served", body = Problem),
-    )
+    responses((status = 200, description = "The key as it is now", body = ApiKeyView))
 )]
 pub(crate) async fn delete(
     State(engine): State<EngineRef>,
@@ -121,11 +105,7 @@ pub(crate) async fn delete(
     tag = "api-keys",
     params(("id" = String, Path, description = "The key's public id")),
     request_body = ReasonRequest,
-    responses(
-        (status = 200, description = "The key as it is now", body = ApiKeyView),
-        (status = "4XX", description = "Refused", body = Problem),
-        (status = "5XX", description = "Not served", body = Problem),
-    )
+    responses((status = 200, description = "The key as it is now", body = ApiKeyView))
 )]
 pub(crate) async fn undelete(
     State(engine): State<EngineRef>,
@@ -146,11 +126,7 @@ pub(crate) async fn undelete(
     tag = "api-keys",
     params(("id" = String, Path, description = "The key's public id")),
     request_body = ReasonRequest,
-    responses(
-        (status = 200, description = "Gone for good", body = PurgeView),
-        (status = "4XX", description = "Refused", body = Problem),
-        (status = "5XX", description = "Not served", body = Problem),
-    )
+    responses((status = 200, description = "Gone for good", body = PurgeView))
 )]
 pub(crate) async fn purge(
     State(engine): State<EngineRef>,

@@ -1,7 +1,7 @@
 //! `PATCH /api/v1/api-keys/{id}`.
 
 use axum::{Json, extract::State};
-use keyreeve_api::{ApiKeyView, Patch, Problem, UpdateApiKeyRequest};
+use keyreeve_api::{ApiKeyView, Patch, UpdateApiKeyRequest};
 use keyreeve_engine::{
     action::UpdateKey,
     keys::{KeyChange, Replace},
@@ -21,11 +21,7 @@ use crate::{
     tag = "api-keys",
     params(("id" = String, Path, description = "The key's public id")),
     request_body = UpdateApiKeyRequest,
-    responses(
-        (status = 200, description = "The key as it is now", body = ApiKeyView),
-        (status = "4XX", description = "Refused", body = Problem),
-        (status = "5XX", description = "Not served", body = Problem),
-    )
+    responses((status = 200, description = "The key as it is now", body = ApiKeyView))
 )]
 pub(crate) async fn update(
     State(engine): State<EngineRef>,
