@@ -24,6 +24,9 @@ pub fn parse(text: &str) -> Result<SignedDuration, Invalid> {
     if length.is_negative() {
         return Err(Invalid::new("must not be negative"));
     }
+    if length.subsec_nanos() % 1_000_000 != 0 {
+        return Err(Invalid::new("must be a whole number of milliseconds"));
+    }
     if length > LONGEST {
         return Err(Invalid::new("must not be longer than 100 years"));
     }
@@ -73,7 +76,8 @@ mod tests {
 
     #[test]
     fn refuses_what_has_no_fixed_length_or_makes_no_sense() {
-        for text in ["", "abc", "-5s", "1y", "2mo", "30", "9999999999d", "5 parsecs", "101y"] {
+        for text in ["", "abc", "-5s", "1y", "2mo", "30", "9999999999d", "5 parsecs", "101y", "1us"]
+        {
             assert!(parse(text).is_err(), "{text}");
         }
         assert!(parse(&"1".repeat(100)).is_err());

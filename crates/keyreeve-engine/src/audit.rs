@@ -9,13 +9,14 @@ use crate::{
     store::{AuditFilter, ListPage, PageRequest, SequencedEntry, StoreError},
 };
 
-const ENTRIES_PER_CHUNK: u32 = 1000;
+const ENTRIES_PER_CHUNK: u32 = 200;
 
 /// An export under way.
 #[derive(Debug)]
 pub struct AuditExport {
     next: u64,
     end: u64,
+    begun: bool,
     /// Signed tree heads up to `end`.
     checkpoints: Vec<String>,
 }
@@ -66,7 +67,7 @@ impl Engine {
             .and_then(|note| Checkpoint::parse_note(note).ok())
             .ok_or_else(|| StoreError::Damaged("no signed tree head is stored".to_owned()))?
             .size();
-        Ok(AuditExport { next: 0, end, checkpoints })
+        Ok(AuditExport { next: 0, end, begun: false, checkpoints })
     }
 
     /// The next piece of an export; `None` after the last.
@@ -78,18 +79,22 @@ impl Engine {
             return Ok(None);
         }
         let mut lines = String::new();
-        if export.next == 0 {
+        if !export.begun {
+            export.begun = true;
             let header = ExportHeader::new(self.audit_public_key.clone());
             push(&mut lines, &ExportLine::Header(header))?;
         }
-        for record in self.store.audit_log(export.next, ENTRIES_PER_CHUNK).await? {
+        let first = export.next;
+        for record in self.store.audit_log(first, ENTRIES_PER_CHUNK).await? {
             if record.seq >= export.end {
                 break;
             }
             export.next = record.seq + 1;
             push(&mut lines, &ExportLine::Entry { bytes: record.bytes, leaf: record.leaf })?;
         }
-        if lines.is_empty() || export.next == export.end {
+        // Nothing read means nothing left, even where the head promises more: whoever checks the
+        // export will find that out.
+        if export.next == first || export.next == export.end {
             for note in export.checkpoints.drain(..) {
                 push(&mut lines, &ExportLine::Checkpoint(note))?;
             }

@@ -2,16 +2,21 @@
 //!
 //! A refused verification and a request with no good credential cost their sender nothing, so
 //! each must not cost us a flush to disk. They are counted by what they have in common and
-//! recorded in batches: exact counts, bounded memory.
+//! recorded in batches: exact counts, bounded memory, bounded entries.
 
-use std::{collections::HashMap, net::IpAddr};
+use std::{
+    collections::HashMap,
+    net::{IpAddr, Ipv6Addr},
+};
 
 use keyreeve_core::{key::KeyId, name::ProjectName};
 use parking_lot::Mutex;
 use serde_json::{Map, Value, json};
 
-/// How many different kinds are told apart between two flushes; the rest is counted as "other".
-const MOST_KINDS: usize = 1000;
+/// How many different kinds a project and check can tell apart between two flushes; the rest is
+/// counted together. Each has a budget of its own, so that noise about one hides nothing of
+/// another.
+const MOST_KINDS: usize = 50;
 
 /// What denials have in common.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -34,76 +39,105 @@ pub(crate) enum DenialKind {
 
 #[derive(Debug, Default)]
 pub(crate) struct DenialLedger {
-    counts: Mutex<HashMap<(ProjectName, Option<DenialKind>), u64>>,
+    batches: Mutex<HashMap<(ProjectName, &'static str), Counts>>,
 }
 
-/// Denials of one project since the last flush, most frequent first.
+#[derive(Debug, Default)]
+struct Counts {
+    kinds: HashMap<DenialKind, u64>,
+    others: u64,
+}
+
+/// Denials of one project by one check since the last flush.
 pub(crate) struct DenialBatch {
     pub(crate) project: ProjectName,
-    counts: Vec<(Option<DenialKind>, u64)>,
+    check: &'static str,
+    counts: Counts,
 }
 
 impl DenialLedger {
     pub(crate) fn count(&self, project: &ProjectName, kind: DenialKind) {
-        self.add(project, Some(kind), 1);
-    }
-
-    fn add(&self, project: &ProjectName, kind: Option<DenialKind>, more: u64) {
-        let mut counts = self.counts.lock();
-        let slot = (project.clone(), kind);
-        if let Some(count) = counts.get_mut(&slot) {
-            *count += more;
-        } else if counts.len() < MOST_KINDS {
-            counts.insert(slot, more);
-        } else {
-            *counts.entry((slot.0, None)).or_default() += more;
-        }
+        let kind = kind.grouped();
+        let mut batches = self.batches.lock();
+        batches.entry((project.clone(), kind.check())).or_default().add(kind, 1);
     }
 
     pub(crate) fn drain(&self) -> Vec<DenialBatch> {
-        let counts = std::mem::take(&mut *self.counts.lock());
-        let mut by_project: HashMap<ProjectName, Vec<(Option<DenialKind>, u64)>> = HashMap::new();
-        for ((project, kind), count) in counts {
-            by_project.entry(project).or_default().push((kind, count));
-        }
-        let batch = |(project, mut counts): (_, Vec<_>)| {
-            counts.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
-            DenialBatch { project, counts }
-        };
-        by_project.into_iter().map(batch).collect()
+        let batches = std::mem::take(&mut *self.batches.lock());
+        batches
+            .into_iter()
+            .map(|((project, check), counts)| DenialBatch { project, check, counts })
+            .collect()
     }
 
     /// Puts back what could not be recorded, so that the next flush tries again.
     pub(crate) fn restore(&self, batch: DenialBatch) {
-        for (kind, count) in batch.counts {
-            self.add(&batch.project, kind, count);
+        let mut batches = self.batches.lock();
+        let counts = batches.entry((batch.project, batch.check)).or_default();
+        counts.others += batch.counts.others;
+        for (kind, count) in batch.counts.kinds {
+            counts.add(kind, count);
         }
     }
 }
 
-impl DenialBatch {
-    /// What the audit keeps.
-    pub(crate) fn details(&self) -> Map<String, Value> {
-        let rows = self.counts.iter().map(|(kind, count)| match kind {
-            Some(DenialKind::Verification { key, code }) => json!({
-                "check": "verification",
-                "key": key.map(|id| id.to_string()),
-                "code": code,
-                "count": count,
-            }),
-            Some(DenialKind::Authentication { ip, code }) => {
-                json!({"check": "authentication", "ip": ip, "code": code, "count": count})
+impl DenialKind {
+    fn check(&self) -> &'static str {
+        match self {
+            Self::Verification { .. } => "verification",
+            Self::Authentication { .. } => "authentication",
+        }
+    }
+
+    /// One subscriber has 2^64 IPv6 addresses: they count as one.
+    fn grouped(self) -> Self {
+        match self {
+            Self::Authentication { ip: Some(IpAddr::V6(ip)), code } => {
+                let network = Ipv6Addr::from_bits(ip.to_bits() & !u128::from(u64::MAX));
+                Self::Authentication { ip: Some(network.into()), code }
             }
-            None => json!({"check": "other", "count": count}),
-        });
-        Map::from_iter([
-            ("total".to_owned(), json!(self.total())),
-            ("denials".to_owned(), rows.collect()),
-        ])
+            other => other,
+        }
+    }
+
+    fn row(&self, count: u64) -> Value {
+        match self {
+            Self::Verification { key, code } => {
+                json!({"key": key.map(|id| id.to_string()), "code": code, "count": count})
+            }
+            Self::Authentication { ip, code } => json!({"ip": ip, "code": code, "count": count}),
+        }
+    }
+}
+
+impl Counts {
+    fn add(&mut self, kind: DenialKind, more: u64) {
+        if let Some(count) = self.kinds.get_mut(&kind) {
+            *count += more;
+        } else if self.kinds.len() < MOST_KINDS {
+            self.kinds.insert(kind, more);
+        } else {
+            self.others += more;
+        }
     }
 
     fn total(&self) -> u64 {
-        self.counts.iter().map(|(_, count)| count).sum()
+        self.kinds.values().sum::<u64>() + self.others
+    }
+}
+
+impl DenialBatch {
+    /// What the audit keeps, most frequent first.
+    pub(crate) fn details(&self) -> Map<String, Value> {
+        let mut kinds: Vec<_> = self.counts.kinds.iter().collect();
+        kinds.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
+        let rows = kinds.into_iter().map(|(kind, count)| kind.row(*count)).collect();
+        Map::from_iter([
+            ("check".to_owned(), json!(self.check)),
+            ("total".to_owned(), json!(self.counts.total())),
+            ("denials".to_owned(), rows),
+            ("others".to_owned(), json!(self.counts.others)),
+        ])
     }
 }
 
@@ -112,7 +146,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn counts_are_exact_and_memory_is_bounded() {
+    fn counts_are_exact_and_entries_are_bounded() {
         let ledger = DenialLedger::default();
         let project = ProjectName::default_project();
         for n in 0..3000u16 {
@@ -120,12 +154,31 @@ mod tests {
             let ip = Some(IpAddr::from([198, 51, high, low]));
             ledger.count(&project, DenialKind::Authentication { ip, code: "unauthenticated" });
         }
-        assert!(ledger.counts.lock().len() <= MOST_KINDS + 1);
+        let hidden = DenialKind::Verification { key: None, code: "NOT_FOUND" };
+        ledger.count(&project, hidden);
         let batches = ledger.drain();
-        assert_eq!(batches.len(), 1);
-        assert_eq!(batches[0].total(), 3000);
+        assert_eq!(batches.len(), 2, "noise about one check hides nothing of the other");
+        let noise = batches.iter().find(|batch| batch.check == "authentication").unwrap();
+        assert_eq!(noise.counts.total(), 3000);
+        assert!(serde_json::to_string(&noise.details()).unwrap().len() < 8192);
         assert!(ledger.drain().is_empty());
-        ledger.restore(batches.into_iter().next().unwrap());
-        assert_eq!(ledger.drain()[0].total(), 3000, "restored whole");
+        for batch in batches {
+            ledger.restore(batch);
+        }
+        let again: u64 = ledger.drain().iter().map(|batch| batch.counts.total()).sum();
+        assert_eq!(again, 3001, "restored whole");
+    }
+
+    #[test]
+    fn a_whole_ipv6_network_counts_as_one() {
+        let ledger = DenialLedger::default();
+        let project = ProjectName::default_project();
+        for n in 0..100u128 {
+            let ip = Some(IpAddr::from(Ipv6Addr::from_bits((0x2001_0db8 << 96) | n)));
+            ledger.count(&project, DenialKind::Authentication { ip, code: "unauthenticated" });
+        }
+        let batches = ledger.drain();
+        assert_eq!(batches[0].counts.kinds.len(), 1);
+        assert_eq!(batches[0].counts.total(), 100);
     }
 }

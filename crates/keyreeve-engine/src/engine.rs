@@ -1,8 +1,11 @@
 //! The engine: everything a use-case needs, in one place, passed in by the composition root.
 
-use std::sync::{Arc, atomic::AtomicU64};
+use std::sync::{
+    Arc,
+    atomic::{AtomicI64, AtomicU64, Ordering},
+};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use keyreeve_core::{
     audit::{Actor, AuditEntry, Hash, Outcome, Target},
     key::Digester,
@@ -14,10 +17,13 @@ use tracing::warn;
 use crate::{
     Action, Caller, Clock, Denied, Entropy, Error, Permit, RequestId, Sealer,
     denials::{DenialKind, DenialLedger},
-    live::LiveTable,
+    live::{LiveKey, LiveTable},
     store::{Change, Store, StoreError, Tx, UsageDelta, begin},
     usage::UsageLedger,
 };
+
+/// Keys whose usage is stored in one unit of work.
+const KEYS_PER_FLUSH: usize = 1_000;
 
 /// What an engine is made of.
 pub struct EngineOptions {
@@ -31,6 +37,8 @@ pub struct EngineOptions {
     pub digester: Digester,
     /// The verifier key of the audit, as handed to whoever wants to check it.
     pub audit_public_key: String,
+    /// How long the answer to a repeatable request is kept.
+    pub idempotency_keep: SignedDuration,
 }
 
 /// All use-cases.
@@ -43,6 +51,12 @@ pub struct Engine {
     pub(crate) usage: UsageLedger,
     pub(crate) denials: DenialLedger,
     pub(crate) audit_public_key: String,
+    idempotency_keep: SignedDuration,
+    /// When an answer was last remembered, in milliseconds; at the start, nobody knows better than
+    /// "perhaps just now".
+    remembered_ms: AtomicI64,
+    /// Up to when answers were forgotten, in milliseconds.
+    forgotten_ms: AtomicI64,
     local_sealer: Sealer,
     process: u64,
     requests: AtomicU64,
@@ -53,6 +67,7 @@ impl Engine {
     pub async fn start(options: EngineOptions) -> Result<Self, Error> {
         let live = Arc::new(LiveTable::default());
         options.store.load(live.clone()).await?;
+        let now_ms = options.clock.now_ms().as_millisecond();
         Ok(Self {
             live,
             local_sealer: Sealer::random(&*options.entropy)?,
@@ -62,6 +77,9 @@ impl Engine {
             entropy: options.entropy,
             digester: options.digester,
             audit_public_key: options.audit_public_key,
+            idempotency_keep: options.idempotency_keep,
+            remembered_ms: AtomicI64::new(now_ms),
+            forgotten_ms: AtomicI64::new(i64::MIN),
             usage: UsageLedger::default(),
             denials: DenialLedger::default(),
             requests: AtomicU64::new(0),
@@ -164,17 +182,28 @@ impl Engine {
             }
         }
         for (project, used) in self.usage.drain() {
-            let deltas: Vec<_> = used.iter().map(|(_, delta)| delta.clone()).collect();
-            let entry = self.system_entry(&project, "usage", "usage.batch", summary(&deltas));
-            let tx = self.begin(&project).with(Change::AddUsage(deltas));
-            if let Err(error) = tx.commit(entry).await {
-                for (key, delta) in &used {
-                    self.usage.restore(key, delta.verifications);
+            // In pieces, so that no revocation waits behind a million counters.
+            for some in used.chunks(KEYS_PER_FLUSH) {
+                if let Err(error) = self.store_usage(&project, some).await {
+                    for (key, delta) in some {
+                        self.usage.restore(key, delta.verifications);
+                    }
+                    outcome = Err(error);
                 }
-                outcome = Err(error.into());
             }
         }
         outcome
+    }
+
+    async fn store_usage(
+        &self,
+        project: &ProjectName,
+        used: &[(Arc<LiveKey>, UsageDelta)],
+    ) -> Result<(), Error> {
+        let deltas: Vec<_> = used.iter().map(|(_, delta)| delta.clone()).collect();
+        let entry = self.system_entry(project, "usage", "usage.batch", summary(&deltas));
+        self.begin(project).with(Change::AddUsage(deltas)).commit(entry).await?;
+        Ok(())
     }
 
     fn system_entry(
@@ -197,14 +226,39 @@ impl Engine {
         }
     }
 
-    /// Forgets answers kept for idempotency keys before `before`.
-    pub async fn forget_idempotent_results(&self, before: Timestamp) -> Result<(), Error> {
+    /// Forgets answers that were kept for as long as they are to be kept. Writes nothing if
+    /// there can be none.
+    pub async fn forget_old_results(&self) -> Result<(), Error> {
+        let before = self.now().saturating_sub(self.idempotency_keep).unwrap_or(Timestamp::MIN);
+        let forgotten = self.forgotten_ms.load(Ordering::Acquire);
+        if forgotten > self.remembered_ms.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        self.forget_idempotent_results(before).await
+    }
+
+    pub(crate) async fn forget_idempotent_results(&self, before: Timestamp) -> Result<(), Error> {
         let project = ProjectName::default_project();
         let details = Map::from_iter([("before".to_owned(), json!(before.to_string()))]);
         let entry = self.system_entry(&project, "idempotency", "idempotency.forget", details);
         let change = Change::ForgetResultsBefore(before);
         self.begin(&project).with(change).commit(entry).await?;
+        self.forgotten_ms.fetch_max(before.as_millisecond(), Ordering::AcqRel);
         Ok(())
+    }
+
+    /// Whether an answer of that time was kept for as long as it is to be kept.
+    pub(crate) fn is_forgettable(&self, at: Timestamp) -> bool {
+        at.saturating_add(self.idempotency_keep).is_ok_and(|until| until <= self.now())
+    }
+
+    pub(crate) fn note_remembered(&self, now: Timestamp) {
+        self.remembered_ms.fetch_max(now.as_millisecond(), Ordering::AcqRel);
+    }
+
+    /// Whether what verification reads is known to miss nothing. If not, nothing may be accepted.
+    pub fn can_vouch(&self) -> bool {
+        !self.live.is_lost()
     }
 
     /// As [`Engine::flush`], for callers that can only go on.

@@ -3,9 +3,12 @@
 use jiff::SignedDuration;
 use keyreeve_core::{
     audit::Target,
+    duration,
     model::{FailPolicy, Keyspace},
     name::{KeyPrefix, KeyspaceName},
 };
+
+use serde_json::json;
 
 use crate::{
     Engine, Error, Permit,
@@ -110,13 +113,20 @@ impl Engine {
     ) -> Result<Keyspace, Error> {
         let found = self.store.keyspace(permit.project(), name).await?;
         let mut keyspace = found.ok_or(Error::NotFound(Kind::Keyspace))?;
+        let old = keyspace.clone();
         keyspace.default_expires_in =
             change.default_expires_in.map_or(keyspace.default_expires_in, Life::length);
         keyspace.default_grace = change.default_grace.unwrap_or(keyspace.default_grace);
         keyspace.fail_policy = change.fail_policy.unwrap_or(keyspace.fail_policy);
+        if keyspace == old {
+            return Ok(keyspace);
+        }
         keyspace.revision += 1;
         let mut entry = permit.entry(self.now(), Target::new("keyspace", name));
         entry.action = "keyspace.update".into();
+        entry
+            .details
+            .extend([("was".to_owned(), defaults(&old)), ("is".to_owned(), defaults(&keyspace))]);
         let change = Change::UpdateKeyspace(keyspace.clone());
         self.begin(permit.project()).with(change).commit(entry).await?;
         Ok(keyspace)
@@ -134,4 +144,13 @@ impl Engine {
         self.begin(permit.project()).with(change).commit(entry).await?;
         Ok(())
     }
+}
+
+/// The defaults as the audit keeps them.
+fn defaults(keyspace: &Keyspace) -> serde_json::Value {
+    json!({
+        "expires_in": keyspace.default_expires_in.map(duration::format),
+        "grace": duration::format(keyspace.default_grace),
+        "fail_policy": keyspace.fail_policy.as_str(),
+    })
 }

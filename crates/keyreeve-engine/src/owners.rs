@@ -6,6 +6,8 @@ use keyreeve_core::{
     name::{Label, OwnerId},
 };
 
+use serde_json::json;
+
 use crate::{
     Engine, Error, Permit,
     action::{ReadOwners, WriteOwners},
@@ -82,11 +84,21 @@ impl Engine {
     ) -> Result<Owner, Error> {
         let found = self.store.owner(permit.project(), id).await?;
         let mut owner = found.ok_or(Error::NotFound(Kind::Owner))?;
+        let old = owner.clone();
         owner.name = change.name.unwrap_or(owner.name);
         owner.metadata = change.metadata.unwrap_or(owner.metadata);
+        if owner == old {
+            return Ok(owner);
+        }
         owner.revision += 1;
         let mut entry = permit.entry(self.now(), Target::new("owner", id));
         entry.action = "owner.update".into();
+        if owner.name != old.name {
+            let names = [&old.name, &owner.name].map(|name| name.as_ref().map(Label::as_str));
+            entry.details.insert("name".to_owned(), json!(names));
+        }
+        // Metadata is the team's own and may be large: of that only the fact is kept.
+        entry.details.insert("metadata_changed".to_owned(), json!(owner.metadata != old.metadata));
         let change = Change::UpdateOwner(owner.clone());
         self.begin(permit.project()).with(change).commit(entry).await?;
         Ok(owner)

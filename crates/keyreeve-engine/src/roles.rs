@@ -126,6 +126,7 @@ impl Engine {
     ) -> Result<RoleRecord, Error> {
         let found = self.store.role(permit.project(), name).await?;
         let mut role = found.ok_or(Error::NotFound(Kind::Role))?;
+        let old = role.clone();
         let mut entry = permit.entry(self.now(), Target::new("role", name));
         entry.action = "role.update".into();
         if let Some(permissions) = change.permissions {
@@ -135,6 +136,9 @@ impl Engine {
             role.permissions = permissions;
         }
         role.description = change.description.unwrap_or(role.description);
+        if role == old {
+            return Ok(role.into());
+        }
         role.revision += 1;
         let change = Change::UpdateRole(role.clone());
         self.begin(permit.project()).with(change).commit(entry).await?;

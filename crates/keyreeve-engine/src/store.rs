@@ -55,6 +55,10 @@ pub trait ChangeSink: Send + Sync {
 
     /// All changes up to `epoch` have been applied.
     fn advance(&self, epoch: u64);
+
+    /// Changes may have been missed, and none will follow: nothing seen so far can be vouched for
+    /// any more. Must not panic.
+    fn lost(&self) {}
 }
 
 /// A place to keep everything.

@@ -28,6 +28,7 @@ pub(crate) struct AppState {
     pub(crate) metrics_access: MetricsAccess,
     pub(crate) draining: Arc<AtomicBool>,
     pub(crate) max_body_bytes: usize,
+    pub(crate) store_check: health::StoreCheck,
 }
 
 impl AppState {
@@ -43,6 +44,7 @@ impl AppState {
             metrics_access: options.metrics,
             draining,
             max_body_bytes: options.limits.max_body_bytes,
+            store_check: health::StoreCheck::default(),
         }
     }
 }

@@ -62,6 +62,10 @@ pub(crate) fn caller(
     headers: &HeaderMap,
     arrival: &Arrival,
 ) -> Result<Caller, Failure> {
+    // A table that may have missed a revocation vouches for nobody.
+    if !engine.can_vouch() {
+        return Err(Failure::new(ErrorCode::StoreUnavailable));
+    }
     let Some(token) = credential(headers)? else {
         return match arrival.local_user {
             Some(uid) => local_caller(engine, headers, uid, arrival.meta),

@@ -1,6 +1,9 @@
-//! One connection: HTTP/1.1 or HTTP/2, with limits on its head and a graceful end.
+//! One connection: HTTP/1.1 or HTTP/2, with limits on its head and its idle time, and a graceful
+//! end.
 
-use std::{net::IpAddr, sync::Arc};
+mod idle;
+
+use std::{convert::Infallible, net::IpAddr, pin::pin, sync::Arc};
 
 use hyper::service::service_fn;
 use hyper_util::{
@@ -10,9 +13,11 @@ use hyper_util::{
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     sync::watch,
+    time::{Instant, sleep_until},
 };
 use tracing::debug;
 
+use self::idle::{Activity, Watched};
 use crate::{options::Limits, service::Service};
 
 /// How many requests one HTTP/2 connection may have open.
@@ -27,7 +32,11 @@ pub(crate) struct Peer {
     pub(crate) local_user: Option<u32>,
 }
 
-/// Serves requests until the peer or `stop` ends the connection.
+/// Serves requests until the peer or `stop` ends the connection, or it is idle for too long.
+///
+/// Hyper's own timers do not cover a peer that never says what it speaks, nor one that speaks
+/// HTTP/2 and only answers pings. Such peers need no credential and would hold their place for
+/// good, so idle time is measured here, the same for all.
 pub(crate) async fn serve<I>(
     io: I,
     peer: Peer,
@@ -37,26 +46,46 @@ pub(crate) async fn serve<I>(
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let builder = builder(&service.limits);
+    let patience = service.limits.header_timeout;
+    let activity = Activity::new();
+    let requests = activity.clone();
     let handler = service_fn(move |request| {
-        let service = service.clone();
+        let (service, activity, busy) = (service.clone(), requests.clone(), requests.begin());
         async move {
-            Ok::<_, std::convert::Infallible>(
-                service.serve(request, peer.ip, peer.local_user).await,
-            )
+            let response = service.serve(request, peer.ip, peer.local_user).await;
+            drop(busy);
+            Ok::<_, Infallible>(response.map(|body| Watched::new(body, activity)))
         }
     });
-    let connection = builder.serve_connection(TokioIo::new(io), handler);
-    let mut connection = std::pin::pin!(connection);
+    let mut connection = pin!(builder.serve_connection(TokioIo::new(io), handler));
+    // Not set anew by each request: when it rings, it is looked up what happened meanwhile.
+    let mut alarm = pin!(sleep_until(activity.deadline(patience)));
+    let mut told_idle = false;
     let mut stopping = *stop.borrow();
     if stopping {
         connection.as_mut().graceful_shutdown();
     }
     let ended = loop {
         tokio::select! {
+            // The connection first: a request that has arrived makes it busy.
+            biased;
             ended = connection.as_mut() => break ended,
             _ = stop.changed(), if !stopping => {
                 stopping = true;
                 connection.as_mut().graceful_shutdown();
+            }
+            () = alarm.as_mut() => {
+                let deadline = activity.deadline(patience);
+                if deadline > Instant::now() {
+                    alarm.as_mut().reset(deadline);
+                } else if told_idle || !activity.used() {
+                    debug!("idle connection cut off");
+                    return;
+                } else {
+                    told_idle = true;
+                    connection.as_mut().graceful_shutdown();
+                    alarm.as_mut().reset(Instant::now() + patience);
+                }
             }
         }
     };

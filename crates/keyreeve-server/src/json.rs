@@ -54,10 +54,31 @@ pub(crate) fn broken_rule(path: &str, message: &str) -> Failure {
         return Failure::field(join(path, name), "stands twice");
     }
     let field = if path == "." { "body".to_owned() } else { shown(path.to_owned()) };
-    match message.split_once("expected ") {
-        Some((_, expected)) => Failure::field(field, format!("must be {}", unquoted(expected))),
-        None => Failure::field(field, "is not valid"),
-    }
+    let rule = rule_of_type(message).or_else(|| rule_of_field(&field)).unwrap_or("is not valid");
+    Failure::field(field, rule)
+}
+
+/// What serde expected, in our words. Its own sentence may hold what it got instead.
+fn rule_of_type(message: &str) -> Option<&'static str> {
+    let (_, expected) = message.strip_prefix("invalid type: ")?.rsplit_once(", expected ")?;
+    Some(match expected {
+        "a string" | "a borrowed string" => "must be text",
+        "a sequence" => "must be a list",
+        "a boolean" => "must be true or false",
+        "u8" | "u16" | "u32" | "u64" | "i64" | "usize" => "must be a whole number",
+        object if object.starts_with("struct ") || object == "a map" => "must be an object",
+        _ => return None,
+    })
+}
+
+/// The rule of fields that hold more than their JSON type says.
+fn rule_of_field(field: &str) -> Option<&'static str> {
+    Some(match field.rsplit('.').next()? {
+        "expires_at" | "since" | "until" => "must be a time such as 2026-12-21T09:00:00Z",
+        "ip" => "must be an IP address",
+        "limit" | "days" => "must be a whole number",
+        _ => return None,
+    })
 }
 
 fn between<'a>(text: &'a str, before: &str, after: &str) -> Option<(&'a str, &'a str)> {
@@ -98,13 +119,10 @@ mod tests {
     #[test]
     fn names_field_and_rule() {
         let create = fault::<CreateApiKeyRequest>;
-        assert_eq!(create(r#"{"name":5}"#), ("name".into(), "must be a string".into()));
+        assert_eq!(create(r#"{"name":5}"#), ("name".into(), "must be text".into()));
         assert_eq!(create("{}"), ("name".into(), "is missing".into()));
         assert_eq!(create(r#"{"name":"a","name":"b"}"#), ("name".into(), "stands twice".into()));
-        assert_eq!(
-            create(r#"{"name":"a","tags":"x"}"#),
-            ("tags".into(), "must be a sequence".into())
-        );
+        assert_eq!(create(r#"{"name":"a","tags":"x"}"#), ("tags".into(), "must be a list".into()));
         let (field, rule) = create(r#"{"name":"a","colour":"red"}"#);
         assert_eq!(field, "colour");
         assert!(rule.starts_with("is not known here; known: name, keyspace"), "{rule}");
@@ -112,6 +130,10 @@ mod tests {
         assert_eq!(create(r#"["a"]"#), ("body".into(), "must be a JSON object".into()));
         let (field, _) = fault::<VerifyRequest>(r#"{"key":"k","request":{"ip":"nowhere"}}"#);
         assert_eq!(field, "request.ip");
+        let time = "must be a time such as 2026-12-21T09:00:00Z";
+        let (_, rule) = create(r#"{"name":"a","expires_at":"kr_live_canary"}"#);
+        assert_eq!(rule, time);
+        assert_eq!(create(r#"{"name":"a","metadata":5}"#).1, "must be an object");
     }
 
     #[test]

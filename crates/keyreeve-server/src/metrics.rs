@@ -10,11 +10,16 @@ use metrics_exporter_prometheus::{BuildError, PrometheusBuilder, PrometheusRecor
 const LATENCY_BUCKETS_S: [f64; 12] =
     [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
 
+/// What verification answers with. Its counters are made up front, so that counting one request
+/// looks nothing up and makes no text.
+const VERIFY_STATUSES: [u16; 9] = [200, 400, 401, 403, 408, 413, 415, 500, 503];
+
 /// All figures of one server. Cheap to clone.
 #[derive(Clone)]
 pub struct Metrics {
     recorder: Arc<PrometheusRecorder>,
     verdicts: Arc<[Counter]>,
+    verify_requests: Arc<[Counter]>,
     connections: Gauge,
     connections_refused: Counter,
     live_keys: Gauge,
@@ -55,6 +60,7 @@ impl Metrics {
             .collect();
         Handles {
             verdicts,
+            verify_requests: VERIFY_STATUSES.into_iter().map(verify_requests).collect(),
             connections: gauge!("keyreeve_connections"),
             connections_refused: counter!("keyreeve_connections_refused_total"),
             live_keys: gauge!("keyreeve_live_keys"),
@@ -69,12 +75,28 @@ impl Metrics {
         }
     }
 
-    pub(crate) fn count_request(&self, route: &str, method: &str, status: u16, seconds: f64) {
+    /// Counts a request that was verified in place of being routed.
+    pub(crate) fn count_verify(&self, status: u16) {
+        let mut counters = VERIFY_STATUSES.iter().zip(&*self.verify_requests);
+        if let Some((_, counter)) = counters.find(|(known, _)| **known == status) {
+            counter.increment(1);
+        } else {
+            with_local_recorder(&*self.recorder, || verify_requests(status).increment(1));
+        }
+    }
+
+    pub(crate) fn count_request(
+        &self,
+        route: &str,
+        method: &'static str,
+        status: u16,
+        seconds: f64,
+    ) {
         with_local_recorder(&*self.recorder, || {
             counter!(
                 "keyreeve_http_requests_total",
                 "route" => route.to_owned(),
-                "method" => method.to_owned(),
+                "method" => method,
                 "status" => status.to_string()
             )
             .increment(1);
@@ -110,8 +132,19 @@ impl Metrics {
     }
 }
 
+/// Of the recorder that is set where this is called.
+fn verify_requests(status: u16) -> Counter {
+    counter!(
+        "keyreeve_http_requests_total",
+        "route" => crate::verify::PATH,
+        "method" => "POST",
+        "status" => status.to_string()
+    )
+}
+
 struct Handles {
     verdicts: Arc<[Counter]>,
+    verify_requests: Arc<[Counter]>,
     connections: Gauge,
     connections_refused: Counter,
     live_keys: Gauge,
@@ -123,6 +156,7 @@ impl Handles {
         Metrics {
             recorder: Arc::new(recorder),
             verdicts: self.verdicts,
+            verify_requests: self.verify_requests,
             connections: self.connections,
             connections_refused: self.connections_refused,
             live_keys: self.live_keys,

@@ -2,6 +2,8 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
+use http::HeaderValue;
+
 /// Everything a server is told.
 #[derive(Clone, Debug)]
 pub struct ServerOptions {
@@ -19,6 +21,14 @@ pub struct ServerOptions {
     pub metrics: MetricsAccess,
     /// Limits on what comes in.
     pub limits: Limits,
+}
+
+impl ServerOptions {
+    /// The allowed origins as they stand in headers.
+    pub(crate) fn origins(&self) -> Vec<HeaderValue> {
+        let origins = self.allowed_origins.iter();
+        origins.filter_map(|origin| HeaderValue::from_str(origin).ok()).collect()
+    }
 }
 
 /// Certificate and key, reread when they change.
@@ -44,7 +54,7 @@ pub enum MetricsAccess {
 /// Limits on what comes in.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Connections at once, all listeners together.
+    /// Connections at once over TCP, all cores together. The local socket has its own places.
     pub max_connections: usize,
     /// Bytes of a request body.
     pub max_body_bytes: usize,

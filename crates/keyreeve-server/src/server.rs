@@ -23,6 +23,10 @@ use crate::{
     service::Service,
 };
 
+/// Connections at once on the local socket. They have places of their own, so that strangers who
+/// take every place on TCP do not lock the owner out.
+const LOCAL_CONNECTIONS: usize = 64;
+
 /// A server whose sockets are bound but not yet served.
 pub struct Server {
     options: ServerOptions,
@@ -84,9 +88,11 @@ impl Server {
             router: api::router(state, &self.options),
             metrics: self.metrics.clone(),
             limits: self.options.limits,
+            origins: self.options.origins(),
             tls: acceptor.is_some(),
         });
-        let gate = Gate::new(self.options.limits.max_connections, self.metrics);
+        let gate = Gate::new(self.options.limits.max_connections, self.metrics.clone());
+        let local_gate = Gate::new(LOCAL_CONNECTIONS, self.metrics);
         let mut local = self.local;
         let cores: Vec<_> = self
             .tcp
@@ -99,6 +105,7 @@ impl Server {
                 certificates: self.certificates.clone().filter(|_| number == 0),
                 acceptor: acceptor.clone(),
                 gate: gate.clone(),
+                local_gate: local_gate.clone(),
                 service: service.clone(),
                 stop: stop.clone(),
             })
@@ -116,7 +123,7 @@ impl Server {
         if let Some(path) = &self.options.socket {
             let _ = std::fs::remove_file(path);
         }
-        Ok(Stopped { cut_off: gate.open() })
+        Ok(Stopped { cut_off: gate.open() + local_gate.open() })
     }
 }
 
@@ -128,6 +135,7 @@ struct Core {
     certificates: Option<Arc<Certificates>>,
     acceptor: Option<TlsAcceptor>,
     gate: Gate,
+    local_gate: Gate,
     service: Arc<Service>,
     stop: watch::Receiver<bool>,
 }
@@ -142,12 +150,12 @@ impl Core {
     }
 
     async fn serve(self) -> io::Result<()> {
-        let Self { tcp, local, certificates, acceptor, gate, service, stop, .. } = self;
+        let Self { tcp, local, certificates, acceptor, gate, local_gate, service, stop, .. } = self;
         if let Some(certificates) = certificates {
             tokio::spawn(watch_certificates(certificates));
         }
         if let Some(local) = local {
-            let (gate, service, stop) = (gate.clone(), service.clone(), stop.clone());
+            let (gate, service, stop) = (local_gate.clone(), service.clone(), stop.clone());
             tokio::spawn(async move {
                 if let Err(error) = listen::accept_local(local, gate, service, stop).await {
                     error!(%error, "the local socket stopped serving");
@@ -156,15 +164,15 @@ impl Core {
         }
         let drain = service.limits.drain_timeout;
         listen::accept_tcp(tcp, acceptor, gate.clone(), service, stop).await?;
-        drained(&gate, drain).await;
+        drained(&[gate, local_gate], drain).await;
         Ok(())
     }
 }
 
 /// Waits until no connection is open, or until patience ends.
-async fn drained(gate: &Gate, patience: Duration) {
+async fn drained(gates: &[Gate], patience: Duration) {
     let wait = async {
-        while gate.open() > 0 {
+        while gates.iter().any(|gate| gate.open() > 0) {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };

@@ -23,6 +23,12 @@ use crate::{
 };
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// What scripts of allowed origins may read beyond the headers that all may read.
+const EXPOSED: &str = "x-request-id, idempotency-replayed, retry-after, www-authenticate, location";
+/// Methods that figures and the log name. Any other token could be anything, even a secret, and
+/// every new one would be one more time series.
+const METHODS: [&str; 9] =
+    ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"];
 
 /// Serves requests. One for all cores; everything in it is read-mostly.
 pub(crate) struct Service {
@@ -31,6 +37,8 @@ pub(crate) struct Service {
     pub(crate) router: Router,
     pub(crate) metrics: Metrics,
     pub(crate) limits: Limits,
+    /// Origins that browsers may call from.
+    pub(crate) origins: Vec<HeaderValue>,
     pub(crate) tls: bool,
 }
 
@@ -43,16 +51,25 @@ impl Service {
         local_user: Option<u32>,
     ) -> Response<Body> {
         let id = self.request_id(&request);
+        let origin = self.allowed_origin(&request);
         let arrival = Arrival { meta: RequestMeta { id, ip }, local_user };
         let mut response =
             if request.uri().path() == verify::PATH && request.method() == Method::POST {
                 let served = AssertUnwindSafe(self.verify(request, &arrival)).catch_unwind().await;
-                served.unwrap_or_else(|panic| panicked(&*panic, &id))
+                let response = served.unwrap_or_else(|panic| panicked(&*panic, &id));
+                self.note_verify(response.status().as_u16(), &id);
+                response
             } else {
                 self.route(request, arrival).await
             };
-        self.finish(&mut response, &id);
+        self.finish(&mut response, &id, origin);
         response
+    }
+
+    /// The request's origin, if browsers may call from there.
+    fn allowed_origin(&self, request: &Request<Incoming>) -> Option<&HeaderValue> {
+        let origin = request.headers().get(header::ORIGIN)?;
+        self.origins.iter().find(|allowed| *allowed == origin)
     }
 
     fn request_id(&self, request: &Request<Incoming>) -> RequestId {
@@ -75,6 +92,17 @@ impl Service {
         }
     }
 
+    /// Verdicts are too many for a log line each; refusals and failures are not.
+    fn note_verify(&self, status: u16, id: &RequestId) {
+        self.metrics.count_verify(status);
+        let (method, route) = ("POST", verify::PATH);
+        if status == 200 {
+            debug!(request.id = id.as_str(), method, route, status, "served");
+        } else {
+            info!(request.id = id.as_str(), method, route, status, "served");
+        }
+    }
+
     async fn read(&self, body: Incoming) -> Result<Bytes, Failure> {
         let collect = Limited::new(body, self.limits.max_body_bytes).collect();
         match tokio::time::timeout(self.limits.request_timeout, collect).await {
@@ -92,7 +120,7 @@ impl Service {
     async fn route(&self, request: Request<Incoming>, arrival: Arrival) -> Response<Body> {
         let begun = self.clock.now();
         let id = arrival.meta.id;
-        let method = request.method().clone();
+        let method = method_label(request.method());
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(arrival);
         let serve = AssertUnwindSafe(self.router.clone().oneshot(request)).catch_unwind();
@@ -117,17 +145,17 @@ impl Service {
         let took = self.clock.now().duration_since(begun);
         let took = Duration::try_from(took).unwrap_or_default();
         let status = response.status().as_u16();
-        self.metrics.count_request(&route, method.as_str(), status, took.as_secs_f64());
+        self.metrics.count_request(&route, method, status, took.as_secs_f64());
         let took_us = took.as_micros();
         if matches!(route.as_str(), "/healthz" | "/readyz" | "/metrics") {
-            debug!(request.id = id.as_str(), %method, route, status, took_us, "served");
+            debug!(request.id = id.as_str(), method, route, status, took_us, "served");
         } else {
-            info!(request.id = id.as_str(), %method, route, status, took_us, "served");
+            info!(request.id = id.as_str(), method, route, status, took_us, "served");
         }
         response
     }
 
-    fn finish(&self, response: &mut Response<Body>, id: &RequestId) {
+    fn finish(&self, response: &mut Response<Body>, id: &RequestId, origin: Option<&HeaderValue>) {
         let headers = response.headers_mut();
         headers.insert(REQUEST_ID, verify::request_id_header(id));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -137,6 +165,16 @@ impl Service {
             header::CONTENT_SECURITY_POLICY,
             HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'"),
         );
+        if !self.origins.is_empty() {
+            // The router's layer says more than this where it has to, for preflights.
+            headers.entry(header::VARY).or_insert(HeaderValue::from_static("origin"));
+        }
+        if let Some(origin) = origin {
+            // Inserted, not appended: the router's layer may have put the same value there.
+            headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
+            headers
+                .insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(EXPOSED));
+        }
         if self.tls {
             headers.insert(
                 header::STRICT_TRANSPORT_SECURITY,
@@ -146,9 +184,26 @@ impl Service {
     }
 }
 
+fn method_label(method: &Method) -> &'static str {
+    METHODS.into_iter().find(|known| *known == method.as_str()).unwrap_or("other")
+}
+
 /// A panic is a bug in one request; the others go on. Its message is not shown or logged,
 /// because it may hold what the request held; the panic hook has logged the place.
 fn panicked(_panic: &(dyn Any + Send), id: &RequestId) -> Response<Body> {
     error!(request.id = id.as_str(), "a request panicked");
     Failure::new(ErrorCode::Internal).respond(id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_known_methods_are_named() {
+        assert_eq!(method_label(&Method::PATCH), "PATCH");
+        for strange in [&b"get"[..], b"BREW", b"X-0123"] {
+            assert_eq!(method_label(&Method::from_bytes(strange).unwrap()), "other");
+        }
+    }
 }

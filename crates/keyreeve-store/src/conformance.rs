@@ -82,6 +82,7 @@ pub const CASES: &[Case] = cases! {
         what_makes_a_key_this_key_never_changes,
         words_follow_updates,
         a_purged_key_leaves_nothing,
+        a_key_that_changed_is_not_purged,
     }
     usage {
         usage_adds_up,
@@ -91,6 +92,7 @@ pub const CASES: &[Case] = cases! {
     results {
         an_answer_is_remembered_once,
         old_answers_are_forgotten_everywhere,
+        purging_forgets_answers,
     }
     pages {
         keys_come_newest_first_without_gaps_or_repeats,

@@ -51,7 +51,7 @@ use self::{
     connection::Claim,
     gate::Gate,
     readers::Readers,
-    writer::{Command, Counters, Waiting, Writer},
+    writer::{Command, Counters, Sinks, Waiting, Writer},
 };
 
 pub use audit_file::{AuditFile, RawAuditRow};
@@ -108,13 +108,15 @@ impl SqliteStore {
         let counters = Arc::new(Counters::default());
         let entries = head.size();
         let writer = Writer {
+            sinks: Sinks::default(),
+            batch: Vec::new(),
+            failed: false,
             connection,
             head,
             signer,
             commands,
             readers: readers.queue().map_err(|error| OpenError::unopenable(&path, error))?,
             parts: u32::try_from(count).unwrap_or(u32::MAX),
-            sinks: Vec::new(),
             counters: Arc::clone(&counters),
             lock,
         };

@@ -80,7 +80,7 @@ pub(crate) struct Whereabouts<'a> {
     pub(crate) data_dir: &'a Path,
     /// The project to act on.
     pub(crate) project: Option<&'a str>,
-    /// The key to act with.
+    /// The key to act with. Without one, the socket acts for its user.
     pub(crate) token: Option<&'a Token>,
     /// Whether a key may go over a network in clear text.
     pub(crate) allow_plaintext: bool,
@@ -90,12 +90,9 @@ impl Whereabouts<'_> {
     /// A client for the server.
     pub(crate) fn connect(&self) -> Result<Client, ConnectError> {
         let endpoint = self.endpoint()?;
-        // The socket knows its user; a key that happens to be set must not act in their place.
-        let token = match endpoint {
-            Endpoint::Url(_) => self.token,
-            Endpoint::Socket(_) => None,
-        };
-        Ok(Client::new(endpoint, token, self.project.map(str::to_owned))?)
+        // Over the socket, too: who sets a key means to act with its rights, which may be less
+        // than those of the socket's user. The server takes the key before the user.
+        Ok(Client::new(endpoint, self.token, self.project.map(str::to_owned))?)
     }
 
     fn endpoint(&self) -> Result<Endpoint, ConnectError> {
@@ -249,6 +246,23 @@ mod tests {
         let socket = folder.path().join(SOCKET_NAME);
         std::fs::write(&socket, "").unwrap();
         assert_eq!(whereabouts.endpoint().unwrap(), Endpoint::Socket(socket));
+    }
+
+    #[test]
+    fn a_key_that_is_set_counts_on_the_socket_too() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join(SOCKET_NAME), "").unwrap();
+        // No header can hold it: that it is refused shows that it would have been sent.
+        let token = Secret::new("a\nb".to_owned());
+        let whereabouts = Whereabouts {
+            url: None,
+            data_dir: folder.path(),
+            project: None,
+            token: Some(&token),
+            allow_plaintext: false,
+        };
+        let error = whereabouts.connect().unwrap_err();
+        assert!(matches!(error, ConnectError::Client(ClientError::BadToken)), "{error}");
     }
 
     #[test]

@@ -5,23 +5,65 @@ use std::{
     process::ExitCode,
 };
 
+use clap::error::ErrorKind;
+
+use crate::failure::{Advised, Failure};
+
+const KEY_HINT: &str = "a key typed as an argument stays in the shell's history and is visible to \
+                        others: rotate it; `keyreeve key verify` reads it from standard input, \
+                        other commands take its id";
+
 /// Prints help, the version, or what is wrong, and gives the exit code that goes with it.
 ///
 /// What is wrong is usually repeated in the message. If it is a key, it is not: the message may
 /// end up in the log of a build.
+///
+/// What is wrong is JSON where JSON was asked for, as any other failure is. Help and the version
+/// stay text: they are for people.
 pub(crate) fn report(error: &clap::Error, arguments: impl Iterator<Item = String>) -> ExitCode {
-    let keys: Vec<String> = arguments.flat_map(|argument| keys_in(&argument)).collect();
+    let arguments: Vec<String> = arguments.collect();
+    let keys: Vec<String> = arguments.iter().flat_map(|argument| keys_in(argument)).collect();
     // There is nowhere to say that printing failed; a reader that went away is no error.
-    let _ = if keys.is_empty() { error.print() } else { print_without(error, &keys) };
+    let _ = if error.use_stderr() && wants_json(&arguments) {
+        writeln!(anstream::stderr().lock(), "{}", to_json(error, &keys))
+    } else if keys.is_empty() {
+        error.print()
+    } else {
+        print_without(error, &keys)
+    };
     ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
 }
 
 fn print_without(error: &clap::Error, keys: &[String]) -> io::Result<()> {
-    const HINT: &str = "hint: a key typed as an argument stays in the shell's history and is \
-                        visible to others: rotate it; `keyreeve key verify` reads it from \
-                        standard input, other commands take its id";
     let mut stderr = anstream::stderr().lock();
-    writeln!(stderr, "{}\n{HINT}", without(&error.render().to_string(), keys).trim_end())
+    writeln!(stderr, "{}\nhint: {KEY_HINT}", without(&error.render().to_string(), keys).trim_end())
+}
+
+/// Whether JSON was asked for. The options could not be read, so the bare words have to tell.
+fn wants_json(arguments: &[String]) -> bool {
+    arguments.iter().any(|argument| argument == "--format=json")
+        || arguments.windows(2).any(|pair| pair == ["--format", "json"])
+}
+
+/// The same JSON as that of other failures. What is wrong is the message; usage and tips, which
+/// stand in paragraphs below it, are the hint.
+fn to_json(error: &clap::Error, keys: &[String]) -> String {
+    let text = without(&error.render().to_string(), keys);
+    let mut paragraphs = text.split("\n\n").map(on_one_line).filter(|line| !line.is_empty());
+    let (message, hint) = if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        // Here the text is the whole help, which does not say that it is there for an error.
+        ("a command is missing".to_owned(), "`--help` shows the commands there are".to_owned())
+    } else {
+        let first = paragraphs.next().unwrap_or_default();
+        let message = first.strip_prefix("error: ").unwrap_or(&first).to_owned();
+        (message, paragraphs.collect::<Vec<_>>().join("; "))
+    };
+    let hint = if keys.is_empty() { hint } else { KEY_HINT.to_owned() };
+    Failure::of(&anyhow::Error::from(Advised::new(message, hint))).to_json()
+}
+
+fn on_one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 fn without(message: &str, keys: &[String]) -> String {
@@ -54,6 +96,43 @@ mod tests {
         assert!(message.contains(&key));
         let message = without(&message, &keys);
         assert!(!message.contains("4Tn0Zs8QbW1c") && message.contains("[a key]"), "{message}");
+    }
+
+    fn json(arguments: &[&str], keys: &[String]) -> serde_json::Value {
+        let words = ["keyreeve"].iter().chain(arguments);
+        let error = Cli::try_parse_from(words).unwrap_err();
+        serde_json::from_str(&to_json(&error, keys)).unwrap()
+    }
+
+    #[test]
+    fn programs_get_json() {
+        let failure = json(&["key", "list", "--limit", "0", "--format", "json"], &[]);
+        let message = failure["error"]["message"].as_str().unwrap();
+        assert!(message.starts_with("invalid value '0' for '--limit"), "{message}");
+        assert!(!message.contains('\n'), "{message}");
+        assert!(failure["error"]["hint"].as_str().unwrap().contains("--help"), "{failure}");
+        let failure = json(&["--format=json", "key"], &[]);
+        assert_eq!(failure["error"]["message"], "a command is missing");
+    }
+
+    #[test]
+    fn keys_are_not_repeated_in_json_either() {
+        let key = format!("kr_live_4Tn0Zs8QbW1c_{}", "a".repeat(49));
+        let failure = json(&["key", "verify", &key, "--format=json"], std::slice::from_ref(&key));
+        assert!(!failure.to_string().contains("4Tn0Zs8QbW1c"), "{failure}");
+        assert_eq!(failure["error"]["hint"], KEY_HINT);
+    }
+
+    #[test]
+    fn json_is_asked_for_in_two_ways() {
+        let wants = |words: &[&str]| {
+            let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+            wants_json(&words)
+        };
+        assert!(wants(&["keyreeve", "--format", "json", "x"]) && wants(&["--format=json"]));
+        for other in [&["--format", "text", "json"][..], &["json"], &["--format=text"], &[]] {
+            assert!(!wants(other), "{other:?}");
+        }
     }
 
     #[test]

@@ -4,6 +4,7 @@
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, thread};
 
 use anyhow::Context as _;
+use jiff::SignedDuration;
 use keyreeve_core::{
     audit::{Checkpoint, CheckpointVerifier},
     key::{Digester, Pepper},
@@ -31,6 +32,7 @@ pub(crate) struct Installation {
     entropy: Arc<dyn Entropy>,
     digester: Digester,
     verifier: CheckpointVerifier,
+    idempotency_keep: SignedDuration,
     lock: FolderLock,
 }
 
@@ -56,7 +58,18 @@ impl Installation {
         };
         Anchor::compare(anchor.read()?.as_ref(), head.as_ref())?;
         let clock = Arc::new(SystemClock);
-        Ok(Self { folder, store, clock, anchor, entropy, digester, verifier, lock })
+        let idempotency_keep = config.idempotency.keep;
+        Ok(Self {
+            folder,
+            store,
+            clock,
+            anchor,
+            entropy,
+            digester,
+            verifier,
+            idempotency_keep,
+            lock,
+        })
     }
 
     /// Sets the installation up unless it is; gives the first key if this call made it.
@@ -74,6 +87,7 @@ impl Installation {
             entropy: self.entropy,
             digester: self.digester,
             audit_public_key: self.verifier.to_string(),
+            idempotency_keep: self.idempotency_keep,
         })
         .await
         .context("the stored keys could not be loaded")?;

@@ -51,13 +51,7 @@ impl<'a> Query<'a> {
         }
         let mut missing = Vec::new();
         self.0.collect_missing(covers, &mut missing);
-        let mut distinct: Vec<String> = Vec::with_capacity(missing.len());
-        for permission in missing {
-            if !distinct.iter().any(|seen| seen == permission) {
-                distinct.push(permission.to_owned());
-            }
-        }
-        Err(distinct)
+        Err(missing.into_iter().map(str::to_owned).collect())
     }
 }
 
@@ -70,9 +64,11 @@ impl<'a> Expression<'a> {
         }
     }
 
+    /// Adds what is missing, each permission once.
     fn collect_missing(&self, covers: &dyn Fn(&str) -> bool, missing: &mut Vec<&'a str>) {
         match self {
             Self::Has(permission) if covers(permission) => {}
+            Self::Has(permission) if missing.contains(permission) => {}
             Self::Has(permission) => missing.push(permission),
             Self::All(parts) => {
                 for part in parts {
@@ -89,7 +85,11 @@ impl<'a> Expression<'a> {
                         missing
                     })
                     .min_by_key(Vec::len);
-                missing.extend(cheapest.unwrap_or_default());
+                for permission in cheapest.unwrap_or_default() {
+                    if !missing.contains(&permission) {
+                        missing.push(permission);
+                    }
+                }
             }
         }
     }
@@ -235,6 +235,7 @@ mod tests {
         assert_eq!(ask("a AND b AND c", &["b"]), Err(vec!["a".into(), "c".into()]));
         assert_eq!(ask("(a AND b) OR c", &[]), Err(vec!["c".into()]));
         assert_eq!(ask("a AND a", &[]), Err(vec!["a".into()]));
+        assert_eq!(ask("(a AND a AND a) OR (b AND c)", &[]), Err(vec!["a".into()]));
     }
 
     #[test]

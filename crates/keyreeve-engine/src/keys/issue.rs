@@ -19,6 +19,9 @@ use crate::{
     store::{Change, CommitError, IdempotentResult, Kind, StoredKey, Usage},
 };
 
+/// The finest step of time that is stored.
+const MILLISECOND: SignedDuration = SignedDuration::from_millis(1);
+
 /// When a key is to expire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Expiry {
@@ -125,6 +128,14 @@ impl Engine {
         let Some(first) = self.store.idempotent_result(permit.project(), &lookup).await? else {
             return Ok(None);
         };
+        if self.is_forgettable(first.at) {
+            // Out of the way of the answer that is about to be remembered under its name.
+            self.forget_idempotent_results(
+                first.at.saturating_add(MILLISECOND).unwrap_or(first.at),
+            )
+            .await?;
+            return Ok(None);
+        }
         if first.fingerprint != *idempotency.fingerprint() {
             return Err(Error::IdempotencyMismatch);
         }
@@ -146,6 +157,7 @@ impl Engine {
             return Ok(None);
         };
         let lookup = idempotency.lookup(&permit.actor().to_string());
+        self.note_remembered(now);
         Ok(Some(IdempotentResult {
             lookup,
             fingerprint: *idempotency.fingerprint(),
@@ -268,12 +280,16 @@ pub(super) fn expiry(
         Expiry::At(at) => ("expires_at", Some(to_ms(at))),
         Expiry::In(length) => ("expires_in", now.saturating_add(length).ok()),
     };
-    let latest = now.saturating_add(keyreeve_core::duration::LONGEST).unwrap_or(Timestamp::MAX);
     match at {
-        Some(at) if at > now && at <= latest => Ok(Some(at)),
+        Some(at) if at > now && at <= latest_expiry(now) => Ok(Some(at)),
         _ => Err(Error::Invalid(FieldError::new(
             field,
             Invalid::new("must lie in the future and within 100 years"),
         ))),
     }
+}
+
+/// The latest moment a key may expire at, short of never: 100 years from now.
+pub(super) fn latest_expiry(now: Timestamp) -> Timestamp {
+    now.saturating_add(keyreeve_core::duration::LONGEST).unwrap_or(Timestamp::MAX)
 }

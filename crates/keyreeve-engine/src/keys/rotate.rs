@@ -14,7 +14,7 @@ use crate::{
     Engine, Error, Idempotency, Permit,
     action::RotateKey,
     keys::Expiry,
-    store::{Change, CommitError, Kind, StoredKey},
+    store::{Change, Kind, StoredKey},
 };
 
 /// How a key is to be replaced.
@@ -60,6 +60,14 @@ impl Engine {
             let keyspace = self.keyspace_of(&permit, &old.keyspace).await?;
             match self.try_rotate(&permit, old, &keyspace, &spec, idempotency.as_ref()).await {
                 Err(Error::ChangedMeanwhile(_) | Error::AlreadyExists(Kind::IdempotentResult)) => {}
+                // An equal request may have rotated between our two reads: then its answer is
+                // ours too.
+                Err(Error::WrongState(reason)) => {
+                    return match self.replay(&permit, idempotency.as_ref()).await? {
+                        Some(first) => self.rotated_again(&permit, first).await,
+                        None => Err(Error::WrongState(reason)),
+                    };
+                }
                 other => return other,
             }
         }
@@ -113,10 +121,7 @@ impl Engine {
         if let Some(result) = self.remember(permit, idempotency, &token, now)? {
             tx = tx.with(Change::RememberResult(result));
         }
-        tx.commit(entry).await.map_err(|error| match error {
-            CommitError::ChangedMeanwhile(kind) => Error::ChangedMeanwhile(kind),
-            other => other.into(),
-        })?;
+        tx.commit(entry).await?;
         let issued = issue::issued(new, ShownText::Fresh(token));
         Ok(Rotated {
             stored: issued.stored,

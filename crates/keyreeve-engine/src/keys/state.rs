@@ -54,6 +54,7 @@ impl Engine {
         id: KeyId,
         reason: Option<String>,
     ) -> Result<StoredKey, Error> {
+        self.check_revival(&permit, id).await?;
         self.change_state(&permit, id, reason, |key, _| key.lifecycle.clone().enable()).await
     }
 
@@ -73,6 +74,7 @@ impl Engine {
         id: KeyId,
         reason: Option<String>,
     ) -> Result<StoredKey, Error> {
+        self.check_revival(&permit, id).await?;
         self.change_state(&permit, id, reason, |key, now| key.lifecycle.clone().undelete(now)).await
     }
 
@@ -107,8 +109,22 @@ impl Engine {
         stored.key.lifecycle.check_purge(now)?;
         let mut entry = permit.entry(now, target(id));
         entry.reason = reason;
-        self.begin(permit.project()).with(Change::PurgeKey(id)).commit(entry).await?;
+        self.begin(permit.project())
+            .with(Change::PurgeKey { id, revision: stored.key.revision })
+            .commit(entry)
+            .await?;
         Ok(())
+    }
+
+    /// A key that works again must not grant more than whoever brings it back has: what somebody
+    /// stronger switched off, they may have switched off for a reason.
+    async fn check_revival<A: Action>(
+        &self,
+        permit: &Permit<'_, A>,
+        id: KeyId,
+    ) -> Result<(), Error> {
+        let stored = self.stored_key(permit, id).await?;
+        self.check_key_grant(permit, &stored.key).await
     }
 
     /// Reads, decides, writes; again with fresh data if somebody else was faster.

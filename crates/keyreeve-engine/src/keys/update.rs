@@ -8,9 +8,13 @@ use keyreeve_core::{
     name::{Label, OwnerId, RoleName},
     permission::PermissionSet,
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::{TRIES, issue::new_owner, target};
+use super::{
+    TRIES,
+    issue::{latest_expiry, new_owner},
+    target,
+};
 use crate::{
     Engine, Error, FieldError, Permit,
     action::UpdateKey,
@@ -67,25 +71,19 @@ impl Engine {
             if change.revision.is_some_and(|revision| revision != stored.key.revision) {
                 break;
             }
+            // Both what it was and what it becomes: else a weak caller could lengthen the life of
+            // a strong key, or take it over bit by bit.
+            self.check_key_grant(&permit, &stored.key).await?;
             let now = self.now();
+            let old = stored.key.clone();
             let changed = apply(&mut stored.key, &change, now)?;
             if changed.is_empty() {
                 return Ok(self.with_pending_usage(stored));
             }
-            if change.roles.is_some() || change.permissions.is_some() {
-                self.check_key_grant(&permit, &stored.key).await?;
-            }
+            self.check_key_grant(&permit, &stored.key).await?;
             stored.key.revision += 1;
             let mut entry = permit.entry(now, target(id));
-            entry.details.insert("changed".to_owned(), json!(changed));
-            if change.roles.is_some() {
-                let roles = stored.key.roles.iter().map(|role| json!(role.as_str())).collect();
-                entry.details.insert("roles".to_owned(), roles);
-            }
-            if change.permissions.is_some() {
-                let permissions = json!(stored.key.permissions.to_strings());
-                entry.details.insert("permissions".to_owned(), permissions);
-            }
+            entry.details.insert("changed".to_owned(), changes(&changed, &old, &stored.key));
             let mut tx = self.begin(permit.project());
             if let Replace::With(owner) = &change.owner {
                 tx = tx.with(Change::EnsureOwner(new_owner(owner.clone(), now)));
@@ -99,6 +97,24 @@ impl Engine {
         }
         Err(Error::ChangedMeanwhile(Kind::ApiKey))
     }
+}
+
+/// What the audit keeps of a change: each field with its old and its new value. Metadata is the
+/// team's own and may be large, so of that only the fact is kept.
+fn changes(fields: &[&'static str], old: &ApiKey, new: &ApiKey) -> Value {
+    let value = |key: &ApiKey, field: &str| match field {
+        "name" => json!(key.name.as_str()),
+        "owner" => json!(key.owner.as_ref().map(OwnerId::as_str)),
+        "roles" => key.roles.iter().map(|role| json!(role.as_str())).collect(),
+        "permissions" => json!(key.permissions.to_strings()),
+        "tags" => json!(key.tags.as_slice()),
+        "expires_at" => json!(key.expires_at.map(|at| at.to_string())),
+        _ => Value::Null,
+    };
+    let rows = fields
+        .iter()
+        .map(|field| ((*field).to_owned(), json!([value(old, field), value(new, field)])));
+    Value::Object(rows.collect())
 }
 
 /// Applies the change; returns the names of the fields that are different now.
@@ -116,9 +132,11 @@ fn apply(key: &mut ApiKey, change: &KeyChange, now: Timestamp) -> Result<Vec<&'s
     set("tags", replace(&mut key.tags, change.tags.clone()));
     set("owner", change.owner.apply_to(&mut key.owner));
     if let Replace::With(at) = change.expires_at
-        && at <= now
+        && !(now..=latest_expiry(now)).contains(&to_ms(at))
     {
-        let rule = Invalid::new("must lie in the future; to end a key now, revoke it");
+        let rule = Invalid::new(
+            "must lie in the future and within 100 years; to end a key now, revoke it",
+        );
         return Err(Error::Invalid(FieldError::new("expires_at", rule)));
     }
     let expires_at = match change.expires_at {

@@ -4,7 +4,7 @@ use std::{
     collections::HashMap as StdHashMap,
     sync::{
         Arc, OnceLock, Weak,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
@@ -32,6 +32,7 @@ pub struct LiveTable {
     /// Many keys carry the same permissions; they share one set.
     permission_sets: Mutex<Interned>,
     epoch: AtomicU64,
+    lost: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -75,6 +76,11 @@ impl LiveTable {
     /// The last change the table knows of.
     pub fn epoch(&self) -> u64 {
         self.epoch.load(Ordering::Acquire)
+    }
+
+    /// Whether changes may have been missed, for good: only a restart helps.
+    pub(crate) fn is_lost(&self) -> bool {
+        self.lost.load(Ordering::Acquire)
     }
 
     fn project(&self, name: &ProjectName) -> Arc<ProjectSlot> {
@@ -145,7 +151,7 @@ impl ChangeSink for LiveTable {
                 self.project(project).roles.pin().remove(name);
             }
             Change::CreateKey(key) | Change::UpdateKey(key) => self.put_key(key),
-            Change::PurgeKey(id) => {
+            Change::PurgeKey { id, .. } => {
                 self.keys.pin().remove(id);
             }
             Change::CreateEnvironment(_)
@@ -159,6 +165,10 @@ impl ChangeSink for LiveTable {
 
     fn advance(&self, epoch: u64) {
         self.epoch.store(epoch, Ordering::Release);
+    }
+
+    fn lost(&self) {
+        self.lost.store(true, Ordering::Release);
     }
 }
 

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use keyreeve_core::{
     audit::AuditEntry,
     key::KeyId,
-    model::{ApiKey, Environment, Keyspace, Owner, Project, Role},
+    model::{ApiKey, Environment, Keyspace, Owner, Project, Revision, Role},
     name::{EnvironmentName, KeyspaceName, OwnerId, ProjectName, RoleName},
 };
 
@@ -46,8 +46,14 @@ pub enum Change {
     CreateKey(Box<ApiKey>),
     /// A changed key.
     UpdateKey(Box<ApiKey>),
-    /// A key goes for good, its usage with it.
-    PurgeKey(KeyId),
+    /// A key goes for good, its usage and the answers that made it with it, unless it has changed
+    /// since it was read.
+    PurgeKey {
+        /// Which key.
+        id: KeyId,
+        /// The stored revision that the purge was decided on.
+        revision: Revision,
+    },
     /// Keys were used.
     AddUsage(Vec<UsageDelta>),
     /// A request was answered under an idempotency key.

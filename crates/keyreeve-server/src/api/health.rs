@@ -1,16 +1,20 @@
 //! For machines that watch: health, readiness, metrics, the OpenAPI document, and what error
 //! codes mean.
 
-use std::sync::atomic::Ordering;
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use axum::{
     Json,
     extract::{FromRequestParts, State},
     response::{IntoResponse, Response},
 };
-use http::{StatusCode, header, request::Parts};
-use keyreeve_api::{ErrorCode, ReadinessChecksView, ReadinessView};
-use keyreeve_engine::action::ReadMetrics;
+use http::{HeaderValue, StatusCode, header, request::Parts};
+use keyreeve_api::{ErrorCode, Problem, ReadinessChecksView, ReadinessView};
+use keyreeve_engine::{Engine, action::ReadMetrics};
+use tokio::{sync::Mutex, time::Instant};
 
 use super::AppState;
 use crate::{
@@ -18,6 +22,29 @@ use crate::{
     extract::{Authenticated, Segment},
     problem::{Answer, Failure},
 };
+
+/// How long an answer of the store is good for.
+const FRESH: Duration = Duration::from_millis(250);
+
+/// Whether the store reads and writes, asked at most once at a time and a few times a second:
+/// anybody may call `/readyz`, and nobody may make the store work by it.
+#[derive(Clone, Default)]
+pub(crate) struct StoreCheck(Arc<Mutex<Option<(Instant, bool)>>>);
+
+impl StoreCheck {
+    async fn passes(&self, engine: &Engine) -> bool {
+        // Held while the store is asked, so that all others wait for the one answer.
+        let mut last = self.0.lock().await;
+        if let Some((at, passed)) = *last
+            && at.elapsed() < FRESH
+        {
+            return passed;
+        }
+        let passed = engine.check().await.is_ok();
+        *last = Some((Instant::now(), passed));
+        passed
+    }
+}
 
 /// The process is alive.
 #[utoipa::path(
@@ -44,7 +71,7 @@ pub(crate) async fn healthz() -> &'static str {
 )]
 pub(crate) async fn readyz(State(state): State<AppState>) -> Response {
     let draining = state.draining.load(Ordering::Acquire);
-    let store = state.engine.check().await.is_ok();
+    let store = state.store_check.passes(&state.engine).await;
     let ready = store && !draining;
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let live = state.engine.live();
@@ -57,7 +84,11 @@ pub(crate) async fn readyz(State(state): State<AppState>) -> Response {
         epoch: live.epoch(),
         live_keys: live.len() as u64,
     };
-    (status, Json(report)).into_response()
+    let mut response = (status, Json(report)).into_response();
+    if !ready {
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+    }
+    response
 }
 
 /// Figures in the text form of Prometheus.
@@ -90,6 +121,22 @@ pub(crate) async fn openapi_json() -> Response {
 }
 
 /// What an error code means, for whoever follows a problem's `type`.
+#[utoipa::path(
+    get,
+    path = "/errors/{code}",
+    tag = "operations",
+    params(("code" = String, Path, description = "The error code")),
+    responses(
+        (status = 200, description = "What the code means", body = String),
+        (
+            status = 404,
+            description = "No such code",
+            body = Problem,
+            content_type = "application/problem+json"
+        ),
+    ),
+    security(())
+)]
 pub(crate) async fn explain_error(code: Segment) -> Answer<String> {
     let code = ErrorCode::named(&code.0)
         .ok_or_else(|| Failure::new(ErrorCode::NotFound).detail("no such error code"))?;

@@ -80,7 +80,8 @@ pub(super) async fn projects_do_not_change_each_other(h: Harness) -> Outcome {
     assert_refused!(h.commit(&rich, vec![update]).await, NotFound(ApiKey));
     let update = Change::UpdateKey(Box::new(ApiKey { revision: 2, ..key.clone() }));
     assert_refused!(h.commit(&poor, vec![update]).await, NotFound(ApiKey));
-    assert_refused!(h.commit(&poor, vec![Change::PurgeKey(key.id)]).await, NotFound(ApiKey));
+    let purge = Change::PurgeKey { id: key.id, revision: key.revision };
+    assert_refused!(h.commit(&poor, vec![purge]).await, NotFound(ApiKey));
     let owner = Owner { revision: 2, ..samples::owner("customer")? };
     let owner = Change::UpdateOwner(owner);
     assert_refused!(h.commit(&poor, vec![owner]).await, NotFound(Owner));

@@ -3,6 +3,7 @@
 use keyreeve_core::{
     Invalid,
     key::{EnvTag, KeyDigest},
+    lifecycle::Lifecycle,
     model::{ApiKey, Keyspace},
     name::{OwnerId, ProjectName, RoleName},
 };
@@ -240,7 +241,7 @@ pub(super) async fn a_purged_key_leaves_nothing(h: Harness) -> Outcome {
     let acme = with_owner_and_role(&h).await?;
     let key = full(&acme, 1)?;
     h.commit(&acme, create(&key)).await?;
-    let purge = || vec![Change::PurgeKey(key.id)];
+    let purge = || vec![Change::PurgeKey { id: key.id, revision: key.revision }];
     h.commit(&acme, purge()).await?;
     assert_eq!(h.store.key(&acme, key.id).await?, None);
     for filter in [
@@ -258,5 +259,29 @@ pub(super) async fn a_purged_key_leaves_nothing(h: Harness) -> Outcome {
     ];
     h.commit(&acme, referred).await?;
     assert_refused!(h.commit(&acme, purge()).await, NotFound(ApiKey));
+    Ok(())
+}
+
+pub(super) async fn a_key_that_changed_is_not_purged(h: Harness) -> Outcome {
+    let acme = h.project("acme").await?;
+    let lifecycle = Lifecycle::Deleted { at: samples::time(5), was: Box::new(Lifecycle::Active) };
+    let deleted = ApiKey { lifecycle, ..samples::key(&acme, 1)? };
+    let answer = samples::result(1, 1);
+    let made = vec![
+        Change::CreateKey(Box::new(deleted.clone())),
+        Change::RememberResult(answer.clone()),
+        Change::AddUsage(vec![samples::usage(1, 5, 5)]),
+    ];
+    h.commit(&acme, made).await?;
+    let undeleted = ApiKey { lifecycle: Lifecycle::Active, revision: 2, ..deleted };
+    h.commit(&acme, update(&undeleted)).await?;
+    for wrong in [0, 1, 3, u64::MAX] {
+        let purge = vec![Change::PurgeKey { id: undeleted.id, revision: wrong }];
+        assert_refused!(h.commit(&acme, purge).await, ChangedMeanwhile(ApiKey));
+    }
+    let stored = h.key(&acme, undeleted.id).await?;
+    assert_eq!(stored.key, undeleted);
+    assert_eq!(stored.usage.verifications, 5);
+    assert_eq!(h.store.idempotent_result(&acme, &answer.lookup).await?, Some(answer));
     Ok(())
 }

@@ -228,7 +228,8 @@ pub(super) async fn cursors_beyond_the_ends_are_fine(h: Harness) -> Outcome {
     // What a cursor stands for may be gone by the time it is used.
     let page = PageRequest { limit: 1, after: None };
     let next = h.store.keys(&acme, &filter, &page).await?.next;
-    h.commit(&acme, vec![Change::PurgeKey(samples::key_id(3))]).await?;
+    let purge = Change::PurgeKey { id: samples::key_id(3), revision: 1 };
+    h.commit(&acme, vec![purge]).await?;
     let rest = h.store.keys(&acme, &filter, &PageRequest { limit: 10, after: next }).await?;
     assert_eq!(ids(&rest.items), [samples::key_id(2), samples::key_id(1)]);
     Ok(())

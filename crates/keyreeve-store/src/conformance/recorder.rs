@@ -25,6 +25,10 @@ impl ChangeSink for Recorder {
     fn advance(&self, epoch: u64) {
         self.seen.lock().push(format!("epoch {epoch}"));
     }
+
+    fn lost(&self) {
+        self.seen.lock().push("lost".to_owned());
+    }
 }
 
 fn said(change: &Change) -> String {
@@ -44,7 +48,7 @@ fn said(change: &Change) -> String {
         Change::DeleteRole(name) => format!("delete role {name}"),
         Change::CreateKey(new) => format!("create key {} at {}", new.id, new.revision),
         Change::UpdateKey(new) => format!("update key {} at {}", new.id, new.revision),
-        Change::PurgeKey(id) => format!("purge key {id}"),
+        Change::PurgeKey { id, .. } => format!("purge key {id}"),
         Change::AddUsage(deltas) => format!("add usage of {}", deltas.len()),
         Change::RememberResult(_) => "remember a result".to_owned(),
         Change::ForgetResultsBefore(_) => "forget results".to_owned(),

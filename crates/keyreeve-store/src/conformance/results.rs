@@ -40,3 +40,20 @@ pub(super) async fn old_answers_are_forgotten_everywhere(h: Harness) -> Outcome 
     h.commit(&acme, vec![Change::RememberResult(samples::result(1, 40))]).await?;
     Ok(())
 }
+
+pub(super) async fn purging_forgets_answers(h: Harness) -> Outcome {
+    let (acme, other) = (h.project("acme").await?, h.project("other").await?);
+    h.create_keys(&samples::keys(&acme, 1, 3)?).await?;
+    let (gone, kept) = (samples::result(1, 10), samples::result(2, 10));
+    let again = IdempotentResult { lookup: samples::digest(9), ..gone.clone() };
+    let remember = [&gone, &again, &kept].map(|result| Change::RememberResult(result.clone()));
+    h.commit(&acme, remember.to_vec()).await?;
+    h.commit(&other, vec![Change::RememberResult(gone.clone())]).await?;
+    h.commit(&acme, vec![Change::PurgeKey { id: gone.key, revision: 1 }]).await?;
+    assert_eq!(h.store.idempotent_result(&acme, &gone.lookup).await?, None);
+    assert_eq!(h.store.idempotent_result(&acme, &again.lookup).await?, None);
+    assert_eq!(h.store.idempotent_result(&acme, &kept.lookup).await?, Some(kept));
+    // What another project remembers is its own.
+    assert_eq!(h.store.idempotent_result(&other, &gone.lookup).await?, Some(gone));
+    Ok(())
+}

@@ -39,7 +39,7 @@ pub(super) async fn sinks_see_commits_in_order(h: Harness) -> Outcome {
     let update = Change::UpdateKey(Box::new(next));
     h.commit(&acme, vec![update, Change::UpdateKeyspace(keyspace)]).await?;
     h.commit(&acme, Vec::new()).await?;
-    h.commit(&acme, vec![Change::PurgeKey(key.id)]).await?;
+    h.commit(&acme, vec![Change::PurgeKey { id: key.id, revision: 2 }]).await?;
     let id = key.id;
     let expected = [
         format!("acme: create key {id} at 1"),
@@ -105,7 +105,8 @@ pub(super) async fn loading_replays_all_but_the_deleted(h: Harness) -> Outcome {
     for number in 100..300 {
         expected.push(format!("acme: create key {} at 1", samples::key_id(number)));
     }
-    h.commit(&acme, vec![Change::PurgeKey(samples::key_id(100))]).await?;
+    let purge = Change::PurgeKey { id: samples::key_id(100), revision: 1 };
+    h.commit(&acme, vec![purge]).await?;
     expected.retain(|line| !line.contains(samples::key_id(100).as_str()));
 
     let sink = Arc::new(Recorder::default());

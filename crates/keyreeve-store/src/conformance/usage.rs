@@ -55,7 +55,8 @@ pub(super) async fn purging_forgets_usage(h: Harness) -> Outcome {
     let create = Change::CreateKey(Box::new(key.clone()));
     let used = Change::AddUsage(vec![samples::usage(1, 5, 5)]);
     h.commit(&acme, vec![create.clone(), used]).await?;
-    h.commit(&acme, vec![Change::PurgeKey(key.id)]).await?;
+    let purge = Change::PurgeKey { id: key.id, revision: key.revision };
+    h.commit(&acme, vec![purge]).await?;
     h.commit(&acme, vec![create]).await?;
     assert_eq!(h.key(&acme, key.id).await?.usage, Usage::default());
     Ok(())

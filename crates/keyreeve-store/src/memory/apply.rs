@@ -1,10 +1,9 @@
 //! Applying one change. What is refused, and in which order things are looked at, is the same in
 //! every backend.
 
-use jiff::Timestamp;
 use keyreeve_core::{
     key::KeyId,
-    model::{ApiKey, Keyspace, Owner, Project, Role},
+    model::{ApiKey, Keyspace, Owner, Project, Revision, Role},
     name::{OwnerId, ProjectName, RoleName},
     role::BuiltinRole,
 };
@@ -57,7 +56,7 @@ pub(super) fn apply(
         Change::DeleteRole(name) => delete_role(draft, project, name),
         Change::CreateKey(new) => create_key(draft, project, new),
         Change::UpdateKey(new) => update_key(draft, project, new),
-        Change::PurgeKey(id) => purge_key(draft, project, *id),
+        Change::PurgeKey { id, revision } => purge_key(draft, project, *id, *revision),
         Change::AddUsage(deltas) => {
             for delta in deltas {
                 add_usage(draft, project, delta);
@@ -66,7 +65,7 @@ pub(super) fn apply(
         }
         Change::RememberResult(result) => remember(draft, project, result),
         Change::ForgetResultsBefore(time) => {
-            forget_before(draft, *time);
+            forget(draft, |_, result| result.at < *time);
             Ok(())
         }
     }
@@ -281,12 +280,19 @@ fn check_references(tables: &Tables, key: &ApiKey) -> Result<(), CommitError> {
     if key.roles.iter().all(known) { Ok(()) } else { Err(CommitError::NotFound(Kind::Role)) }
 }
 
-fn purge_key(draft: &mut Draft<'_>, project: &ProjectName, id: KeyId) -> Result<(), CommitError> {
-    if draft.tables().key(project, id).is_none() {
-        return Err(CommitError::NotFound(Kind::ApiKey));
+fn purge_key(
+    draft: &mut Draft<'_>,
+    project: &ProjectName,
+    id: KeyId,
+    revision: Revision,
+) -> Result<(), CommitError> {
+    let stored = draft.tables().key(project, id).ok_or(CommitError::NotFound(Kind::ApiKey))?;
+    if stored.revision != revision {
+        return Err(CommitError::ChangedMeanwhile(Kind::ApiKey));
     }
     draft.remove(|t| &mut t.keys, id);
     draft.remove(|t| &mut t.usage, id);
+    forget(draft, |of, result| of == project && result.key == id);
     Ok(())
 }
 
@@ -315,11 +321,12 @@ fn remember(
     create(draft, |t| &mut t.results, key, result, taken, Kind::IdempotentResult)
 }
 
-fn forget_before(draft: &mut Draft<'_>, time: Timestamp) {
-    let results = &draft.tables().results;
-    let old: Vec<_> =
-        results.iter().filter(|(_, result)| result.at < time).map(|(key, _)| key.clone()).collect();
-    for key in old {
+/// Takes out every answer that is one of those.
+fn forget(draft: &mut Draft<'_>, is_one: impl Fn(&ProjectName, &IdempotentResult) -> bool) {
+    let results = draft.tables().results.iter();
+    let those = results.filter(|((project, _), result)| is_one(project, result));
+    let those: Vec<_> = those.map(|(key, _)| key.clone()).collect();
+    for key in those {
         draft.remove(|t| &mut t.results, key);
     }
 }

@@ -32,7 +32,7 @@ pub(super) fn apply(
         Change::DeleteRole(name) => tenancy::delete_role(connection, project, name),
         Change::CreateKey(new) => keys::create(connection, project, new),
         Change::UpdateKey(new) => keys::update(connection, project, new),
-        Change::PurgeKey(id) => keys::purge(connection, project, *id),
+        Change::PurgeKey { id, revision } => keys::purge(connection, project, *id, *revision),
         Change::AddUsage(deltas) => keys::add_usage(connection, project, deltas),
         Change::RememberResult(result) => results::remember(connection, project, result),
         Change::ForgetResultsBefore(time) => results::forget_before(connection, *time),

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use keyreeve_core::audit::{AuditEntry, Hash};
 use keyreeve_engine::store::StoreError;
-use rusqlite::{Connection, OpenFlags, Row, config::DbConfig, types::ValueRef};
+use rusqlite::{Connection, OpenFlags, Row, ToSql, config::DbConfig, types::ValueRef};
 
 use super::{
     audit::{self, outcome_word},
@@ -18,7 +18,7 @@ use super::{
 use crate::millis;
 
 /// The most complaints of SQLite's own check that are passed on.
-const MOST_PROBLEMS: usize = 20;
+const MOST_PROBLEMS: u8 = 20;
 
 /// The audit log in a database file, as it was at one moment.
 pub struct AuditFile {
@@ -138,10 +138,21 @@ impl AuditFile {
     /// What SQLite finds wrong with the table of entries and its indexes: at most 20 complaints,
     /// none if all is well.
     pub fn integrity_problems(&self) -> Result<Vec<String>, StoreError> {
+        self.problems("integrity_check", "audit_entries")
+    }
+
+    /// What SQLite finds wrong with the whole file, without comparing indexes with their tables:
+    /// at most 20 complaints, none if all is well.
+    pub fn database_problems(&self) -> Result<Vec<String>, StoreError> {
+        self.problems("quick_check", MOST_PROBLEMS)
+    }
+
+    fn problems(&self, check: &str, argument: impl ToSql) -> Result<Vec<String>, StoreError> {
+        let most = usize::from(MOST_PROBLEMS);
         let mut problems = Vec::new();
-        let checked = self.connection.pragma(None, "integrity_check", "audit_entries", |row| {
+        let checked = self.connection.pragma(None, check, argument, |row| {
             let problem = text(row.get_ref(0)?);
-            if problem != "ok" && problems.len() < MOST_PROBLEMS {
+            if problem != "ok" && problems.len() < most {
                 problems.push(problem);
             }
             Ok(())
@@ -150,7 +161,7 @@ impl AuditFile {
             Ok(()) => Ok(problems),
             // Damage so bad that even the check gives up is a finding, not a failure.
             Err(StoreError::Damaged(problem)) => {
-                problems.truncate(MOST_PROBLEMS - 1);
+                problems.truncate(most - 1);
                 problems.push(problem);
                 Ok(problems)
             }

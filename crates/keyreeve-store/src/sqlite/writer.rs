@@ -3,11 +3,12 @@
 
 use std::{
     fs::File,
-    mem,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
+    thread,
 };
 
 use keyreeve_core::audit::CheckpointSigner;
@@ -50,15 +51,40 @@ pub(super) struct Counters {
     pub(super) batches: AtomicU64,
 }
 
+/// Everyone who is told of changes. Should the writer panic, they learn that they may have missed
+/// some: what is durable by then may not have come to them.
+#[derive(Default)]
+pub(super) struct Sinks(Vec<Arc<dyn ChangeSink>>);
+
+impl Drop for Sinks {
+    fn drop(&mut self) {
+        if !thread::panicking() {
+            return;
+        }
+        for sink in &self.0 {
+            // The sink that broke may break again; the others must hear of it all the same.
+            if catch_unwind(AssertUnwindSafe(|| sink.lost())).is_err() {
+                tracing::error!("a sink panicked when told that it may have missed changes");
+            }
+        }
+    }
+}
+
 /// The thread's own things.
 pub(super) struct Writer {
+    /// First, so that in a panic they are told before anything else is let go of.
+    pub(super) sinks: Sinks,
+    /// The units at hand. Not on the stack, so that in a panic their authors learn of it after the
+    /// sinks.
+    pub(super) batch: Vec<Waiting>,
+    /// Whether the database failed when it was last written to.
+    pub(super) failed: bool,
     pub(super) connection: Connection,
     pub(super) head: LogHead,
     pub(super) signer: CheckpointSigner,
     pub(super) commands: mpsc::Receiver<Command>,
     pub(super) readers: mpsc::Sender<Job>,
     pub(super) parts: u32,
-    pub(super) sinks: Vec<Arc<dyn ChangeSink>>,
     pub(super) counters: Arc<Counters>,
     /// Says that the file is ours. Last, so that it outlives the connection in any case.
     pub(super) lock: File,
@@ -68,27 +94,28 @@ impl Writer {
     /// Works until nobody can send commands any more, then gives back the connection and the lock
     /// on the file.
     ///
-    /// Should it panic, everything in the queue is dropped, and every author learns by the
-    /// dropped answer that the store is closed.
+    /// Should it panic, the sinks are told, everything in the queue is dropped, and every author
+    /// learns by the dropped answer that the store is closed.
     pub(super) fn run(mut self) -> (Connection, File) {
         let mut commands = Vec::with_capacity(MOST_AT_ONCE);
+        let mut checks = Vec::new();
         while self.commands.blocking_recv_many(&mut commands, MOST_AT_ONCE) > 0 {
-            let mut batch = Vec::with_capacity(commands.len());
             for command in commands.drain(..) {
                 match command {
-                    Command::Commit(waiting) => batch.push(*waiting),
+                    Command::Commit(waiting) => self.batch.push(*waiting),
                     Command::Load(sink, answer) => {
-                        self.commit(mem::take(&mut batch));
+                        self.commit();
                         // Whoever asked may be gone; then nobody needs to know.
                         let _ = answer.send(self.load(sink).map_err(StoreError::from));
                     }
-                    Command::Check(answer) => {
-                        self.commit(mem::take(&mut batch));
-                        let _ = answer.send(self.check().map_err(StoreError::from));
-                    }
+                    Command::Check(answer) => checks.push(answer),
                 }
             }
-            self.commit(batch);
+            self.commit();
+            // Afterwards: a check need not part the units, and so knows how they fared.
+            for answer in checks.drain(..) {
+                let _ = answer.send(self.check().map_err(StoreError::from));
+            }
         }
         (self.connection, self.lock)
     }
@@ -97,40 +124,56 @@ impl Writer {
         load::run(&self.connection, &self.readers, self.parts, &sink)?;
         let epoch = self.head.size();
         sink.advance(epoch);
-        self.sinks.push(sink);
+        self.sinks.0.push(sink);
         Ok(epoch)
     }
 
-    /// Takes the lock that writing needs, and gives it back.
+    /// Takes the lock that writing needs, and gives it back. That does not touch the disk, so after
+    /// a failure nothing counts but to have written.
     fn check(&mut self) -> Result<(), Broken> {
         let tx = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        Ok(tx.rollback()?)
+        if !self.failed {
+            return Ok(tx.rollback()?);
+        }
+        head::save_again(&tx)?;
+        tx.commit()?;
+        self.failed = false;
+        Ok(())
     }
 
-    fn commit(&mut self, batch: Vec<Waiting>) {
-        if batch.is_empty() {
+    /// Commits the units at hand and answers their authors.
+    fn commit(&mut self) {
+        if self.batch.is_empty() {
             return;
         }
         let before = self.head.clone();
-        match self.write(&batch) {
-            Ok(results) => self.publish(batch, results),
+        match self.write() {
+            Ok(results) => {
+                if results.iter().any(|result| matches!(result, Err(CommitError::Store(_)))) {
+                    self.failed = true;
+                } else if self.head.size() > before.size() {
+                    self.failed = false;
+                }
+                self.publish(results);
+            }
             Err(broken) => {
+                self.failed = true;
                 self.head = before;
-                refuse_all(batch, broken);
+                refuse_all(self.batch.drain(..), broken);
             }
         }
     }
 
     /// Applies the batch in one transaction. An error means that nothing of it is stored.
-    fn write(&mut self, batch: &[Waiting]) -> Result<Vec<Result<Receipt, CommitError>>, Broken> {
+    fn write(&mut self) -> Result<Vec<Result<Receipt, CommitError>>, Broken> {
         let before = self.head.size();
         let tx = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let results = if let [only] = batch {
+        let results = if let [only] = &self.batch[..] {
             // There is nothing else in the transaction that its failure could take down.
             vec![write_unit(&tx, &mut self.head, &only.unit).map_err(CommitError::from)]
         } else {
-            let mut results = Vec::with_capacity(batch.len());
-            for waiting in batch {
+            let mut results = Vec::with_capacity(self.batch.len());
+            for waiting in &self.batch {
                 results.push(write_guarded(&tx, &mut self.head, &waiting.unit)?);
             }
             results
@@ -147,25 +190,25 @@ impl Writer {
 
     /// Tells the sinks what is durable now, then the authors: an author who has the answer can
     /// count on every verification seeing the change.
-    fn publish(&self, batch: Vec<Waiting>, results: Vec<Result<Receipt, CommitError>>) {
-        for (waiting, result) in batch.iter().zip(&results) {
+    fn publish(&mut self, results: Vec<Result<Receipt, CommitError>>) {
+        for (waiting, result) in self.batch.iter().zip(&results) {
             let Ok(receipt) = result else {
                 continue;
             };
-            for sink in &self.sinks {
+            for sink in &self.sinks.0 {
                 for change in waiting.unit.changes() {
                     sink.apply(waiting.unit.project(), change);
                 }
                 sink.advance(receipt.epoch);
             }
         }
-        for (waiting, result) in batch.into_iter().zip(results) {
+        for (waiting, result) in self.batch.drain(..).zip(results) {
             let _ = waiting.answer.send(result);
         }
     }
 }
 
-fn refuse_all(batch: Vec<Waiting>, broken: Broken) {
+fn refuse_all(batch: impl Iterator<Item = Waiting>, broken: Broken) {
     // One failure, told to many.
     let cause = Arc::new(StoreError::from(broken));
     for waiting in batch {

@@ -4,6 +4,7 @@ use std::{fs, path::Path, sync::Arc};
 
 use keyreeve_core::{
     audit::{AuditEntry, Fault, LogVerifier, Report},
+    model::ApiKey,
     name::ProjectName,
 };
 use keyreeve_engine::store::StoreError;
@@ -75,6 +76,25 @@ async fn an_untouched_log_is_intact() {
     assert!(report.is_intact(), "{report:?}");
     assert_eq!((report.size, disagreeing.len()), (30, 0));
     assert_eq!(file.integrity_problems().unwrap(), Vec::<String>::new());
+    assert_eq!(file.database_problems().unwrap(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn damage_beside_the_log_is_found() {
+    let folder = tempfile::tempdir().unwrap();
+    let h = furnish(folder.path(), 5).await;
+    let acme = h.project("acme").await.unwrap();
+    let name = samples::name("canary-0500").unwrap();
+    h.create_keys(&[ApiKey { name, ..samples::key(&acme, 1).unwrap() }]).await.unwrap();
+    h.store().close().await;
+    strike(folder.path(), 500, |bytes, place| {
+        let start = place - place % 4096;
+        bytes[start..start + 4096].fill(0xFF);
+    });
+    let file = AuditFile::open(database(folder.path())).unwrap();
+    assert_eq!(file.integrity_problems().unwrap(), Vec::<String>::new());
+    let problems = file.database_problems().unwrap();
+    assert!((1..=20).contains(&problems.len()), "{problems:?}");
 }
 
 #[tokio::test]

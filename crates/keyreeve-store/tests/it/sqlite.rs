@@ -4,7 +4,11 @@ use std::{
     fs,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
-    sync::{Arc, mpsc},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc,
+    },
 };
 
 use keyreeve_core::name::ProjectName;
@@ -312,8 +316,27 @@ async fn closing_finishes_what_was_accepted() {
     h.store().close().await;
 }
 
-/// Breaks when it is told of a change.
-struct Fragile;
+/// Takes everything, and notes whether it was told that it may have missed something.
+#[derive(Default)]
+struct Witness {
+    lost: AtomicBool,
+}
+
+impl ChangeSink for Witness {
+    fn apply(&self, _: &ProjectName, _: &Change) {}
+
+    fn advance(&self, _: u64) {}
+
+    fn lost(&self) {
+        self.lost.store(true, Ordering::Release);
+    }
+}
+
+/// Breaks when it is told of a change, and again when it is told what came of that.
+#[derive(Default)]
+struct Fragile {
+    lost: AtomicBool,
+}
 
 impl ChangeSink for Fragile {
     fn apply(&self, _: &ProjectName, change: &Change) {
@@ -321,6 +344,10 @@ impl ChangeSink for Fragile {
     }
 
     fn advance(&self, _: u64) {}
+
+    fn lost(&self) {
+        assert!(self.lost.swap(true, Ordering::AcqRel), "made to break again");
+    }
 }
 
 #[tokio::test]
@@ -328,9 +355,16 @@ async fn a_broken_writer_leaves_nobody_waiting() {
     let folder = tempfile::tempdir().unwrap();
     let store = Arc::new(open(folder.path()));
     let h = harness(store.clone());
-    store.load(Arc::new(Fragile)).await.unwrap();
+    let fragile = Arc::new(Fragile::default());
+    let witnesses = [Arc::new(Witness::default()), Arc::new(Witness::default())];
+    store.load(witnesses[0].clone()).await.unwrap();
+    store.load(fragile.clone()).await.unwrap();
+    store.load(witnesses[1].clone()).await.unwrap();
     let broken = h.project("acme").await;
     assert!(broken.is_err());
+    // By the time the author knows, so does everyone who may have missed the change.
+    assert!(fragile.lost.load(Ordering::Acquire));
+    assert!(witnesses.iter().all(|witness| witness.lost.load(Ordering::Acquire)));
     let acme = samples::name("acme").unwrap();
     let later = h.commit(&acme, Vec::new()).await;
     assert!(matches!(later, Err(CommitError::Store(StoreError::Closed))), "{later:?}");
@@ -341,6 +375,54 @@ async fn a_broken_writer_leaves_nobody_waiting() {
     let h = harness(Arc::new(open(folder.path())));
     assert_eq!(h.verify_log().await.unwrap().size, 1);
     h.store().close().await;
+}
+
+#[tokio::test]
+async fn an_orderly_end_loses_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Arc::new(open(folder.path()));
+    let witness = Arc::new(Witness::default());
+    store.load(witness.clone()).await.unwrap();
+    harness(store.clone()).project("acme").await.unwrap();
+    store.close().await;
+    assert!(!witness.lost.load(Ordering::Acquire));
+}
+
+#[tokio::test]
+async fn after_a_failed_write_a_check_writes() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Arc::new(open(folder.path()));
+    let h = harness(store.clone());
+    let acme = h.project("acme").await.unwrap();
+    let log = || fs::metadata(folder.path().join("keyreeve.db-wal")).unwrap().len();
+    tamper(
+        folder.path(),
+        "CREATE TRIGGER no_room BEFORE UPDATE ON audit_state
+         BEGIN SELECT RAISE(ABORT, 'no room'); END",
+    );
+    let before = log();
+    store.check().await.unwrap();
+    assert_eq!(log(), before, "nothing has failed yet");
+
+    let failed = h.commit(&acme, Vec::new()).await;
+    assert!(matches!(failed, Err(CommitError::Store(StoreError::Backend(_)))), "{failed:?}");
+    for _ in 0..2 {
+        let check = store.check().await;
+        assert!(matches!(check, Err(StoreError::Backend(_))), "{check:?}");
+    }
+    tamper(folder.path(), "DROP TRIGGER no_room");
+    let before = log();
+    store.check().await.unwrap();
+    let after = log();
+    assert!(after > before, "something was written");
+    store.check().await.unwrap();
+    assert_eq!(log(), after, "once is enough");
+
+    h.commit(&acme, Vec::new()).await.unwrap();
+    let report = h.verify_log().await.unwrap();
+    assert!(report.is_intact(), "{report:?}");
+    assert_eq!(report.size, 2);
+    store.close().await;
 }
 
 /// Breaks when it is told of a key, which while loading is done by a reader.

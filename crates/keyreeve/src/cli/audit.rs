@@ -11,7 +11,7 @@ pub(super) const ABOUT: &str = "\
 Examples:
   keyreeve audit list --since 24h
   keyreeve audit export --output audit.jsonl
-  keyreeve audit verify --file audit.jsonl --public-key audit.vkey";
+  keyreeve audit verify --file audit.jsonl --public-key audit.pub";
 
 const LIST: &str = "\
 Examples:
@@ -27,8 +27,8 @@ Examples:
 const VERIFY: &str = "\
 Examples:
   keyreeve audit verify
-  keyreeve audit verify --file audit.jsonl --public-key audit.vkey
-  keyreeve audit verify --file audit.jsonl --public-key audit.vkey --checkpoint head.txt
+  keyreeve audit verify --file audit.jsonl --public-key audit.pub
+  keyreeve audit verify --file audit.jsonl --public-key audit.pub --checkpoint head.txt
 
 With a file and a public key no server is needed. A checkpoint that was kept elsewhere
 finds entries that were cut off since.";

@@ -40,7 +40,8 @@ pub(crate) fn run(args: &ServeArgs, context: &Context) -> anyhow::Result<Outcome
     let installation = background.block_on(Installation::open(&config, &context.environment))?;
     let options = wire::server_options(&config, installation.folder.socket());
     let metrics = Metrics::new().context("the metrics could not be set up")?;
-    // Bound before anything is made or shown: a busy port must leave an empty folder empty.
+    // Bound before the set-up. The folder and an empty database are there by now and do no harm;
+    // a busy port must not leave a key behind that nobody saw.
     let server = match Server::bind(options, metrics.clone()) {
         Ok(server) => server,
         Err(error) => {
@@ -48,12 +49,12 @@ pub(crate) fn run(args: &ServeArgs, context: &Context) -> anyhow::Result<Outcome
             return Err(error.into());
         }
     };
-    let first = background.block_on(installation.set_up())?;
-    let (engine, running) = background.block_on(installation.start())?;
     let url = wire::url(&config, server.address());
-    if let Some(first) = first {
+    if let Some(first) = background.block_on(installation.set_up())? {
+        // At once: the key is stored already, and whatever fails next must not hide it for good.
         greet(context, &first, &url)?;
     }
+    let (engine, running) = background.block_on(installation.start())?;
     // Before anybody is told that we serve: whoever knows may ask us to stop.
     let signals = {
         let _enter = background.enter();
@@ -84,22 +85,35 @@ fn serve(
     }
     background.block_on(async {
         // The last counts first, then the anchor over them, then the files are let go.
-        engine.flush_or_log().await;
-        tasks.finish().await;
+        tasks.finish(engine).await;
         engine.close().await;
     });
     Ok(())
 }
 
-async fn stop_on(signals: [Signal; 2], stop: watch::Sender<bool>) {
-    let [mut terminate, mut interrupt] = signals;
+/// Stops the server at the first signal, and the process at the second.
+async fn stop_on(mut signals: [Signal; 2], stop: watch::Sender<bool>) {
+    next(&mut signals).await;
+    info!("stopping: open requests may end; a second signal ends the process at once");
+    // Nobody listens only if the server has ended already.
+    let _ = stop.send(true);
+    next(&mut signals).await;
+    warn!("a second signal: ending at once");
+    // Whoever asks twice wants no more patience. Killed is safe: all that was answered is on the
+    // disk, the next start takes over what is left of the socket, and only counts since the last
+    // flush are lost.
+    let own = rustix::process::getpid();
+    if let Err(error) = rustix::process::kill_process(own, rustix::process::Signal::KILL) {
+        warn!(%error, "the process could not be ended");
+    }
+}
+
+async fn next(signals: &mut [Signal; 2]) {
+    let [terminate, interrupt] = signals;
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }
-    info!("stopping: open requests may end");
-    // Nobody listens only if the server has ended already.
-    let _ = stop.send(true);
 }
 
 /// Shows the first admin key, once, and what to type next. On standard error, so that no

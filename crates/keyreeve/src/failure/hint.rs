@@ -16,12 +16,24 @@ pub(super) fn find(error: &anyhow::Error) -> Option<String> {
         if link.is::<ConfigError>() {
             return Some("`keyreeve manual --settings` explains every setting".to_owned());
         }
+        if link.downcast_ref::<io::Error>().is_some_and(is_long_socket_path) {
+            return Some(
+                "the path of a socket may have 107 bytes at most: choose a data folder with a \
+                 shorter path"
+                    .to_owned(),
+            );
+        }
         match link.downcast_ref::<ConnectError>() {
             Some(ConnectError::Client(client)) => for_client(client, error),
             Some(connect) => connect.hint(),
             None => for_client(link.downcast_ref()?, error),
         }
     })
+}
+
+/// The standard library has no kind of its own for it; the text is all there is to go by.
+fn is_long_socket_path(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::InvalidInput && error.to_string().contains("SUN_LEN")
 }
 
 fn for_client(client: &ClientError, error: &anyhow::Error) -> Option<String> {
@@ -63,7 +75,7 @@ fn for_problem(problem: &Problem) -> Option<String> {
         }
         ErrorCode::InvalidCredential => {
             "the key in KEYREEVE_TOKEN is not one of this server's, or is expired, disabled or \
-             revoked: set another"
+             revoked: set another, or none on the server's own machine"
         }
         ErrorCode::Forbidden => {
             "use a key with a role that allows it: `keyreeve role list` shows what each grants"
@@ -127,6 +139,14 @@ mod tests {
     fn no_server_names_both_ways_to_one() {
         let hint = hint_for(ConnectError::NoServer { socket: PathBuf::from("x") }).unwrap();
         assert!(hint.contains("keyreeve serve") && hint.contains("--url"), "{hint}");
+    }
+
+    #[test]
+    fn a_socket_path_that_is_too_long_is_explained() {
+        let path = PathBuf::from("x".repeat(200));
+        let error = std::os::unix::net::UnixListener::bind(path).unwrap_err();
+        let hint = hint_for(anyhow::Error::from(error).context("cannot listen")).unwrap();
+        assert!(hint.contains("107 bytes"), "{hint}");
     }
 
     #[test]

@@ -104,13 +104,22 @@ impl DataFolder {
     }
 }
 
-/// Writes a file so that it is there whole or not at all, even after a power cut.
+/// Writes a file so that it is there whole or not at all, even after a power cut. Its mode is
+/// `mode`, whatever stood there before.
 pub(super) fn write_whole(path: &Path, text: &str, mode: u32) -> io::Result<()> {
     use std::io::Write as _;
 
-    let beside = path.with_extension("new");
-    let mut file =
-        OpenOptions::new().create(true).truncate(true).write(true).mode(mode).open(&beside)?;
+    // The whole name and more: `audit.key` and `audit.pub` must not share a file while written.
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(".new");
+    let beside = PathBuf::from(beside);
+    // A write that was cut off may have left one, with a mode of its own.
+    if let Err(error) = fs::remove_file(&beside)
+        && error.kind() != io::ErrorKind::NotFound
+    {
+        return Err(error);
+    }
+    let mut file = OpenOptions::new().create_new(true).write(true).mode(mode).open(&beside)?;
     file.write_all(text.as_bytes())?;
     file.sync_all()?;
     fs::rename(&beside, path)?;
@@ -136,6 +145,25 @@ mod tests {
         assert!(matches!(folder.open(), Err(FolderError::InUse(_))));
         drop(lock);
         assert!(folder.open().is_ok());
+    }
+
+    #[test]
+    fn a_leftover_lends_neither_its_text_nor_its_mode() {
+        let parent = tempfile::tempdir().unwrap();
+        let (key, public) = (parent.path().join("audit.key"), parent.path().join("audit.pub"));
+        let leftover = parent.path().join("audit.key.new");
+        fs::write(&leftover, "a longer text from before").unwrap();
+        fs::set_permissions(&leftover, fs::Permissions::from_mode(0o666)).unwrap();
+        let other = parent.path().join("audit.pub.new");
+        fs::write(&other, "of another file").unwrap();
+        write_whole(&key, "private", 0o600).unwrap();
+        assert_eq!(fs::read_to_string(&key).unwrap(), "private");
+        assert_eq!(fs::metadata(&key).unwrap().permissions().mode() & 0o777, 0o600);
+        assert!(!leftover.exists());
+        assert_eq!(fs::read_to_string(&other).unwrap(), "of another file");
+        write_whole(&public, "public", 0o600).unwrap();
+        assert_eq!(fs::read_to_string(&public).unwrap(), "public");
+        assert_eq!(fs::read_to_string(&key).unwrap(), "private");
     }
 
     #[test]

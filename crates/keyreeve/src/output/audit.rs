@@ -1,6 +1,6 @@
 //! The audit, for people.
 
-use keyreeve_api::{AuditEntryView, CheckpointView, Page};
+use keyreeve_api::{AuditEntryView, CheckpointView, MetadataView, Page};
 
 use super::{
     canvas::{Canvas, Tone},
@@ -16,7 +16,11 @@ const COLUMNS: &[Column] = &[
     Column::Free("TARGET"),
     Column::Whole("OUTCOME"),
     Column::Free("REASON"),
+    Column::Free("DETAILS"),
 ];
+
+/// The most characters of an entry's details. Programs read all of them as JSON.
+const MOST_DETAILS: usize = 60;
 
 /// Many entries.
 pub(crate) fn table(page: &Page<AuditEntryView>, canvas: &Canvas) -> String {
@@ -32,9 +36,21 @@ pub(crate) fn table(page: &Page<AuditEntryView>, canvas: &Canvas) -> String {
             Cell::new(format!("{} {}", entry.target.kind, entry.target.id)),
             Cell::toned(&entry.outcome, tone),
             Cell::maybe(entry.reason.as_ref()),
+            Cell::maybe(details(&entry.details)),
         ]);
     }
     table.draw(canvas)
+}
+
+fn details(details: &MetadataView) -> Option<String> {
+    if details.is_empty() {
+        return None;
+    }
+    let text = serde_json::to_string(details).ok()?;
+    if text.chars().count() <= MOST_DETAILS {
+        return Some(text);
+    }
+    Some(text.chars().take(MOST_DETAILS - 1).chain(['…']).collect())
 }
 
 /// The signed note as it is, so that it can be stored and checked elsewhere.
@@ -60,9 +76,29 @@ mod tests {
         let entry = text.lines().nth(1).unwrap();
         let expected = concat!(
             "7    2026-11-21 08:59:58 UTC  key:4Tn0Zs8QbW1c  key.revoke  ",
-            "api_key 9pQxZs8QbW1c  denied   leaked",
+            "api_key 9pQxZs8QbW1c  denied   leaked  -",
         );
         assert_eq!(entry, expected);
+    }
+
+    #[test]
+    fn details_are_short_and_do_nothing_to_the_terminal() {
+        let view = |json: &str| -> MetadataView { serde_json::from_str(json).unwrap() };
+        let short = view(r#"{"name": "edge"}"#);
+        assert_eq!(details(&short).as_deref(), Some(r#"{"name":"edge"}"#));
+        assert_eq!(details(&view("{}")), None);
+        let long = details(&view(&format!(r#"{{"name": "{}"}}"#, "ü".repeat(200)))).unwrap();
+        assert_eq!(long.chars().count(), MOST_DETAILS);
+        assert!(long.starts_with(r#"{"name":"ü"#) && long.ends_with("ü…"), "{long}");
+
+        let json = r#"{"items": [{
+            "seq": 7, "at": "2026-11-21T08:59:58.5Z", "actor": "local:0", "action": "key.update",
+            "target": {"kind": "api_key", "id": "9pQxZs8QbW1c"}, "outcome": "done",
+            "details": {"name": "a\u202eb\u001b[31m"}
+        }]}"#;
+        let text = table(&serde_json::from_str(json).unwrap(), &Canvas::wide());
+        let entry = text.lines().nth(1).unwrap();
+        assert!(entry.ends_with(r#"-       {"name":"a�b\u001b[31m"}"#), "{entry}");
     }
 
     #[test]

@@ -36,7 +36,7 @@ fn with_site(test: impl AsyncFnOnce(&Site)) {
 fn fields_and_rules_are_named() {
     with_site(async |site| {
         for (path, body, expected) in [
-            ("/api/v1/api-keys", r#"{"name":7}"#, "name: must be a string"),
+            ("/api/v1/api-keys", r#"{"name":7}"#, "name: must be text"),
             ("/api/v1/api-keys", "{}", "name: is missing"),
             ("/api/v1/api-keys", r#"{"name":"a","colour":1}"#, "colour: is not known here"),
             ("/api/v1/api-keys", r#"{"name":""}"#, "name: must be 1 to 100 characters"),
@@ -48,15 +48,20 @@ fn fields_and_rules_are_named() {
                 r#"{"name":"a","expires_at":"2001-01-01T00:00:00Z"}"#,
                 "expires_at: must lie in the future",
             ),
-            ("/api/v1/api-keys", r#"{"name":"a","expires_at":"x"}"#, "expires_at: "),
+            ("/api/v1/api-keys", r#"{"name":"a","expires_at":"x"}"#, "expires_at: must be a time"),
             ("/api/v1/api-keys", r#"{"name":"a","permissions":["a..b"]}"#, "permissions: must be"),
             ("/api/v1/api-keys", r#"{"name":"a","roles":["nobody"]}"#, "roles: must name a role"),
             ("/api/v1/api-keys", r#"{"name":"a","keyspace":"x"}"#, "keyspace: must name a"),
             ("/api/v1/api-keys", r#"{"name":"a","environment":"x"}"#, "environment: must name"),
             ("/api/v1/api-keys", r#"{"name":"a","tags":["a b"]}"#, "tags: must be at most 20"),
-            ("/api/v1/verify", r#"{"key":1}"#, "key: must be a string"),
+            ("/api/v1/api-keys", "[1]", "body: must be a JSON object"),
+            ("/api/v1/verify", r#"{"key":1}"#, "key: must be text"),
             ("/api/v1/verify", r#"{"key":"k","require":"a AND"}"#, "require: ends where"),
-            ("/api/v1/verify", r#"{"key":"k","request":{"ip":"x"}}"#, "request.ip: "),
+            (
+                "/api/v1/verify",
+                r#"{"key":"k","request":{"ip":"x"}}"#,
+                "request.ip: must be an IP address",
+            ),
             ("/api/v1/keyspaces", r#"{"name":"A","prefix":"_"}"#, "name: must be 1 to 64"),
             ("/api/v1/roles", r#"{"name":"r","permissions":["*x"]}"#, "permissions: must be"),
             ("/api/v1/environments", r#"{"name":"e","tag":"x"}"#, "tag: must be live or test"),

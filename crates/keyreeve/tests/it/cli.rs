@@ -155,6 +155,46 @@ fn errors_say_what_to_do_next() {
 }
 
 #[test]
+fn wrong_usage_is_json_where_json_is_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let data_dir = folder.path().join("data");
+    for format in [&["--format", "json"][..], &["--format=json"]] {
+        let output = run(&[&["key", "list", "--limit", "0"], format].concat(), &data_dir);
+        assert_eq!(output.status.code(), Some(2));
+        assert!(output.stdout.is_empty());
+        let failure: Value = serde_json::from_slice(&output.stderr).unwrap();
+        let message = failure["error"]["message"].as_str().unwrap();
+        assert!(message.contains("--limit") && !message.starts_with("error"), "{message}");
+        assert!(failure["error"]["hint"].is_string(), "{failure}");
+    }
+    for plain in ["--help", "--version"] {
+        let output = run(&[plain, "--format", "json"], &data_dir);
+        assert_eq!(output.status.code(), Some(0));
+        assert!(text(&output.stdout).contains("keyreeve") && output.stderr.is_empty());
+    }
+}
+
+#[test]
+fn a_key_that_is_set_acts_on_the_socket_too() {
+    let installation = Installation::new();
+    let _server = installation.serve();
+    let data_dir = installation.data_dir();
+    let weak = run_json(&["key", "create", "--name", "weak"], &data_dir);
+    let listing = |key: &str| {
+        let mut command = keyreeve();
+        command.args(["key", "list", "--format", "json", "--data-dir"]).arg(&data_dir);
+        command.env("KEYREEVE_TOKEN", key).output().unwrap()
+    };
+    let refused = listing(weak["key"].as_str().unwrap());
+    assert_eq!(refused.status.code(), Some(2), "{}", text(&refused.stdout));
+    let error: Value = serde_json::from_slice(&refused.stderr).unwrap();
+    assert_eq!(error["error"]["code"], "forbidden");
+    let allowed = listing(&installation.admin_key);
+    assert_eq!(allowed.status.code(), Some(0), "{}", text(&allowed.stderr));
+    run_json(&["key", "list"], &data_dir);
+}
+
+#[test]
 fn a_key_is_never_an_argument() {
     let installation = Installation::new();
     let output = run(&["key", "verify", &installation.admin_key], &installation.data_dir());

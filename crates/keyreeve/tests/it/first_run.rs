@@ -1,6 +1,14 @@
 //! Starting: in an empty folder, a second time, and where it cannot be done.
 
-use std::{fs, os::unix::fs::PermissionsExt, path::Path};
+use std::{
+    fs,
+    io::{BufRead, BufReader, Write},
+    net::TcpStream,
+    os::unix::{fs::PermissionsExt, process::ExitStatusExt},
+    path::Path,
+    process::Stdio,
+    time::Duration,
+};
 
 use keyreeve_api::VerifyRequest;
 
@@ -60,6 +68,7 @@ fn what_stands_in_the_way_is_named() {
     fs::write(&file, "").unwrap();
     refused(&file, &[], "is not a folder");
     refused(&file.join("below"), &[], "cannot write to the data folder");
+    refused(&folder.path().join("x".repeat(120)), &[], "107 bytes");
 
     let garbage = folder.path().join("garbage");
     fs::create_dir(&garbage).unwrap();
@@ -106,6 +115,36 @@ fn a_second_server_is_kept_out() {
     let installation = Installation::new();
     let _first = installation.serve();
     refused(&installation.data_dir(), &[], "in use by another keyreeve server");
+}
+
+#[test]
+fn a_second_signal_ends_the_drain_and_the_next_start_works() {
+    let installation = Installation::new();
+    let mut command = keyreeve();
+    command.args(["serve", "--listen", "127.0.0.1:0", "--data-dir"]).arg(installation.data_dir());
+    command.current_dir(installation.folder.path()).env("KEYREEVE_LOG__FORMAT", "json");
+    let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
+    let mut log = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
+    let serving = log.find(|line| line.contains("\"serving\"")).unwrap();
+    let serving: serde_json::Value = serde_json::from_str(&serving).unwrap();
+    let address = serving["url"].as_str().unwrap().strip_prefix("http://").unwrap();
+    let mut open = TcpStream::connect(address).unwrap();
+    let head = format!(
+        "POST /api/v1/api-keys HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {}\r\n\
+         content-type: application/json\r\ncontent-length: 15\r\n\r\n{{",
+        installation.admin_key,
+    );
+    open.write_all(head.as_bytes()).unwrap();
+    std::thread::sleep(Duration::from_millis(200));
+    let pid = rustix::process::Pid::from_child(&child);
+    let terminate = || rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    terminate();
+    assert!(log.any(|line| line.contains("stopping: ")));
+    std::thread::sleep(Duration::from_millis(200));
+    assert!(child.try_wait().unwrap().is_none(), "the open request is waited for");
+    terminate();
+    assert_eq!(child.wait().unwrap().signal(), Some(9));
+    installation.serve().stop();
 }
 
 #[test]

@@ -159,6 +159,18 @@ fn a_retry_makes_nothing_twice() {
         ids.dedup();
         assert_eq!(ids.len(), 1);
 
+        // Rotations too: one successor, and everybody gets it.
+        let made = client.create_api_key(&named("rotating"), None).await.unwrap();
+        let calls =
+            (0..16).map(|_| client.rotate_api_key(&made.details.id, &rotate, Some("race-2")));
+        let mut ids: Vec<_> = futures_util::future::join_all(calls)
+            .await
+            .into_iter()
+            .map(|rotated| rotated.unwrap().details.id)
+            .collect();
+        ids.dedup();
+        assert_eq!(ids.len(), 1);
+
         // Over the local socket too.
         let local = server.local(None);
         let first = local.create_api_key(&named("local"), Some("l")).await.unwrap();
@@ -304,7 +316,7 @@ fn nobody_grants_more_than_they_have() {
         let issuer = server.client(key.key.expose());
         let within =
             CreateApiKeyRequest { permissions: vec!["documents.read".into()], ..named("ok") };
-        issuer.create_api_key(&within, None).await.unwrap();
+        let within_id = issuer.create_api_key(&within, None).await.unwrap().details.id;
         for beyond in [
             CreateApiKeyRequest { permissions: vec!["invoices.read".into()], ..named("no") },
             CreateApiKeyRequest { permissions: vec!["*".into()], ..named("no") },
@@ -318,6 +330,16 @@ fn nobody_grants_more_than_they_have() {
         let rotate = RotateApiKeyRequest::default();
         let stolen = issuer.rotate_api_key(&strong.id, &rotate, None).await;
         assert_eq!(refusal(stolen), "escalation");
+        // Nor can a weak key bring a strong one back, or lengthen its life.
+        let key = CreateApiKeyRequest { roles: vec!["admin".into()], ..named("strong") };
+        let strong = admin.create_api_key(&key, None).await.unwrap().details.id;
+        admin.disable_api_key(&strong, &because("leaked")).await.unwrap();
+        assert_eq!(refusal(issuer.enable_api_key(&strong).await), "escalation");
+        admin.delete_api_key(&strong).await.unwrap();
+        assert_eq!(refusal(issuer.undelete_api_key(&strong).await), "escalation");
+        let forever = UpdateApiKeyRequest { expires_at: Patch::Clear, ..Default::default() };
+        assert_eq!(refusal(issuer.update_api_key(&strong, &forever).await), "escalation");
+        issuer.revoke_api_key(&within_id, &because("done")).await.unwrap();
         // A customer's key with every permission of the team's own API opens nothing here.
         let star = CreateApiKeyRequest { permissions: vec!["*".into()], ..named("customer") };
         let star = admin.create_api_key(&star, None).await.unwrap();

@@ -7,6 +7,8 @@ use std::{
     time::Duration,
 };
 
+use reqwest::Method;
+
 use crate::support::{Installation, block_on, http, problem};
 
 #[test]
@@ -38,13 +40,29 @@ fn browsers_are_let_in_only_from_named_origins() {
     let origins = [("KEYREEVE_SERVER__CORS__ALLOWED_ORIGINS", "https://app.example.com")];
     let server = installation.serve_with(&origins);
     block_on(async {
-        let ask = async |origin: &str| {
-            let request = http().get(format!("{}/healthz", server.url)).header("origin", origin);
-            let response = request.send().await.unwrap();
-            response.headers().get("access-control-allow-origin").cloned()
+        let ask = async |method: &Method, path: &str, origin: &str| {
+            let request = http().request(method.clone(), format!("{}{path}", server.url));
+            request.header("origin", origin).send().await.unwrap().headers().clone()
         };
-        assert_eq!(ask("https://app.example.com").await.unwrap(), "https://app.example.com");
-        assert_eq!(ask("https://evil.example.com").await, None);
+        for (method, path) in [
+            (Method::GET, "/healthz"),
+            (Method::GET, "/x"),
+            (Method::POST, "/api/v1/verify"),
+            (Method::OPTIONS, "/api/v1/verify"),
+        ] {
+            let place = format!("{method} {path}");
+            let headers = ask(&method, path, "https://app.example.com").await;
+            let allowed: Vec<_> = headers.get_all("access-control-allow-origin").iter().collect();
+            assert_eq!(allowed, ["https://app.example.com"], "{place}");
+            assert!(headers["vary"].to_str().unwrap().contains("origin"), "{place}");
+            let exposed: Vec<_> = headers.get_all("access-control-expose-headers").iter().collect();
+            assert_eq!(exposed.len(), 1, "{place}");
+            assert!(exposed[0].to_str().unwrap().contains("retry-after"), "{place}");
+
+            let headers = ask(&method, path, "https://evil.example.com").await;
+            assert_eq!(headers.get("access-control-allow-origin"), None, "{place}");
+            assert_eq!(headers.get("access-control-expose-headers"), None, "{place}");
+        }
     });
 }
 
@@ -59,10 +77,20 @@ fn the_metrics_count_verdicts_and_can_be_closed() {
         let verify = http().post(format!("{}/api/v1/verify", server.url));
         let body = serde_json::json!({ "key": installation.admin_key });
         verify.bearer_auth(&installation.admin_key).json(&body).send().await.unwrap();
+        let strange = Method::from_bytes(b"BREW").unwrap();
+        http().request(strange, format!("{}/x", server.url)).send().await.unwrap();
         let page = http().get(&url).bearer_auth(&installation.admin_key).send().await.unwrap();
         let page = page.text().await.unwrap();
         assert!(page.contains("keyreeve_verifications_total{code=\"VALID\"} 1"), "{page}");
         assert!(page.contains("keyreeve_live_keys 1"), "{page}");
+        let counted = page.lines().any(|line| {
+            line.starts_with("keyreeve_http_requests_total{")
+                && line.contains("route=\"/api/v1/verify\"")
+                && line.contains("status=\"200\"")
+                && line.ends_with("} 1")
+        });
+        assert!(counted, "{page}");
+        assert!(page.contains("method=\"other\"") && !page.contains("BREW"), "{page}");
     });
 }
 
@@ -90,6 +118,47 @@ fn connections_over_the_limit_are_told_so() {
         open().1 == "HTTP/1.1 200"
     });
     assert!(again, "a place that came free is not given out");
+}
+
+#[test]
+fn idle_connections_lose_their_places_and_never_lock_the_owner_out() {
+    let installation = Installation::new();
+    let server = installation.serve_with(&[
+        ("KEYREEVE_SERVER__MAX_CONNECTIONS", "4"),
+        ("KEYREEVE_SERVER__HEADER_TIMEOUT", "500ms"),
+    ]);
+    let address = server.url.strip_prefix("http://").unwrap();
+    let mut preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
+    // An empty SETTINGS frame.
+    preface.extend([0, 0, 0, 4, 0, 0, 0, 0, 0]);
+    let sent: [&[u8]; 4] = [b"", b"", b"PRI * HT", &preface];
+    let held = sent.map(|bytes| {
+        let mut stream = TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        stream.write_all(bytes).unwrap();
+        stream
+    });
+    std::thread::sleep(Duration::from_millis(100));
+    let freed = async {
+        loop {
+            server.local(None).list_keyspaces().await.unwrap();
+            let answer = http().get(format!("{}/healthz", server.url)).send().await;
+            if answer.is_ok_and(|answer| answer.status() == 200) {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        server.local(None).list_keyspaces().await.unwrap();
+    };
+    block_on(async {
+        tokio::time::timeout(Duration::from_secs(5), freed).await.unwrap();
+    });
+    for mut stream in held {
+        // An end or a reset is right; a read that waits in vain is not.
+        if let Err(error) = stream.read_to_end(&mut Vec::new()) {
+            assert_ne!(error.kind(), std::io::ErrorKind::WouldBlock);
+        }
+    }
 }
 
 #[test]

@@ -2,13 +2,14 @@
 
 use keyreeve_core::{
     key::KeyId,
-    model::ApiKey,
+    model::{ApiKey, Revision},
     name::{OwnerId, ProjectName, RoleName},
     role::BuiltinRole,
 };
 use keyreeve_engine::store::{CommitError, Kind, UsageDelta};
 use rusqlite::{Connection, params};
 
+use super::results;
 use crate::{
     millis,
     sqlite::{
@@ -85,9 +86,13 @@ pub(super) fn purge(
     connection: &Connection,
     project: &ProjectName,
     id: KeyId,
+    revision: Revision,
 ) -> Result<(), Refusal> {
     let stored = stored(connection, project, id)?;
     let stored = stored.ok_or(CommitError::NotFound(Kind::ApiKey))?;
+    if stored.revision != revision {
+        return Err(CommitError::ChangedMeanwhile(Kind::ApiKey).into());
+    }
     let place = Place { project, created_at: stored.created_at, id };
     unlink(connection, ROLES, &place, &stored.lists.roles)?;
     unlink(connection, TAGS, &place, &stored.lists.tags)?;
@@ -95,7 +100,7 @@ pub(super) fn purge(
     connection.prepare_cached(usage)?.execute([id.as_str()])?;
     let key = "DELETE FROM api_keys WHERE id = ?1";
     connection.prepare_cached(key)?.execute([id.as_str()])?;
-    Ok(())
+    results::forget_key(connection, project, id)
 }
 
 /// Adds to what was counted before. A key that was purged since it was used selects no row.

@@ -1,7 +1,7 @@
 //! Changes to remembered answers.
 
 use jiff::Timestamp;
-use keyreeve_core::name::ProjectName;
+use keyreeve_core::{key::KeyId, name::ProjectName};
 use keyreeve_engine::store::{CommitError, IdempotentResult, Kind};
 use rusqlite::{Connection, params};
 
@@ -33,6 +33,18 @@ pub(super) fn remember(
             None => error.into(),
         }),
     }
+}
+
+/// Forgets what was answered when this key was made. No index is kept for it: answers are few,
+/// and gone long before most keys are.
+pub(super) fn forget_key(
+    connection: &Connection,
+    project: &ProjectName,
+    id: KeyId,
+) -> Result<(), Refusal> {
+    let sql = "DELETE FROM idempotent_results WHERE project = ?1 AND key_id = ?2";
+    connection.prepare_cached(sql)?.execute([project.as_str(), id.as_str()])?;
+    Ok(())
 }
 
 pub(super) fn forget_before(connection: &Connection, time: Timestamp) -> Result<(), Refusal> {

@@ -135,7 +135,7 @@ pub(super) fn database(folder: &DataFolder, found: &mut Vec<Check>) {
             return;
         }
     };
-    found.push(match file.integrity_problems() {
+    found.push(match file.database_problems() {
         Ok(problems) if problems.is_empty() => {
             Check::new("database", Status::Ok, path.display().to_string())
         }

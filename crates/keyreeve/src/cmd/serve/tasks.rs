@@ -10,10 +10,12 @@ use tracing::{error, warn};
 use crate::{config::Config, wire::Running};
 
 const FORGET_INTERVAL: Duration = Duration::from_hours(1);
+const FIRST_FORGETTING: Duration = Duration::from_mins(1);
 const FOLD_INTERVAL: Duration = Duration::from_secs(5);
 
 /// The tasks, to be waited for at the end.
 pub(super) struct Tasks {
+    flushing: JoinHandle<()>,
     anchoring: JoinHandle<Running>,
 }
 
@@ -26,16 +28,22 @@ pub(super) fn start(
     config: &Config,
     stopped: &watch::Receiver<bool>,
 ) -> Tasks {
-    background.spawn(flush(engine.clone(), config.usage.flush_interval, stopped.clone()));
-    background.spawn(forget(engine.clone(), config.idempotency.keep, stopped.clone()));
+    let flushing = flush(engine.clone(), config.usage.flush_interval, stopped.clone());
+    let flushing = background.spawn(flushing);
+    background.spawn(forget(engine.clone(), stopped.clone()));
     background.spawn(fold(metrics.clone(), stopped.clone()));
     let anchoring = anchor(running, config.audit.anchor_interval, stopped.clone());
-    Tasks { anchoring: background.spawn(anchoring) }
+    Tasks { flushing, anchoring: background.spawn(anchoring) }
 }
 
 impl Tasks {
-    /// Waits for the tasks to end and writes the last anchor.
-    pub(super) async fn finish(self) {
+    /// Waits for the tasks to end, stores the last counts, and writes the last anchor over them.
+    pub(super) async fn finish(self, engine: &Engine) {
+        // A flush under way holds counts that a second flush would not see.
+        if self.flushing.await.is_err() {
+            error!("the flushing task failed");
+        }
+        engine.flush_or_log().await;
         if let Ok(mut running) = self.anchoring.await {
             if let Err(error) = running.write_anchor().await {
                 error!(%error, "the last anchor was not written");
@@ -81,17 +89,12 @@ async fn anchor(
     running
 }
 
-async fn forget(
-    engine: Arc<Engine>,
-    keep: jiff::SignedDuration,
-    mut stopped: watch::Receiver<bool>,
-) {
-    let mut timer = timer(FORGET_INTERVAL);
-    // The first turn comes at once; a server that just started has nothing to forget.
-    timer.tick().await;
+async fn forget(engine: Arc<Engine>, mut stopped: watch::Receiver<bool>) {
+    // Soon after the start, for servers that never live for a whole interval.
+    let soon = time::Instant::now() + FIRST_FORGETTING;
+    let mut timer = time::interval_at(soon, FORGET_INTERVAL);
     while next_turn(&mut timer, &mut stopped).await {
-        let before = engine.now().saturating_sub(keep).unwrap_or(jiff::Timestamp::MIN);
-        if let Err(error) = engine.forget_idempotent_results(before).await {
+        if let Err(error) = engine.forget_old_results().await {
             warn!(%error, "old answers were not forgotten; tried again in an hour");
         }
     }

@@ -1,0 +1,133 @@
+//! Tells an idle connection from a busy one, so that idle ones can be ended.
+
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use axum::body::Body;
+use bytes::Bytes;
+use hyper::body::{Body as HttpBody, Frame, SizeHint};
+use parking_lot::Mutex;
+use tokio::time::Instant;
+
+/// What the requests of one connection are doing.
+///
+/// Only requests count, and answers that move. Pings, half a preface and answers that the peer
+/// does not take in are no reason to keep a connection.
+pub(super) struct Activity(Mutex<State>);
+
+struct State {
+    open: usize,
+    used: bool,
+    last: Instant,
+}
+
+/// Something is being done for the peer, until this is dropped.
+pub(super) struct Busy(Arc<Activity>);
+
+impl Activity {
+    pub(super) fn new() -> Arc<Self> {
+        Arc::new(Self(Mutex::new(State { open: 0, used: false, last: Instant::now() })))
+    }
+
+    pub(super) fn begin(self: &Arc<Self>) -> Busy {
+        let mut state = self.0.lock();
+        state.open += 1;
+        state.used = true;
+        Busy(self.clone())
+    }
+
+    /// When the connection will have been idle for `patience`, if nothing more happens.
+    pub(super) fn deadline(&self, patience: Duration) -> Instant {
+        let state = self.0.lock();
+        let since = if state.open > 0 { Instant::now() } else { state.last };
+        since + patience
+    }
+
+    /// Whether there ever was a request.
+    pub(super) fn used(&self) -> bool {
+        self.0.lock().used
+    }
+
+    fn moved(&self) {
+        self.0.lock().last = Instant::now();
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        let mut state = self.0.0.lock();
+        state.open -= 1;
+        state.last = Instant::now();
+    }
+}
+
+/// The body of an answer. Each piece that is taken from it counts as activity, and so does the
+/// time we need to make a piece; a peer that takes no more pieces becomes idle.
+pub(super) struct Watched {
+    body: Body,
+    activity: Arc<Activity>,
+    making: Option<Busy>,
+}
+
+impl Watched {
+    pub(super) fn new(body: Body, activity: Arc<Activity>) -> Self {
+        Self { body, activity, making: None }
+    }
+}
+
+impl HttpBody for Watched {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        let this = self.get_mut();
+        let frame = Pin::new(&mut this.body).poll_frame(context);
+        if frame.is_pending() {
+            if this.making.is_none() {
+                this.making = Some(this.activity.begin());
+            }
+        } else if this.making.take().is_none() {
+            this.activity.moved();
+        }
+        frame
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(10);
+
+    #[test]
+    fn open_requests_push_the_deadline_on() {
+        let activity = Activity::new();
+        let silent = activity.deadline(PATIENCE);
+        assert_eq!(activity.deadline(PATIENCE), silent);
+        assert!(!activity.used());
+        std::thread::sleep(Duration::from_millis(2));
+        let (first, second) = (activity.begin(), activity.begin());
+        assert!(activity.used() && activity.deadline(PATIENCE) > silent);
+        drop(first);
+        let open = activity.deadline(PATIENCE);
+        std::thread::sleep(Duration::from_millis(2));
+        assert!(activity.deadline(PATIENCE) > open);
+        drop(second);
+        assert_eq!(activity.deadline(PATIENCE), activity.deadline(PATIENCE));
+    }
+}
