@@ -58,7 +58,7 @@ fn the_default_file_is_what_it_says() {
     assert_eq!(config.store.readers, 2);
     assert_eq!(config.keys.pepper, None);
     assert_eq!(config.usage.flush_interval, Duration::from_secs(30));
-    assert_eq!(config.audit.anchor_interval, Duration::from_secs(1));
+    assert_eq!(config.audit.anchor_interval, Duration::from_millis(200));
     assert_eq!(config.log.level, Level::INFO);
     assert_eq!(config.log.format, LogFormat::Pretty);
     assert_eq!(config.idempotency.keep, SignedDuration::from_hours(24));
