@@ -1,6 +1,11 @@
 //! `xtask test` and `xtask ci`: every check a change has to pass, in order.
 
-use std::process::{Command, Stdio};
+mod peers;
+
+use std::{
+    path::PathBuf,
+    process::{Command, Stdio},
+};
 
 use anyhow::Context as _;
 
@@ -20,11 +25,11 @@ pub(crate) enum Lockfile {
 pub(crate) fn run(lockfile: Lockfile) -> anyhow::Result<()> {
     let started = clock::now();
     let [fmt, clippy, test] = steps(lockfile);
-    run_step(&fmt)?;
-    run_step(&clippy)?;
+    run_step(&fmt, &[])?;
+    run_step(&clippy, &[])?;
     let mut done = 4;
     if deny_is_installed() {
-        run_step(&deny_step(lockfile))?;
+        run_step(&deny_step(lockfile), &[])?;
         done += 1;
     } else {
         eprintln!(
@@ -34,7 +39,12 @@ pub(crate) fn run(lockfile: Lockfile) -> anyhow::Result<()> {
     }
     println!("\n==> fuzz: a few seconds a target");
     fuzz::smoke()?;
-    run_step(&test)?;
+    println!("\n==> peers: nginx and Caddy");
+    let peers = peers::prepare()?;
+    run_step(&test, &peers.variables)?;
+    for missing in &peers.missing {
+        eprintln!("\nSKIPPED: nothing was tested with {missing}");
+    }
     let seconds = clock::now().duration_since(started).as_secs_f64();
     println!("\nxtask: all {done} steps passed in {seconds:.1} s");
     Ok(())
@@ -85,12 +95,13 @@ fn deny_is_installed() -> bool {
 }
 
 /// Runs one step with its output passed through, under a heading.
-fn run_step(step: &Step) -> anyhow::Result<()> {
+fn run_step(step: &Step, variables: &[(&'static str, PathBuf)]) -> anyhow::Result<()> {
     let Step { name, args } = step;
     println!("\n==> {name}: cargo {}", args.join(" "));
     let started = clock::now();
     let status = Command::new(workspace::cargo())
         .args(args)
+        .envs(variables.iter().map(|(name, value)| (name, value)))
         .current_dir(workspace::root()?)
         .status()
         .with_context(|| format!("step {name} could not be started"))?;

@@ -67,6 +67,10 @@ error_table! {
     /// The idempotency key was used with another request.
     IdempotencyMismatch = "idempotency_mismatch", 422,
         "The idempotency key was used with another request";
+    /// A limit is reached, of the service or of the caller's own key.
+    RateLimited = "rate_limited", 429, "Too many requests";
+    /// Too many bad credentials came from this address; it is locked out for a while.
+    LockedOut = "locked_out", 429, "Too many bad credentials came from this address";
     /// A bug or a broken machine; the log holds the details under the request id.
     Internal = "internal", 500, "Something went wrong on our side";
     /// More requests are waiting than the limit allows.

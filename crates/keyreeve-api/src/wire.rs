@@ -3,10 +3,12 @@
 mod api_key;
 mod audit;
 mod environment;
+mod import;
 mod keyspace;
 mod owner;
 mod page;
 mod patch;
+mod policy;
 mod project;
 mod readiness;
 mod role;
@@ -15,23 +17,27 @@ mod verify;
 
 pub use api_key::{
     ApiKeyView, CleanupExpiredRequest, CleanupExpiredView, CreateApiKeyRequest, CreatedApiKeyView,
-    ExpiringQuery, FinishRotationRequest, ListApiKeysQuery, PurgeView, ReasonRequest,
-    RevocationView, RotateApiKeyRequest, RotatedApiKeyView, RotationView, UpdateApiKeyRequest,
-    UsageView,
+    DeriveApiKeyRequest, ExpiringQuery, FinishRotationRequest, ListApiKeysQuery, PurgeView,
+    ReasonRequest, RevocationView, RotateApiKeyRequest, RotatedApiKeyView, RotationView,
+    UpdateApiKeyRequest, UsageView,
 };
 pub use audit::{AuditEntryView, CheckpointView, ListAuditQuery, RequestOriginView, TargetView};
 pub use environment::{CreateEnvironmentRequest, EnvironmentView};
+pub use import::{ImportRequest, ImportRowRequest, ImportView, ImportedRowView};
 pub use keyspace::{CreateKeyspaceRequest, KeyspaceView, UpdateKeyspaceRequest};
 pub use owner::{CreateOwnerRequest, OwnerView, UpdateOwnerRequest};
 pub use page::{Page, PageQuery};
 pub use patch::Patch;
+pub use policy::{LimitOverrideView, LimitView, PeaksView, RestrictionsView, SuggestedLimitsView};
 pub use project::{CreateProjectRequest, CreatedProjectView, ProjectView};
 pub use readiness::{ReadinessChecksView, ReadinessView};
 pub use role::{CreateRoleRequest, RoleView, UpdateRoleRequest};
 pub use secret_text::SecretText;
 pub use verify::{
-    AsOfView, DenialView, RequestContext, VerifiedKeyView, VerifiedOwnerView, VerifiedRotationView,
-    VerifyRequest, VerifyView,
+    AsOfView, CheckView, CommitReservationRequest, CostRequest, DenialView, ExplainRequest,
+    ExplanationView, LeaseView, LimitLevelView, QuotaLevelView, RequestContext, ReservationView,
+    ReserveRequest, VerifiedKeyView, VerifiedOwnerView, VerifiedRotationView, VerifyRequest,
+    VerifyView,
 };
 
 /// A JSON object of the team's own.

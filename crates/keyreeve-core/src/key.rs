@@ -5,9 +5,11 @@
 
 mod base62;
 mod digest;
+pub mod foreign;
 mod id;
 mod token;
 
 pub use digest::{Digester, KeyDigest, Pepper};
+pub use foreign::Imported;
 pub use id::KeyId;
 pub use token::{EnvTag, IssuedToken, MalformedKey, ParsedKey, Token};

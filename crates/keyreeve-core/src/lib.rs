@@ -5,15 +5,20 @@
 //! law be a property test and each state machine be driven by hand.
 
 pub mod audit;
+pub mod client_address;
 pub mod duration;
 mod invalid;
 pub mod key;
 pub mod lifecycle;
+pub mod limit;
 pub mod model;
 pub mod name;
 pub mod permission;
+pub mod quota;
+pub mod restriction;
 pub mod role;
 mod secret;
+pub mod suggestion;
 pub mod verdict;
 
 pub use invalid::Invalid;

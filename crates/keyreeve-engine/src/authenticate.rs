@@ -1,32 +1,58 @@
 //! From a credential to a [`Caller`].
 
-use keyreeve_core::{key::ParsedKey, verdict::VerdictCode};
+use keyreeve_core::{restriction::RequestFacts, verdict::VerdictCode};
 
-use crate::{Caller, Engine, RequestMeta};
+use crate::{
+    Caller, Engine, RequestMeta,
+    verify::{Verdict, VerifyInput},
+};
 
-/// The credential is not good. Why is not told to whoever showed it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the credential is not valid")]
-pub struct AuthenticationError;
+/// The credential does not let its bearer in.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AuthenticationError {
+    /// It is not good. Why is not told to whoever showed it.
+    #[error("the credential is not valid")]
+    Invalid,
+    /// Too many bad credentials came from this address.
+    #[error("too many bad credentials came from this address")]
+    LockedOut {
+        /// Whole seconds until it may try again.
+        retry_after_s: u64,
+    },
+    /// It is good, but not for this request.
+    #[error("the credential is good, but not for this request")]
+    Refused(Box<Verdict>),
+}
 
 impl Engine {
-    /// Takes a key as a credential for Keyreeve itself. No database is asked.
-    pub fn authenticate(
+    /// Takes a key as a credential for Keyreeve itself. Everything that bounds the key bounds its
+    /// use here too.
+    pub async fn authenticate(
         &self,
         token: &str,
-        request: RequestMeta,
+        meta: RequestMeta,
+        request: RequestFacts<'_>,
         user_agent: Option<&str>,
     ) -> Result<Caller, AuthenticationError> {
-        let parsed = ParsedKey::parse(token).map_err(|_| AuthenticationError)?;
-        let key = self.live.key(&parsed.id).ok_or(AuthenticationError)?;
-        if !self.digester.matches(key.digest(), &parsed.token) {
-            return Err(AuthenticationError);
+        if let Some(retry_after_s) = self.locked_out(meta.ip) {
+            return Err(AuthenticationError::LockedOut { retry_after_s });
         }
-        let now = self.now();
-        if key.standing(now) != VerdictCode::Valid {
-            return Err(AuthenticationError);
+        let request = RequestFacts { ip: meta.ip, ..request };
+        // Its requests end before anybody could give up a place in flight.
+        let input =
+            VerifyInput { request, user_agent, in_flight: false, ..VerifyInput::new(token) };
+        let (verdict, chain) = self.settle(None, &input).await;
+        if let (VerdictCode::Valid, Some(chain)) = (verdict.code, chain) {
+            self.usage.record(&chain.key, verdict.at, meta.ip, user_agent);
+            return Ok(Caller::key(chain, meta));
         }
-        self.usage.record(&key, now, request.ip, user_agent);
-        Ok(Caller::key(key, request))
+        match verdict.code.http_status() {
+            401 => {
+                self.count_bad_credential(meta.ip);
+                Err(AuthenticationError::Invalid)
+            }
+            _ => Err(AuthenticationError::Refused(Box::new(verdict))),
+        }
     }
 }

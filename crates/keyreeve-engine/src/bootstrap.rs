@@ -5,7 +5,7 @@ use keyreeve_core::{
     audit::{Actor, AuditEntry, Outcome, Target},
     key::{Digester, EnvTag, IssuedToken},
     lifecycle::Lifecycle,
-    model::{ApiKey, Environment, FailPolicy, Keyspace, Metadata, Project, Tags},
+    model::{ApiKey, Environment, FailPolicy, Keyspace, Metadata, Policy, Project, Tags},
     name::ProjectName,
     permission::PermissionSet,
     role::BuiltinRole,
@@ -85,12 +85,16 @@ impl FirstKey {
             tags: Tags::default(),
             created_at: now,
             created_by: actor.to_string(),
+            not_before: None,
             expires_at: now.saturating_add(Keyspace::DEFAULT_EXPIRES_IN).ok(),
+            policy: Policy::none(),
             lifecycle: Lifecycle::Active,
             digest: digester.digest(&token.token()),
+            imported: None,
             last_four: token.last_four(),
             lineage: token.id(),
             predecessor: None,
+            parent: None,
             revision: 1,
         };
         Ok(Self { key, token })
@@ -115,6 +119,7 @@ impl FirstKey {
             default_expires_in: Some(Keyspace::DEFAULT_EXPIRES_IN),
             default_grace: Keyspace::DEFAULT_GRACE,
             fail_policy: FailPolicy::Closed,
+            policy: Policy::none(),
             created_at: now,
             revision: 1,
         };

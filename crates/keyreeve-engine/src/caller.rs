@@ -3,18 +3,16 @@
 use std::{
     fmt,
     net::IpAddr,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::atomic::{AtomicU64, Ordering},
 };
 
 use keyreeve_core::{
     audit::{Actor, RequestOrigin},
+    key::KeyId,
     name::ProjectName,
 };
 
-use crate::live::LiveKey;
+use crate::{Action, action::VerifyKey, live::Tier, verify::Chain};
 
 /// Names one request in answers, logs and audit. Kept inline, so making one allocates nothing.
 #[derive(Clone, Copy)]
@@ -93,13 +91,19 @@ pub struct Caller {
 
 #[derive(Clone, Debug)]
 enum Identity {
-    Key(Arc<LiveKey>),
+    Key(Chain),
     Local { uid: u32, project: ProjectName },
+    Gateway { kind: &'static str, project: ProjectName },
 }
 
 impl Caller {
-    pub(crate) fn key(key: Arc<LiveKey>, request: RequestMeta) -> Self {
-        Self { identity: Identity::Key(key), request }
+    pub(crate) fn key(chain: Chain, request: RequestMeta) -> Self {
+        Self { identity: Identity::Key(chain), request }
+    }
+
+    /// A gateway that showed the shared secret. May only verify, in this project.
+    pub fn gateway(kind: &'static str, project: ProjectName, request: RequestMeta) -> Self {
+        Self { identity: Identity::Gateway { kind, project }, request }
     }
 
     /// The user who owns this server's process, through the local socket. May do everything in
@@ -111,8 +115,8 @@ impl Caller {
     /// The tenant the caller acts in.
     pub fn project(&self) -> &ProjectName {
         match &self.identity {
-            Identity::Key(key) => key.project(),
-            Identity::Local { project, .. } => project,
+            Identity::Key(chain) => chain.key.project(),
+            Identity::Local { project, .. } | Identity::Gateway { project, .. } => project,
         }
     }
 
@@ -124,16 +128,39 @@ impl Caller {
     /// The form the audit keeps.
     pub fn actor(&self) -> Actor {
         match &self.identity {
-            Identity::Key(key) => Actor::Key(key.id()),
+            Identity::Key(chain) => Actor::Key(chain.key.id()),
+            Identity::Gateway { kind, .. } => Actor::System((*kind).into()),
             Identity::Local { uid, .. } => Actor::Local { uid: *uid },
+        }
+    }
+
+    /// The key that calls and how it is limited; `None` for callers without a key, who have no
+    /// limit.
+    pub(crate) fn tier(&self) -> Option<(KeyId, Tier)> {
+        match &self.identity {
+            // Derived keys count as the key they were derived from, or one could make many.
+            Identity::Key(chain) => {
+                let first = chain.ancestors.last().unwrap_or(&chain.key);
+                Some((first.lineage(), chain.key.tier()))
+            }
+            Identity::Local { .. } | Identity::Gateway { .. } => None,
+        }
+    }
+
+    /// The key that calls, if one does.
+    pub(crate) fn calling_key(&self) -> Option<&Chain> {
+        match &self.identity {
+            Identity::Key(chain) => Some(chain),
+            Identity::Local { .. } | Identity::Gateway { .. } => None,
         }
     }
 
     /// Whether the caller's rights include all of `wanted`.
     pub fn covers(&self, wanted: &str) -> bool {
         match &self.identity {
-            Identity::Key(key) => key.covers(wanted),
+            Identity::Key(chain) => chain.covers(wanted),
             Identity::Local { .. } => true,
+            Identity::Gateway { .. } => wanted == VerifyKey::PERMISSION,
         }
     }
 }

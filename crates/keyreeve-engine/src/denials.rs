@@ -4,14 +4,13 @@
 //! each must not cost us a flush to disk. They are counted by what they have in common and
 //! recorded in batches: exact counts, bounded memory, bounded entries.
 
-use std::{
-    collections::HashMap,
-    net::{IpAddr, Ipv6Addr},
-};
+use std::{collections::HashMap, net::IpAddr};
 
 use keyreeve_core::{key::KeyId, name::ProjectName};
 use parking_lot::Mutex;
 use serde_json::{Map, Value, json};
+
+use crate::{cells::AddressGroup, fingerprint::Fingerprint};
 
 /// How many different kinds a project and check can tell apart between two flushes; the rest is
 /// counted together. Each has a budget of its own, so that noise about one hides nothing of
@@ -27,6 +26,15 @@ pub(crate) enum DenialKind {
         key: Option<KeyId>,
         /// The verdict.
         code: &'static str,
+        /// Tells unknown texts apart without holding any.
+        fingerprint: Option<Fingerprint>,
+    },
+    /// An address showed too many bad keys and is locked out.
+    Lockout {
+        /// Which.
+        ip: Option<IpAddr>,
+        /// `verification` or `authentication`.
+        of: &'static str,
     },
     /// A request came without a good credential.
     Authentication {
@@ -85,6 +93,7 @@ impl DenialKind {
     fn check(&self) -> &'static str {
         match self {
             Self::Verification { .. } => "verification",
+            Self::Lockout { .. } => "lockout",
             Self::Authentication { .. } => "authentication",
         }
     }
@@ -92,9 +101,11 @@ impl DenialKind {
     /// One subscriber has 2^64 IPv6 addresses: they count as one.
     fn grouped(self) -> Self {
         match self {
-            Self::Authentication { ip: Some(IpAddr::V6(ip)), code } => {
-                let network = Ipv6Addr::from_bits(ip.to_bits() & !u128::from(u64::MAX));
-                Self::Authentication { ip: Some(network.into()), code }
+            Self::Authentication { ip: Some(ip), code } => {
+                Self::Authentication { ip: Some(AddressGroup::of(ip).address()), code }
+            }
+            Self::Lockout { ip: Some(ip), of } => {
+                Self::Lockout { ip: Some(AddressGroup::of(ip).address()), of }
             }
             other => other,
         }
@@ -102,9 +113,13 @@ impl DenialKind {
 
     fn row(&self, count: u64) -> Value {
         match self {
-            Self::Verification { key, code } => {
+            Self::Verification { key, code, fingerprint: None } => {
                 json!({"key": key.map(|id| id.to_string()), "code": code, "count": count})
             }
+            Self::Verification { code, fingerprint: Some(fingerprint), .. } => {
+                json!({"fingerprint": fingerprint.to_string(), "code": code, "count": count})
+            }
+            Self::Lockout { ip, of } => json!({"ip": ip, "of": of, "count": count}),
             Self::Authentication { ip, code } => json!({"ip": ip, "code": code, "count": count}),
         }
     }
@@ -143,6 +158,8 @@ impl DenialBatch {
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv6Addr;
+
     use super::*;
 
     #[test]
@@ -154,7 +171,7 @@ mod tests {
             let ip = Some(IpAddr::from([198, 51, high, low]));
             ledger.count(&project, DenialKind::Authentication { ip, code: "unauthenticated" });
         }
-        let hidden = DenialKind::Verification { key: None, code: "NOT_FOUND" };
+        let hidden = DenialKind::Verification { key: None, code: "NOT_FOUND", fingerprint: None };
         ledger.count(&project, hidden);
         let batches = ledger.drain();
         assert_eq!(batches.len(), 2, "noise about one check hides nothing of the other");

@@ -1,26 +1,40 @@
 //! The engine: everything a use-case needs, in one place, passed in by the composition root.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicI64, AtomicU64, Ordering},
+use std::{
+    hash::{DefaultHasher, Hash as _, Hasher as _},
+    net::IpAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, AtomicU64, Ordering},
+    },
 };
 
 use jiff::{SignedDuration, Timestamp};
 use keyreeve_core::{
     audit::{Actor, AuditEntry, Hash, Outcome, Target},
-    key::Digester,
+    key::{Digester, foreign::HmacSecret},
     name::ProjectName,
 };
 use serde_json::{Map, json};
 use tracing::warn;
 
 use crate::{
-    Action, Caller, Clock, Denied, Entropy, Error, Permit, RequestId, Sealer,
+    Action, Caller, Clock, Countries, Denied, Entropy, Error, Permit, RequestId, Sealer,
+    ServiceLimits,
+    abuse::AbuseTracker,
+    admission::Admission,
+    cells::CellTable,
+    claims::ClaimQueue,
     denials::{DenialKind, DenialLedger},
+    fingerprint::Fingerprints,
     live::{LiveKey, LiveTable},
     store::{Change, Store, StoreError, Tx, UsageDelta, begin},
     usage::UsageLedger,
+    verify::{RequestSubject, SlowHashes},
 };
+
+/// Addresses and routes that per-address and per-route limits keep apart.
+const MOST_REQUEST_CELLS: usize = 200_000;
 
 /// Keys whose usage is stored in one unit of work.
 const KEYS_PER_FLUSH: usize = 1_000;
@@ -39,6 +53,12 @@ pub struct EngineOptions {
     pub audit_public_key: String,
     /// How long the answer to a repeatable request is kept.
     pub idempotency_keep: SignedDuration,
+    /// How often the service itself may be called.
+    pub limits: ServiceLimits,
+    /// Where addresses are; `None` if there is no database.
+    pub countries: Option<Arc<dyn Countries>>,
+    /// Under what another system made the HMACs of its keys.
+    pub import_secret: Option<HmacSecret>,
 }
 
 /// All use-cases.
@@ -57,8 +77,21 @@ pub struct Engine {
     remembered_ms: AtomicI64,
     /// Up to when answers were forgotten, in milliseconds.
     forgotten_ms: AtomicI64,
+    pub(crate) admission: Admission,
+    pub(crate) bad_keys: AbuseTracker,
+    pub(crate) bad_credentials: AbuseTracker,
+    pub(crate) lockouts: AtomicU64,
+    pub(crate) claims: ClaimQueue,
+    pub(crate) countries: Option<Arc<dyn Countries>>,
+    pub(crate) fingerprints: Fingerprints,
+    pub(crate) import_secret: Option<HmacSecret>,
+    pub(crate) request_cells: CellTable<RequestSubject>,
+    pub(crate) slow_hashes: SlowHashes,
     local_sealer: Sealer,
     process: u64,
+    /// Makes numbers of this process that nobody outside can guess.
+    secret_seed: u64,
+    numbers: AtomicU64,
     requests: AtomicU64,
 }
 
@@ -67,7 +100,12 @@ impl Engine {
     pub async fn start(options: EngineOptions) -> Result<Self, Error> {
         let live = Arc::new(LiveTable::default());
         options.store.load(live.clone()).await?;
+        live.set_loaded();
+        let lockout_ns = u64::try_from(options.limits.lockout.as_nanos()).unwrap_or(u64::MAX);
+        let failed_auth = options.limits.failed_auth;
         let now_ms = options.clock.now_ms().as_millisecond();
+        let fingerprints = Fingerprints::new(&options.entropy.bytes()?);
+        let secret_seed = u64::from_le_bytes(options.entropy.bytes()?);
         Ok(Self {
             live,
             local_sealer: Sealer::random(&*options.entropy)?,
@@ -82,7 +120,19 @@ impl Engine {
             forgotten_ms: AtomicI64::new(i64::MIN),
             usage: UsageLedger::default(),
             denials: DenialLedger::default(),
+            bad_keys: AbuseTracker::new(failed_auth, lockout_ns),
+            bad_credentials: AbuseTracker::new(failed_auth, lockout_ns),
+            lockouts: AtomicU64::new(0),
+            claims: ClaimQueue::default(),
+            countries: options.countries,
+            fingerprints,
+            import_secret: options.import_secret,
+            request_cells: CellTable::new(MOST_REQUEST_CELLS),
+            slow_hashes: SlowHashes::default(),
+            secret_seed,
+            numbers: AtomicU64::new(0),
             requests: AtomicU64::new(0),
+            admission: Admission::new(options.limits),
         })
     }
 
@@ -99,6 +149,21 @@ impl Engine {
     /// A fresh request id.
     pub fn next_request_id(&self) -> RequestId {
         RequestId::next(self.process, &self.requests)
+    }
+
+    /// A number that did not come before and cannot be guessed.
+    pub(crate) fn random_number(&self) -> u64 {
+        let count = self.numbers.fetch_add(1, Ordering::Relaxed);
+        let mut hasher = DefaultHasher::new();
+        (self.secret_seed, count).hash(&mut hasher);
+        hasher.finish()
+    }
+
+    /// Stands for texts in counters that must stay small. Differs from process to process.
+    pub(crate) fn subject_hash(&self, texts: &[&str]) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        (self.secret_seed, texts).hash(&mut hasher);
+        hasher.finish()
     }
 
     /// Seals answers for callers on the local socket, who show no credential. Lasts as long as
@@ -163,7 +228,7 @@ impl Engine {
     }
 
     /// Counts a request that came without a good credential.
-    pub fn count_failed_authentication(&self, ip: Option<std::net::IpAddr>, code: &'static str) {
+    pub fn count_failed_authentication(&self, ip: Option<IpAddr>, code: &'static str) {
         let kind = DenialKind::Authentication { ip, code };
         self.denials.count(&ProjectName::default_project(), kind);
     }
@@ -206,7 +271,7 @@ impl Engine {
         Ok(())
     }
 
-    fn system_entry(
+    pub(crate) fn system_entry(
         &self,
         project: &ProjectName,
         task: &'static str,
@@ -259,6 +324,11 @@ impl Engine {
     /// Whether what verification reads is known to miss nothing. If not, nothing may be accepted.
     pub fn can_vouch(&self) -> bool {
         !self.live.is_lost()
+    }
+
+    /// Lets go of what is counted for keys that are gone.
+    pub fn sweep(&self) {
+        self.live.sweep_counters();
     }
 
     /// As [`Engine::flush`], for callers that can only go on.

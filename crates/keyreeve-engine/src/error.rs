@@ -6,7 +6,7 @@
 use keyreeve_core::{Invalid, lifecycle::InvalidTransition};
 
 use crate::{
-    Denied, EntropyFailed,
+    Denied, EntropyFailed, TooMany,
     store::{CommitError, Kind, StoreError},
 };
 
@@ -66,6 +66,9 @@ pub enum Error {
     /// The first answer cannot be shown again.
     #[error("the request was served before; its key {0} cannot be shown again")]
     IdempotencyResultGone(keyreeve_core::key::KeyId),
+    /// A limit of the service is reached.
+    #[error(transparent)]
+    TooMany(#[from] TooMany),
     /// Too much is waiting to be written.
     #[error("too many changes are waiting to be written")]
     Overloaded,

@@ -1,10 +1,13 @@
 //! Issued keys: the use-cases, one file each family.
 
 mod cleanup;
+mod derive;
+mod import;
 mod issue;
 mod list;
 mod rotate;
 mod state;
+mod suggest;
 mod update;
 
 use std::sync::Arc;
@@ -17,9 +20,12 @@ use keyreeve_core::{
 };
 
 pub use cleanup::Cleanup;
+pub use derive::DeriveSpec;
+pub use import::{ImportRow, ImportSpec, Imported, RowOutcome};
 pub use issue::{Expiry, Issued, KeySpec};
+pub(crate) use issue::{check_policy, policy_json, shared};
 pub use rotate::{RotateSpec, Rotated};
-pub use update::{KeyChange, Replace};
+pub use update::{KeyChange, PolicyChange, Replace};
 
 use crate::{
     Action, Engine, Error, Permit,
@@ -76,6 +82,7 @@ impl Engine {
                 verifications: usage.verifications + seen.verifications,
                 last_used_at: usage.last_used_at.max(Some(seen.last_used_at)),
                 last_ip: seen.last_ip.or(usage.last_ip),
+                peaks: usage.peaks.max(seen.peaks),
                 last_user_agent: seen.last_user_agent.or(usage.last_user_agent.take()),
             };
         }

@@ -4,7 +4,7 @@ use jiff::SignedDuration;
 use keyreeve_core::{
     audit::Target,
     duration,
-    model::{FailPolicy, Keyspace},
+    model::{FailPolicy, Keyspace, Policy, PolicyHolder},
     name::{KeyPrefix, KeyspaceName},
 };
 
@@ -13,6 +13,7 @@ use serde_json::json;
 use crate::{
     Engine, Error, Permit,
     action::{ManageKeyspaces, ReadKeyspaces},
+    keys::{PolicyChange, check_policy, policy_json, shared},
     store::{Change, Kind},
 };
 
@@ -47,6 +48,8 @@ pub struct KeyspaceSpec {
     pub default_grace: Option<SignedDuration>,
     /// What to answer for keys a node cannot vouch for.
     pub fail_policy: Option<FailPolicy>,
+    /// What bounds the use of its keys.
+    pub policy: Policy,
 }
 
 /// What of a keyspace is to be different.
@@ -58,6 +61,8 @@ pub struct KeyspaceChange {
     pub default_grace: Option<SignedDuration>,
     /// What to answer for keys a node cannot vouch for.
     pub fail_policy: Option<FailPolicy>,
+    /// What bounds the use of its keys.
+    pub policy: PolicyChange,
 }
 
 impl Engine {
@@ -67,6 +72,7 @@ impl Engine {
         permit: Permit<'_, ManageKeyspaces>,
         spec: KeyspaceSpec,
     ) -> Result<Keyspace, Error> {
+        check_policy(&spec.policy, PolicyHolder::Keyspace)?;
         let now = self.now();
         let keyspace = Keyspace {
             name: spec.name,
@@ -76,6 +82,7 @@ impl Engine {
                 .map_or(Some(Keyspace::DEFAULT_EXPIRES_IN), Life::length),
             default_grace: spec.default_grace.unwrap_or(Keyspace::DEFAULT_GRACE),
             fail_policy: spec.fail_policy.unwrap_or(FailPolicy::Closed),
+            policy: shared(spec.policy),
             created_at: now,
             revision: 1,
         };
@@ -118,6 +125,9 @@ impl Engine {
             change.default_expires_in.map_or(keyspace.default_expires_in, Life::length);
         keyspace.default_grace = change.default_grace.unwrap_or(keyspace.default_grace);
         keyspace.fail_policy = change.fail_policy.unwrap_or(keyspace.fail_policy);
+        if let Some(policy) = change.policy.apply(&old.policy, PolicyHolder::Keyspace)? {
+            keyspace.policy = policy;
+        }
         if keyspace == old {
             return Ok(keyspace);
         }
@@ -152,5 +162,6 @@ fn defaults(keyspace: &Keyspace) -> serde_json::Value {
         "expires_in": keyspace.default_expires_in.map(duration::format),
         "grace": duration::format(keyspace.default_grace),
         "fail_policy": keyspace.fail_policy.as_str(),
+        "policy": policy_json(&keyspace.policy),
     })
 }

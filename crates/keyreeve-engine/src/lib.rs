@@ -4,14 +4,20 @@
 //! use-case on [`Engine`], and a [`store::Tx`] whose commit takes the audit entry by value.
 //! Verification takes the same first two steps and then reads only memory.
 
+mod abuse;
+mod admission;
 mod audit;
 mod authenticate;
 mod bootstrap;
 mod caller;
+mod cells;
+mod claims;
+mod countries;
 mod denials;
 mod engine;
 mod environments;
 mod error;
+mod fingerprint;
 mod idempotency;
 pub mod keys;
 mod keyspaces;
@@ -25,10 +31,12 @@ pub mod store;
 mod usage;
 mod verify;
 
+pub use admission::{ServiceLimits, TooMany};
 pub use audit::AuditExport;
 pub use authenticate::AuthenticationError;
 pub use bootstrap::FirstKey;
 pub use caller::{Caller, RequestId, RequestMeta};
+pub use countries::Countries;
 pub use engine::{Engine, EngineOptions};
 pub use environments::EnvironmentSpec;
 pub use error::{Error, FieldError};
@@ -39,4 +47,7 @@ pub use permit::{Action, Denied, Permit, Scope, action};
 pub use projects::CreatedProject;
 pub use roles::{RoleChange, RoleRecord, RoleSpec};
 pub use sources::{Clock, Entropy, EntropyFailed};
-pub use verify::{Verdict, VerifyInput};
+pub use verify::{
+    CheckOutcome, Cost, Explanation, Lease, LimitLevel, QuotaState, Reservation, ReservationId,
+    Reserve, Simulation, Verdict, VerifyInput,
+};

@@ -5,9 +5,18 @@
 //! its author is answered; that order is what makes "when `revoke` returns, the next verify
 //! denies" true.
 
+mod bounds;
+mod counters;
+mod imported;
 mod key;
+mod shape;
 mod slots;
 mod table;
+mod tier;
 
+pub(crate) use bounds::{BoundLimit, KeyBounds, Place};
+pub(crate) use counters::{Counters, LimitCell};
+pub(crate) use imported::{Found, MOST_CANDIDATES};
 pub use key::{LiveKey, Seen};
 pub use table::LiveTable;
+pub use tier::Tier;

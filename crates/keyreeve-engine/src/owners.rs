@@ -2,7 +2,7 @@
 
 use keyreeve_core::{
     audit::Target,
-    model::{Metadata, Owner},
+    model::{Metadata, Owner, Policy, PolicyHolder},
     name::{Label, OwnerId},
 };
 
@@ -11,6 +11,7 @@ use serde_json::json;
 use crate::{
     Engine, Error, Permit,
     action::{ReadOwners, WriteOwners},
+    keys::{PolicyChange, check_policy, policy_json, shared},
     store::{Change, Kind, ListPage, PageRequest},
 };
 
@@ -23,6 +24,8 @@ pub struct OwnerSpec {
     pub name: Option<Label>,
     /// What comes back with verdicts.
     pub metadata: Metadata,
+    /// What bounds the use of its keys, all together.
+    pub policy: Policy,
 }
 
 /// What of an owner is to be different.
@@ -32,6 +35,8 @@ pub struct OwnerChange {
     pub name: Option<Option<Label>>,
     /// What comes back with verdicts.
     pub metadata: Option<Metadata>,
+    /// What bounds the use of its keys, all together.
+    pub policy: PolicyChange,
 }
 
 impl Engine {
@@ -41,11 +46,13 @@ impl Engine {
         permit: Permit<'_, WriteOwners>,
         spec: OwnerSpec,
     ) -> Result<Owner, Error> {
+        check_policy(&spec.policy, PolicyHolder::Owner)?;
         let now = self.now();
         let owner = Owner {
             id: spec.id,
             name: spec.name,
             metadata: spec.metadata,
+            policy: shared(spec.policy),
             created_at: now,
             revision: 1,
         };
@@ -87,6 +94,9 @@ impl Engine {
         let old = owner.clone();
         owner.name = change.name.unwrap_or(owner.name);
         owner.metadata = change.metadata.unwrap_or(owner.metadata);
+        if let Some(policy) = change.policy.apply(&old.policy, PolicyHolder::Owner)? {
+            owner.policy = policy;
+        }
         if owner == old {
             return Ok(owner);
         }
@@ -99,6 +109,10 @@ impl Engine {
         }
         // Metadata is the team's own and may be large: of that only the fact is kept.
         entry.details.insert("metadata_changed".to_owned(), json!(owner.metadata != old.metadata));
+        if owner.policy != old.policy {
+            let policies = [policy_json(&old.policy), policy_json(&owner.policy)];
+            entry.details.insert("policy".to_owned(), json!(policies));
+        }
         let change = Change::UpdateOwner(owner.clone());
         self.begin(permit.project()).with(change).commit(entry).await?;
         Ok(owner)

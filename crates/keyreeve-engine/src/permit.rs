@@ -60,6 +60,10 @@ macro_rules! actions {
 actions! {
     /// Make a key.
     IssueKey = "key.create", "keyreeve.keys.manage";
+    /// Bring keys of another system in.
+    ImportKeys = "key.import", "keyreeve.keys.manage";
+    /// Derive a narrower key from one's own.
+    DeriveKey = "key.derive", "keyreeve.keys.derive";
     /// See a key.
     ReadKey = "key.read", "keyreeve.keys.read";
     /// List keys.

@@ -7,6 +7,10 @@ pub trait Clock: Send + Sync + 'static {
     /// The time, to any precision.
     fn now(&self) -> Timestamp;
 
+    /// Nanoseconds since some moment before the first call; never goes back, whatever becomes of
+    /// the time of day. What limits count with.
+    fn monotonic_ns(&self) -> u64;
+
     /// The time to the millisecond, which is what stores keep.
     fn now_ms(&self) -> Timestamp {
         to_ms(self.now())

@@ -24,7 +24,9 @@ use keyreeve_core::{
 pub use error::{CommitError, Kind, StoreError};
 pub use page::{Cursor, ListPage, PageRequest};
 pub use query::{AuditFilter, AuditRecord, KeyFilter, SequencedEntry};
-pub use unit::{Change, IdempotentResult, Receipt, Tx, UnitOfWork, UsageDelta};
+pub use unit::{
+    Change, IdempotentResult, Peaks, QuotaClaim, QuotaSubject, Receipt, Tx, UnitOfWork, UsageDelta,
+};
 
 /// How a key was used, as far as it is stored.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -37,6 +39,8 @@ pub struct Usage {
     pub last_ip: Option<std::net::IpAddr>,
     /// With which user agent.
     pub last_user_agent: Option<String>,
+    /// The busiest spans.
+    pub peaks: Peaks,
 }
 
 /// A key with its stored usage.

@@ -8,7 +8,7 @@ use std::{
     net::IpAddr,
     sync::{
         Arc,
-        atomic::{AtomicI64, AtomicU64, Ordering},
+        atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering},
     },
 };
 
@@ -16,7 +16,10 @@ use jiff::Timestamp;
 use keyreeve_core::{key::KeyId, name::ProjectName};
 use parking_lot::Mutex;
 
-use crate::{live::LiveKey, store::UsageDelta};
+use crate::{
+    live::LiveKey,
+    store::{Peaks, UsageDelta},
+};
 
 /// Address and user agent are noted at most this often per key; the counter misses nothing.
 const NOTE_EVERY_MS: i64 = 1000;
@@ -33,6 +36,8 @@ pub struct Seen {
     pub last_ip: Option<IpAddr>,
     /// With which user agent, if known.
     pub last_user_agent: Option<String>,
+    /// The busiest spans since the process started.
+    pub peaks: Peaks,
 }
 
 #[derive(Debug, Default)]
@@ -40,7 +45,35 @@ pub(crate) struct KeyUsage {
     pending: AtomicU64,
     last_used_ms: AtomicI64,
     noted_ms: AtomicI64,
+    spans: [Span; 3],
     note: Mutex<Note>,
+}
+
+/// The requests of the running span of one length, and the most in any.
+#[derive(Debug, Default)]
+struct Span {
+    /// The span's number in the high half, its count in the low one.
+    running: AtomicU64,
+    peak: AtomicU32,
+}
+
+/// Ten seconds, an hour, a day.
+const SPANS_MS: [i64; 3] = [10_000, 3_600_000, 86_400_000];
+
+impl Span {
+    fn count(&self, number: u32) {
+        let step = |running: u64| {
+            let same = running >> 32 == u64::from(number);
+            Some(if same { running.saturating_add(1) } else { u64::from(number) << 32 | 1 })
+        };
+        let order = Ordering::Relaxed;
+        let before = self.running.fetch_update(order, order, step).unwrap_or_default();
+        let now = step(before).unwrap_or_default();
+        let count = u32::try_from(now & u64::from(u32::MAX)).unwrap_or(u32::MAX);
+        if count > self.peak.load(order) {
+            self.peak.fetch_max(count, order);
+        }
+    }
 }
 
 #[derive(Clone, Debug, Default)]
@@ -53,6 +86,10 @@ impl KeyUsage {
     /// Counts one use. Returns whether it is the first since the last flush.
     fn count(&self, now_ms: i64, ip: Option<IpAddr>, user_agent: Option<&str>) -> bool {
         self.last_used_ms.fetch_max(now_ms, Ordering::Relaxed);
+        for (span, length_ms) in self.spans.iter().zip(SPANS_MS) {
+            // Times before 1970 or after 3327 would share a span, which harms nobody.
+            span.count(u32::try_from(now_ms / length_ms).unwrap_or_default());
+        }
         let first = self.pending.fetch_add(1, Ordering::AcqRel) == 0;
         let known = ip.is_some() || user_agent.is_some();
         let due = first || now_ms - self.noted_ms.load(Ordering::Relaxed) >= NOTE_EVERY_MS;
@@ -82,6 +119,12 @@ impl KeyUsage {
         (verifications > 0).then(|| self.seen(verifications))
     }
 
+    fn peaks(&self) -> Peaks {
+        let [ten_seconds, hour, day] =
+            [0, 1, 2].map(|n: usize| self.spans[n].peak.load(Ordering::Relaxed));
+        Peaks { ten_seconds, hour, day }
+    }
+
     fn seen(&self, verifications: u64) -> Seen {
         let note = self.note.lock().clone();
         let last_used_ms = self.last_used_ms.load(Ordering::Relaxed);
@@ -91,6 +134,7 @@ impl KeyUsage {
                 .unwrap_or(Timestamp::UNIX_EPOCH),
             last_ip: note.ip,
             last_user_agent: note.user_agent.map(Into::into),
+            peaks: self.peaks(),
         }
     }
 }
@@ -157,6 +201,7 @@ fn delta_of(key: KeyId, seen: Seen) -> UsageDelta {
         last_used_at: seen.last_used_at,
         last_ip: seen.last_ip,
         last_user_agent: seen.last_user_agent,
+        peaks: seen.peaks,
     }
 }
 
@@ -176,6 +221,7 @@ mod tests {
         assert_eq!(seen.last_used_at.as_millisecond(), 5_000);
         assert_eq!(seen.last_ip, Some(ip));
         assert_eq!(seen.last_user_agent.as_deref(), Some("agent/2"));
+        assert_eq!(seen.peaks, Peaks { ten_seconds: 3, hour: 3, day: 3 });
         assert_eq!(usage.take(), None);
         assert!(usage.count(6_000, None, None), "first after a flush");
     }

@@ -1,23 +1,98 @@
-//! Is this key good? The hot path: memory only.
+//! Is this key good? The hot path: memory only, but for two cases that come seldom. A quota whose
+//! allowance on disk is used up waits for the next part of it, and a key of another system that is
+//! shown for the first time is recognised by its slow hash.
 
-use std::{net::IpAddr, sync::Arc};
+mod chain;
+mod decide;
+mod explain;
+mod foreign;
+mod limits;
+mod quota;
+mod spending;
 
-use jiff::Timestamp;
-use keyreeve_core::{key::ParsedKey, name::ProjectName, permission::Query, verdict::VerdictCode};
+use std::{borrow::Cow, sync::Arc};
 
-use crate::{Engine, Permit, action::VerifyKey, denials::DenialKind, live::LiveKey};
+use jiff::{SignedDuration, Timestamp};
+use keyreeve_core::{
+    key::KeyId, limit::LimitName, permission::Query, restriction::RequestFacts,
+    verdict::VerdictCode,
+};
+
+use self::decide::Step;
+pub(crate) use self::{
+    chain::{Chain, MOST_ANCESTORS},
+    foreign::SlowHashes,
+    limits::RequestSubject,
+    quota::NeededClaim,
+};
+pub use self::{
+    explain::{CheckOutcome, Explanation},
+    limits::LimitLevel,
+    spending::ReservationId,
+};
+use crate::{Engine, Permit, abuse::Failed, action::VerifyKey, denials::DenialKind, live::LiveKey};
+
+/// How often a decision is taken anew after something had to be waited for.
+const MOST_TRIES: usize = 4;
 
 /// What is asked.
-#[derive(Debug)]
+#[derive(Clone)]
 pub struct VerifyInput<'a> {
     /// The key as its holder showed it.
     pub key: &'a str,
     /// What it must grant.
     pub require: Option<&'a Query<'a>>,
-    /// Where the request with the key came from.
-    pub ip: Option<IpAddr>,
+    /// The request that came with the key. The country is looked up here.
+    pub request: RequestFacts<'a>,
     /// With which user agent.
     pub user_agent: Option<&'a str>,
+    /// What the request costs.
+    pub cost: Cost<'a>,
+    /// What to set aside of the quota, for a cost that is known only later.
+    pub reserve: Option<Reserve>,
+    /// Whether the request takes a place among those in flight.
+    pub in_flight: bool,
+    /// Decide, but spend and count nothing.
+    pub simulate: Option<Simulation>,
+}
+
+/// What a request costs.
+#[derive(Clone, Copy, Debug)]
+pub struct Cost<'a> {
+    /// Of the quota; 0 only asks.
+    pub quota: u64,
+    /// Of limits by name; 0 only asks. A limit that is not named costs 1; a name that no limit has
+    /// costs nothing.
+    pub limits: &'a [(&'a str, u32)],
+}
+
+impl Default for Cost<'_> {
+    fn default() -> Self {
+        Self { quota: 1, limits: &[] }
+    }
+}
+
+impl Cost<'_> {
+    pub(crate) fn of_limit(&self, name: &LimitName) -> u32 {
+        let named = self.limits.iter().find(|(limit, _)| *limit == name.as_str());
+        named.map_or(1, |(_, cost)| *cost)
+    }
+}
+
+/// What to set aside of a quota, and for how long.
+#[derive(Clone, Copy, Debug)]
+pub struct Reserve {
+    /// How much.
+    pub amount: u64,
+    /// When what is not committed is free again.
+    pub for_at_most: SignedDuration,
+}
+
+/// A question that changes nothing.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Simulation {
+    /// The moment it is about; now if `None`. Limits and quota are as they stand now.
+    pub at: Option<Timestamp>,
 }
 
 impl<'a> VerifyInput<'a> {
@@ -26,7 +101,16 @@ impl<'a> VerifyInput<'a> {
 
     /// Asks for a key alone.
     pub fn new(key: &'a str) -> Self {
-        Self { key, require: None, ip: None, user_agent: None }
+        Self {
+            key,
+            require: None,
+            request: RequestFacts::default(),
+            user_agent: None,
+            cost: Cost::default(),
+            reserve: None,
+            in_flight: true,
+            simulate: None,
+        }
     }
 }
 
@@ -35,68 +119,168 @@ impl<'a> VerifyInput<'a> {
 pub struct Verdict {
     /// What was found.
     pub code: VerdictCode,
+    /// The rule that decided, in words.
+    pub why: Option<Cow<'static, str>>,
     /// The fewest permissions that would have been enough.
     pub missing: Vec<String>,
     /// The key, once its whole text matched.
     pub key: Option<Arc<LiveKey>>,
+    /// Every limit that looked at the request, as it stands now.
+    pub limits: Vec<LimitLevel>,
+    /// The quota that has the least left.
+    pub quota: Option<QuotaState>,
+    /// The place among the requests in flight.
+    pub lease: Option<Lease>,
+    /// What was set aside.
+    pub reservation: Option<Reservation>,
+    /// Whole seconds after which asking again may help.
+    pub retry_after_s: Option<u64>,
     /// The moment the verdict is about.
     pub at: Timestamp,
     /// The last change behind the verdict.
     pub epoch: u64,
 }
 
-impl Engine {
-    /// Checks in the order of cost: format and checksum, lookup and digest, state and time,
-    /// permissions. A key of another project is not found.
-    pub fn verify(&self, permit: &Permit<'_, VerifyKey>, input: &VerifyInput<'_>) -> Verdict {
-        let now = self.now();
-        let mut verdict = Verdict {
-            code: VerdictCode::Malformed,
+/// Where a quota stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct QuotaState {
+    /// How much there is in each period.
+    pub amount: u64,
+    /// How much is left in this one.
+    pub remaining: u64,
+    /// When there is all of it again; `None` never.
+    pub resets_at: Option<Timestamp>,
+    /// Whether there was too little.
+    pub exceeded: bool,
+}
+
+/// A place among the requests in flight.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lease {
+    /// Names it when it is given up.
+    pub id: ReservationId,
+    /// How many requests are in flight, this one included.
+    pub in_flight: u32,
+    /// How many there may be.
+    pub most: u32,
+    /// Whole milliseconds after which the place is free by itself.
+    pub lasts_ms: u64,
+}
+
+/// Something set aside of a quota.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reservation {
+    /// Names it when it is committed or cancelled.
+    pub id: ReservationId,
+    /// How much.
+    pub amount: u64,
+    /// When it is free again by itself.
+    pub expires_at: Timestamp,
+}
+
+impl Verdict {
+    pub(crate) fn new(code: VerdictCode, at: Timestamp, epoch: u64) -> Self {
+        Self {
+            code,
+            why: None,
             missing: Vec::new(),
             key: None,
-            at: now,
-            epoch: self.live.epoch(),
-        };
-        self.decide(permit.project(), input, now, &mut verdict);
+            limits: Vec::new(),
+            quota: None,
+            lease: None,
+            reservation: None,
+            retry_after_s: None,
+            at,
+            epoch,
+        }
+    }
+
+    pub(crate) fn because(mut self, code: VerdictCode, why: impl Into<Cow<'static, str>>) -> Self {
+        self.code = code;
+        self.why = Some(why.into());
+        self
+    }
+
+    /// The key's public id, once its whole text matched.
+    pub fn key_id(&self) -> Option<KeyId> {
+        self.key.as_ref().map(|key| key.id())
+    }
+}
+
+impl Engine {
+    /// Checks in the order of cost: format and checksum, lookup and digest, state and time,
+    /// restrictions, permissions, limits, quota. What was taken is given back if a later check
+    /// refuses. A key of another project is not found.
+    pub async fn verify(&self, permit: &Permit<'_, VerifyKey>, input: &VerifyInput<'_>) -> Verdict {
+        let project = permit.project();
+        let (verdict, _) = self.settle(Some(project), input).await;
+        if input.simulate.is_some() {
+            return verdict;
+        }
+        if let Some(key) = &verdict.key {
+            self.note_outcome(key, verdict.code);
+        }
         match (&verdict.key, verdict.code) {
             (Some(key), VerdictCode::Valid) => {
-                self.usage.record(key, now, input.ip, input.user_agent);
+                self.usage.record(key, verdict.at, input.request.ip, input.user_agent);
             }
             (key, code) => {
+                let unknown = matches!(code, VerdictCode::Malformed | VerdictCode::NotFound);
                 let kind = DenialKind::Verification {
                     key: key.as_ref().map(|key| key.id()),
                     code: code.as_str(),
+                    // Never the text: it may be another system's secret.
+                    fingerprint: unknown.then(|| self.fingerprints.of(input.key)),
                 };
-                self.denials.count(permit.project(), kind);
+                self.denials.count(project, kind);
+                if unknown {
+                    self.count_bad_key(project, input.request.ip);
+                }
             }
         }
         verdict
     }
 
-    fn decide(
+    /// Decides, waiting for what has to be waited for.
+    pub(crate) async fn settle(
         &self,
-        project: &ProjectName,
+        project: Option<&keyreeve_core::name::ProjectName>,
         input: &VerifyInput<'_>,
-        now: Timestamp,
-        verdict: &mut Verdict,
+    ) -> (Verdict, Option<Chain>) {
+        for _ in 0..MOST_TRIES {
+            match self.decide(project, input) {
+                Step::Decided(verdict, chain) => return (*verdict, chain),
+                Step::NeedsClaims(claims) => {
+                    if !self.claim_quota(claims).await {
+                        return (self.failed("the quota could not be claimed"), None);
+                    }
+                }
+                Step::Perhaps(project, candidates) => {
+                    if !self.recognise(&project, candidates, input.key).await {
+                        return (self.not_found(), None);
+                    }
+                }
+            }
+        }
+        (self.failed("too much is going on with this key's quota"), None)
+    }
+
+    fn not_found(&self) -> Verdict {
+        Verdict::new(VerdictCode::NotFound, self.now(), self.live.epoch())
+    }
+
+    fn failed(&self, why: &'static str) -> Verdict {
+        self.not_found().because(VerdictCode::Error, why)
+    }
+
+    fn count_bad_key(
+        &self,
+        project: &keyreeve_core::name::ProjectName,
+        ip: Option<std::net::IpAddr>,
     ) {
-        let Ok(parsed) = ParsedKey::parse(input.key) else {
-            return;
-        };
-        verdict.code = VerdictCode::NotFound;
-        let Some(key) = self.live.key(&parsed.id) else {
-            return;
-        };
-        if key.project() != project || !self.digester.matches(key.digest(), &parsed.token) {
-            return;
+        if self.bad_keys.count(ip, self.clock.monotonic_ns()) == Failed::LockedOut {
+            self.denials.count(project, DenialKind::Lockout { ip, of: "verification" });
+            self.lockouts.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         }
-        verdict.code = key.standing(now);
-        if let (VerdictCode::Valid, Some(query)) = (verdict.code, input.require)
-            && let Err(missing) = query.check_with(&|wanted| key.covers(wanted))
-        {
-            verdict.code = VerdictCode::InsufficientPermissions;
-            verdict.missing = missing;
-        }
-        verdict.key = Some(key);
     }
 }

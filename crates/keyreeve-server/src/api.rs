@@ -8,6 +8,7 @@ mod health;
 mod keyspaces;
 mod owners;
 mod projects;
+mod reservations;
 mod roles;
 mod router;
 

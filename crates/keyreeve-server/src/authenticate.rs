@@ -1,9 +1,12 @@
 //! From headers to a caller.
 
-use http::{HeaderMap, HeaderValue, header};
+use http::{HeaderMap, HeaderValue, header, request::Parts};
 use keyreeve_api::ErrorCode;
-use keyreeve_core::name::ProjectName;
-use keyreeve_engine::{Caller, Engine, RequestMeta};
+use keyreeve_core::{
+    name::ProjectName,
+    restriction::{RequestFacts, origin_of_referrer},
+};
+use keyreeve_engine::{AuthenticationError, Caller, Engine, RequestMeta};
 
 use crate::problem::Failure;
 
@@ -57,31 +60,68 @@ fn text<'h>(value: &'h HeaderValue, name: &str) -> Result<&'h str, Failure> {
 }
 
 /// Who is calling, or why we cannot say.
-pub(crate) fn caller(
+pub(crate) async fn caller(
     engine: &Engine,
-    headers: &HeaderMap,
+    parts: &Parts,
     arrival: &Arrival,
 ) -> Result<Caller, Failure> {
+    let headers = &parts.headers;
     // A table that may have missed a revocation vouches for nobody.
     if !engine.can_vouch() {
         return Err(Failure::new(ErrorCode::StoreUnavailable));
     }
     let Some(token) = credential(headers)? else {
-        return match arrival.local_user {
-            Some(uid) => local_caller(engine, headers, uid, arrival.meta),
-            None => Err(refused(engine, arrival, ErrorCode::Unauthenticated)),
-        };
+        if let Some(uid) = arrival.local_user {
+            return local_caller(engine, headers, uid, arrival.meta);
+        }
+        engine.admit_anonymous(arrival.meta.ip)?;
+        return Err(refused(engine, arrival, ErrorCode::Unauthenticated));
     };
     let user_agent = headers.get(header::USER_AGENT).and_then(|value| value.to_str().ok());
     let caller = engine
-        .authenticate(token, arrival.meta, user_agent)
-        .map_err(|_| refused(engine, arrival, ErrorCode::InvalidCredential))?;
+        .authenticate(token, arrival.meta, facts(parts), user_agent)
+        .await
+        .map_err(|error| not_let_in(engine, arrival, error))?;
+    engine.admit_caller(&caller)?;
     if let Some(project) = single(headers, PROJECT)?
         && project != caller.project().as_str()
     {
         return Err(no_such_project());
     }
     Ok(caller)
+}
+
+/// What the request is, for keys that are bound to some.
+fn facts(parts: &Parts) -> RequestFacts<'_> {
+    let text = |name| parts.headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
+    RequestFacts {
+        origin: text(header::ORIGIN).or_else(|| text(header::REFERER).and_then(origin_of_referrer)),
+        method: Some(parts.method.as_str()),
+        host: parts.uri.host().or_else(|| text(header::HOST)),
+        path: Some(parts.uri.path()),
+        ..RequestFacts::default()
+    }
+}
+
+fn not_let_in(engine: &Engine, arrival: &Arrival, error: AuthenticationError) -> Failure {
+    match error {
+        AuthenticationError::LockedOut { retry_after_s } => {
+            Failure::new(ErrorCode::LockedOut).retry_after(retry_after_s)
+        }
+        AuthenticationError::Refused(verdict) => {
+            let code = match verdict.code.http_status() {
+                429 => ErrorCode::RateLimited,
+                503 => ErrorCode::StoreUnavailable,
+                _ => ErrorCode::Forbidden,
+            };
+            let why = verdict.why.as_deref().unwrap_or("the key is not good for this request");
+            let failure = Failure::new(code).detail(why.to_owned());
+            verdict
+                .retry_after_s
+                .map_or(Failure::new(code).detail(why.to_owned()), |wait| failure.retry_after(wait))
+        }
+        _ => refused(engine, arrival, ErrorCode::InvalidCredential),
+    }
 }
 
 fn local_caller(

@@ -7,6 +7,7 @@
 
 mod api;
 mod authenticate;
+mod authz;
 mod connection;
 mod extract;
 mod json;
@@ -20,6 +21,7 @@ mod verify;
 mod view;
 
 pub use api::{PUBLIC_ROUTES, openapi};
+pub use authz::AuthorizerOptions;
 pub use listen::{BindError, TlsError};
 pub use metrics::Metrics;
 pub use options::{Limits, MetricsAccess, ServerOptions, TlsOptions};

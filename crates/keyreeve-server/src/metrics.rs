@@ -12,7 +12,7 @@ const LATENCY_BUCKETS_S: [f64; 12] =
 
 /// What verification answers with. Its counters are made up front, so that counting one request
 /// looks nothing up and makes no text.
-const VERIFY_STATUSES: [u16; 9] = [200, 400, 401, 403, 408, 413, 415, 500, 503];
+const VERIFY_STATUSES: [u16; 10] = [200, 400, 401, 403, 408, 413, 415, 429, 500, 503];
 
 /// All figures of one server. Cheap to clone.
 #[derive(Clone)]

@@ -1,8 +1,11 @@
 //! What a server is told.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use http::HeaderValue;
+use keyreeve_core::client_address::TrustedProxies;
+
+use crate::AuthorizerOptions;
 
 /// Everything a server is told.
 #[derive(Clone, Debug)]
@@ -21,6 +24,10 @@ pub struct ServerOptions {
     pub metrics: MetricsAccess,
     /// Limits on what comes in.
     pub limits: Limits,
+    /// Proxies whose word on where a request came from is taken.
+    pub trusted_proxies: TrustedProxies,
+    /// What gateways are told; `None` answers them that there is nothing here.
+    pub authorizer: Option<Arc<AuthorizerOptions>>,
 }
 
 impl ServerOptions {

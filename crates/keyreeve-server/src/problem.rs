@@ -11,7 +11,7 @@ use axum::{
 };
 use http::{HeaderValue, header};
 use keyreeve_api::{ErrorCode, FieldProblem, Problem};
-use keyreeve_engine::{Error, FieldError, RequestId};
+use keyreeve_engine::{Error, FieldError, RequestId, TooMany};
 use tracing::error;
 
 /// A failure on its way to becoming an answer.
@@ -22,16 +22,30 @@ pub(crate) struct Failure {
     errors: Vec<FieldProblem>,
     /// Scope for an RFC 6750 `insufficient_scope` challenge.
     scope: Option<String>,
+    /// Whole seconds after which asking again may help.
+    retry_after_s: Option<u64>,
     internal: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
 
 impl Failure {
     pub(crate) fn new(code: ErrorCode) -> Self {
-        Self { code, detail: None, errors: Vec::new(), scope: None, internal: None }
+        Self {
+            code,
+            detail: None,
+            errors: Vec::new(),
+            scope: None,
+            retry_after_s: None,
+            internal: None,
+        }
     }
 
     pub(crate) fn detail(mut self, detail: impl Into<String>) -> Self {
         self.detail = Some(detail.into());
+        self
+    }
+
+    pub(crate) fn retry_after(mut self, seconds: u64) -> Self {
+        self.retry_after_s = Some(seconds);
         self
     }
 
@@ -83,7 +97,9 @@ impl Failure {
         if let Some(challenge) = challenge.and_then(|text| HeaderValue::try_from(text).ok()) {
             headers.insert(header::WWW_AUTHENTICATE, challenge);
         }
-        if status == 503 {
+        if let Some(seconds) = self.retry_after_s {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        } else if status == 503 {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }
         response
@@ -127,10 +143,19 @@ impl From<Error> for Failure {
             Error::IdempotencyResultGone(_) => {
                 Self::new(ErrorCode::IdempotencyResultGone).detail(detail)
             }
+            Error::TooMany(too_many) => too_many.into(),
             Error::Overloaded => Self::new(ErrorCode::Overloaded),
             Error::Store(source) => Self::ours(ErrorCode::StoreUnavailable, source),
             other => Self::ours(ErrorCode::Internal, other),
         }
+    }
+}
+
+impl From<TooMany> for Failure {
+    fn from(too_many: TooMany) -> Self {
+        Self::new(ErrorCode::RateLimited)
+            .detail(too_many.to_string())
+            .retry_after(too_many.retry_after_s)
     }
 }
 

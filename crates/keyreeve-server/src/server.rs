@@ -89,6 +89,8 @@ impl Server {
             metrics: self.metrics.clone(),
             limits: self.options.limits,
             origins: self.options.origins(),
+            trusted_proxies: self.options.trusted_proxies.clone(),
+            authorizer: self.options.authorizer.clone(),
             tls: acceptor.is_some(),
         });
         let gate = Gate::new(self.options.limits.max_connections, self.metrics.clone());

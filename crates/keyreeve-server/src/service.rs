@@ -1,7 +1,7 @@
 //! What surrounds every request: its id, its time limit, a net for panics, security headers, one
 //! log line and one figure. Verification is served here in place; the rest goes to the router.
 
-use std::{any::Any, panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use std::{any::Any, net::IpAddr, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use axum::{Router, body::Body, extract::MatchedPath};
 use bytes::Bytes;
@@ -10,12 +10,18 @@ use http::{HeaderName, HeaderValue, Method, Request, Response, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use keyreeve_api::ErrorCode;
+use keyreeve_core::{
+    Invalid,
+    client_address::{TrustedProxies, client_address},
+};
 use keyreeve_engine::{Clock, Engine, RequestId, RequestMeta};
 use tower::ServiceExt;
 use tracing::{debug, error, info};
 
 use crate::{
+    AuthorizerOptions,
     authenticate::Arrival,
+    authz,
     metrics::Metrics,
     options::Limits,
     problem::{self, Failure},
@@ -40,6 +46,8 @@ pub(crate) struct Service {
     /// Origins that browsers may call from.
     pub(crate) origins: Vec<HeaderValue>,
     pub(crate) tls: bool,
+    pub(crate) trusted_proxies: TrustedProxies,
+    pub(crate) authorizer: Option<Arc<AuthorizerOptions>>,
 }
 
 impl Service {
@@ -52,18 +60,66 @@ impl Service {
     ) -> Response<Body> {
         let id = self.request_id(&request);
         let origin = self.allowed_origin(&request);
+        let gateway = request.uri().path().starts_with(authz::PREFIX);
+        // A gateway tells where the request it asks about came from, once it showed its secret.
+        let ip = if gateway { Ok(ip) } else { self.client(&request, ip) };
+        let Ok(ip) = ip else {
+            let mut response =
+                Failure::field("header x-forwarded-for", "must be a list of IP addresses")
+                    .respond(&id);
+            self.finish(&mut response, &id, origin);
+            return response;
+        };
         let arrival = Arrival { meta: RequestMeta { id, ip }, local_user };
-        let mut response =
-            if request.uri().path() == verify::PATH && request.method() == Method::POST {
-                let served = AssertUnwindSafe(self.verify(request, &arrival)).catch_unwind().await;
-                let response = served.unwrap_or_else(|panic| panicked(&*panic, &id));
-                self.note_verify(response.status().as_u16(), &id);
-                response
-            } else {
-                self.route(request, arrival).await
-            };
+        let mut response = if let (true, Some(options)) = (gateway, self.authorizer.clone()) {
+            self.authorize(request, &options, &arrival).await
+        } else if request.uri().path() == verify::PATH && request.method() == Method::POST {
+            let served = AssertUnwindSafe(self.verify(request, &arrival)).catch_unwind().await;
+            let response = served.unwrap_or_else(|panic| panicked(&*panic, &id));
+            self.note_verify(response.status().as_u16(), &id);
+            response
+        } else {
+            self.route(request, arrival).await
+        };
         self.finish(&mut response, &id, origin);
         response
+    }
+
+    /// Where the request came from, through proxies whose word is taken.
+    fn client(
+        &self,
+        request: &Request<Incoming>,
+        peer: Option<IpAddr>,
+    ) -> Result<Option<IpAddr>, Invalid> {
+        let Some(peer) = peer.filter(|peer| self.trusted_proxies.contains(*peer)) else {
+            return Ok(peer);
+        };
+        let mut lines = Vec::new();
+        for line in request.headers().get_all("x-forwarded-for") {
+            lines.push(line.to_str().map_err(|_| Invalid::new("must be visible ASCII"))?);
+        }
+        if lines.is_empty() {
+            return Ok(Some(peer));
+        }
+        client_address(peer, true, lines.into_iter(), &self.trusted_proxies).map(Some)
+    }
+
+    /// Answers a gateway. The body of what it asks about is never looked at.
+    async fn authorize(
+        &self,
+        request: Request<Incoming>,
+        options: &AuthorizerOptions,
+        arrival: &Arrival,
+    ) -> Response<Body> {
+        let (parts, _) = request.into_parts();
+        let id = arrival.meta.id;
+        let answer = authz::serve(&self.engine, &self.metrics, options, &parts, arrival);
+        let served = AssertUnwindSafe(answer).catch_unwind();
+        match tokio::time::timeout(self.limits.request_timeout, served).await {
+            Ok(Ok(response)) => response,
+            Ok(Err(panic)) => panicked(&*panic, &id),
+            Err(_) => Failure::new(ErrorCode::Timeout).respond(&id),
+        }
     }
 
     /// The request's origin, if browsers may call from there.
@@ -84,8 +140,7 @@ impl Service {
     async fn verify(&self, request: Request<Incoming>, arrival: &Arrival) -> Response<Body> {
         let (parts, body) = request.into_parts();
         let body = self.read(body);
-        let verdict =
-            verify::verify(&self.engine, &self.metrics, &parts.headers, arrival, body).await;
+        let verdict = verify::verify(&self.engine, &self.metrics, &parts, arrival, body).await;
         match verdict {
             Ok(response) => response.map(Body::from),
             Err(failure) => failure.respond(&arrival.meta.id),

@@ -6,10 +6,18 @@ mod body;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Response, header};
-use keyreeve_api::{ErrorCode, VerifyRequest, VerifyView};
-use keyreeve_core::permission::Query;
-use keyreeve_engine::{Engine, Permit, RequestId, VerifyInput, action::VerifyKey};
+use http::{HeaderMap, HeaderValue, Response, header, request::Parts};
+use jiff::SignedDuration;
+use keyreeve_api::{
+    CostRequest, ErrorCode, RequestContext, ReserveRequest, VerifyRequest, VerifyView,
+};
+use keyreeve_core::{
+    permission::Query,
+    restriction::{RequestFacts, origin_of_referrer},
+};
+use keyreeve_engine::{
+    Cost, Engine, Permit, RequestId, Reserve, Simulation, VerifyInput, action::VerifyKey,
+};
 
 use self::body::VerdictBody;
 use crate::{
@@ -33,11 +41,12 @@ pub(crate) const PATH: &str = "/api/v1/verify";
 pub(crate) async fn verify(
     engine: &Arc<Engine>,
     metrics: &Metrics,
-    headers: &HeaderMap,
+    parts: &Parts,
     arrival: &Arrival,
     body: impl Future<Output = Result<Bytes, Failure>>,
 ) -> Result<Response<Bytes>, Failure> {
-    let caller = authenticate::caller(engine, headers, arrival)?;
+    let headers = &parts.headers;
+    let caller = authenticate::caller(engine, parts, arrival).await?;
     let permit = match Permit::<VerifyKey>::check(&caller) {
         Ok(permit) => permit,
         // The slow way: it records the refusal.
@@ -57,18 +66,67 @@ pub(crate) async fn verify(
         .map(Query::parse)
         .transpose()
         .map_err(|rule| Failure::field("require", rule.rule()))?;
-    let context = request.request.as_ref();
-    let verdict = engine.verify(
-        &permit,
-        &VerifyInput {
-            key,
-            require: query.as_ref(),
-            ip: context.and_then(|context| context.ip),
-            user_agent: context.and_then(|context| context.user_agent.as_deref()),
-        },
-    );
+    let limits: Vec<(&str, u32)> = request
+        .cost
+        .iter()
+        .flat_map(|cost| &cost.limits)
+        .map(|(name, cost)| (name.as_str(), *cost))
+        .collect();
+    let input = VerifyInput {
+        require: query.as_ref(),
+        request: facts(request.request.as_ref()),
+        user_agent: request.request.as_ref().and_then(|context| context.user_agent.as_deref()),
+        cost: cost(request.cost.as_ref(), &limits),
+        reserve: request.reserve.as_ref().map(reserve).transpose()?,
+        simulate: simulation(&request)?,
+        ..VerifyInput::new(key)
+    };
+    let verdict = engine.verify(&permit, &input).await;
     metrics.count_verdict(verdict.code);
     Ok(respond(&VerdictBody::new(&verdict, &arrival.meta.id)))
+}
+
+/// What is known of the request that carried the key.
+pub(crate) fn facts(context: Option<&RequestContext>) -> RequestFacts<'_> {
+    let Some(context) = context else { return RequestFacts::default() };
+    let origin = context.origin.as_deref();
+    RequestFacts {
+        ip: context.ip,
+        origin: origin.map(|origin| origin_of_referrer(origin).unwrap_or(origin)),
+        method: context.method.as_deref(),
+        host: context.host.as_deref(),
+        path: context.path.as_deref(),
+        ..RequestFacts::default()
+    }
+}
+
+/// What the request costs.
+pub(crate) fn cost<'a>(cost: Option<&CostRequest>, limits: &'a [(&'a str, u32)]) -> Cost<'a> {
+    Cost { quota: cost.and_then(|cost| cost.quota).unwrap_or(1), limits }
+}
+
+fn reserve(reserve: &ReserveRequest) -> Result<Reserve, Failure> {
+    let ttl_s = reserve.ttl_s.unwrap_or(60);
+    if reserve.amount == 0 {
+        return Err(Failure::field("reserve.amount", "must be at least 1"));
+    }
+    if !(1..=86_400).contains(&ttl_s) {
+        return Err(Failure::field("reserve.ttl_s", "must be 1 to 86400"));
+    }
+    let for_at_most = SignedDuration::from_secs(ttl_s.into());
+    Ok(Reserve { amount: reserve.amount, for_at_most })
+}
+
+/// Only a question may be about another time: what is spent is spent now.
+fn simulation(request: &VerifyRequest) -> Result<Option<Simulation>, Failure> {
+    let at = request.request.as_ref().and_then(|context| context.at);
+    match (request.dry_run, at) {
+        (true, at) => Ok(Some(Simulation { at })),
+        (false, None) => Ok(None),
+        (false, Some(_)) => {
+            Err(Failure::field("request.at", "must stand only together with dry_run"))
+        }
+    }
 }
 
 /// The body must say that it is JSON, so that no form in a browser can send one.

@@ -2,19 +2,22 @@
 
 use jiff::Timestamp;
 use keyreeve_api::{
-    ApiKeyView, AuditEntryView, EnvironmentView, KeyspaceView, OwnerView, Page, ProjectView,
-    RequestOriginView, RevocationView, RoleView, RotationView, SecretText, TargetView, UsageView,
+    ApiKeyView, AuditEntryView, EnvironmentView, KeyspaceView, LimitOverrideView, LimitView,
+    OwnerView, Page, PeaksView, ProjectView, RequestOriginView, RestrictionsView, RevocationView,
+    RoleView, RotationView, SecretText, TargetView, UsageView,
 };
 use keyreeve_core::{
     Secret,
     audit::Outcome,
     duration,
     lifecycle::Lifecycle,
+    limit::Limit,
     model::{ApiKey, Environment, Keyspace, Owner, Project},
+    restriction::Restrictions,
 };
 use keyreeve_engine::{
     RoleRecord,
-    store::{ListPage, SequencedEntry, StoredKey, Usage},
+    store::{ListPage, Peaks, SequencedEntry, StoredKey, Usage},
 };
 
 /// What `expires_in` says for a key that does not expire.
@@ -56,6 +59,13 @@ pub(crate) fn api_key(stored: StoredKey, now: Timestamp) -> ApiKeyView {
         created_at: key.created_at,
         created_by: key.created_by.clone(),
         expires_at: key.expires_at,
+        not_before: key.not_before,
+        restrictions: restrictions(&key.policy.restrictions),
+        limits: key.policy.limits.as_slice().iter().map(limit).collect(),
+        quota: key.policy.quota.as_ref().map(ToString::to_string),
+        concurrency: key.policy.concurrency.as_ref().map(ToString::to_string),
+        parent: key.parent.map(|id| id.to_string()),
+        imported: key.imported.is_some(),
         rotation: rotation(&key),
         revocation: None,
         disabled_at: None,
@@ -115,7 +125,44 @@ fn usage_view(usage: Usage) -> Option<UsageView> {
         last_used_at: usage.last_used_at,
         last_ip: usage.last_ip.map(|ip| ip.to_string()),
         last_user_agent: usage.last_user_agent,
+        peaks: peaks(usage.peaks),
     })
+}
+
+pub(crate) fn peaks(peaks: Peaks) -> PeaksView {
+    PeaksView { ten_seconds: peaks.ten_seconds, hour: peaks.hour, day: peaks.day }
+}
+
+fn restrictions(restrictions: &Restrictions) -> RestrictionsView {
+    fn texts<T: ToString>(items: &[T]) -> Vec<String> {
+        items.iter().map(ToString::to_string).collect()
+    }
+    RestrictionsView {
+        allow_ips: texts(&restrictions.allow_ips),
+        deny_ips: texts(&restrictions.deny_ips),
+        windows: texts(restrictions.windows.as_slice()),
+        origins: texts(&restrictions.origins),
+        routes: texts(&restrictions.routes),
+        allow_countries: texts(&restrictions.allow_countries),
+        deny_countries: texts(&restrictions.deny_countries),
+    }
+}
+
+pub(crate) fn limit(limit: &Limit) -> LimitView {
+    let overrides = limit.overrides.iter();
+    LimitView {
+        name: limit.name.to_string(),
+        rate: limit.rate.to_string(),
+        per: limit.per.map(|per| per.as_str().to_owned()),
+        route: limit.route.as_ref().map(ToString::to_string),
+        adaptive: limit.adaptive.as_ref().map(ToString::to_string),
+        overrides: overrides
+            .map(|other| LimitOverrideView {
+                subject: other.subject.to_string(),
+                rate: other.rate.to_string(),
+            })
+            .collect(),
+    }
 }
 
 pub(crate) fn keyspace(keyspace: &Keyspace) -> KeyspaceView {
@@ -127,6 +174,10 @@ pub(crate) fn keyspace(keyspace: &Keyspace) -> KeyspaceView {
             .map_or_else(|| NEVER.to_owned(), duration::format),
         default_grace: duration::format(keyspace.default_grace),
         fail_policy: keyspace.fail_policy.as_str().to_owned(),
+        restrictions: restrictions(&keyspace.policy.restrictions),
+        limits: keyspace.policy.limits.as_slice().iter().map(limit).collect(),
+        quota: keyspace.policy.quota.as_ref().map(ToString::to_string),
+        concurrency: keyspace.policy.concurrency.as_ref().map(ToString::to_string),
         created_at: keyspace.created_at,
         revision: keyspace.revision,
     }
@@ -145,6 +196,10 @@ pub(crate) fn owner(owner: Owner) -> OwnerView {
         id: owner.id.to_string(),
         name: owner.name.map(|name| name.to_string()),
         metadata: owner.metadata.as_map().clone(),
+        restrictions: restrictions(&owner.policy.restrictions),
+        limits: owner.policy.limits.as_slice().iter().map(limit).collect(),
+        quota: owner.policy.quota.as_ref().map(ToString::to_string),
+        concurrency: owner.policy.concurrency.as_ref().map(ToString::to_string),
         created_at: owner.created_at,
         revision: owner.revision,
     }

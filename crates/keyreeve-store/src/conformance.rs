@@ -35,6 +35,7 @@ mod harness;
 mod isolation;
 mod keys;
 mod pages;
+mod policies;
 mod recorder;
 mod results;
 pub mod samples;
@@ -88,6 +89,12 @@ pub const CASES: &[Case] = cases! {
         usage_adds_up,
         usage_of_unknown_keys_is_skipped,
         purging_forgets_usage,
+    }
+    policies {
+        what_bounds_keys_is_read_back,
+        claims_merge_and_settle,
+        claims_go_with_what_they_are_for,
+        a_foreign_key_is_recognised_once,
     }
     results {
         an_answer_is_remembered_once,

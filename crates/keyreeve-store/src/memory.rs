@@ -20,7 +20,8 @@ use keyreeve_core::{
 };
 use keyreeve_engine::store::{
     AuditFilter, AuditRecord, Change, ChangeSink, CommitError, IdempotentResult, KeyFilter,
-    ListPage, PageRequest, Receipt, SequencedEntry, Store, StoreError, StoredKey, UnitOfWork,
+    ListPage, PageRequest, QuotaClaim, Receipt, SequencedEntry, Store, StoreError, StoredKey,
+    UnitOfWork,
 };
 use parking_lot::{Mutex, MutexGuard};
 
@@ -91,6 +92,10 @@ impl State {
         }
         for key in tables.keys.values().filter(|key| !lists::is_deleted(key)) {
             sink.apply(&key.project, &Change::CreateKey(Box::new(key.clone())));
+        }
+        for ((project, subject), stored) in &tables.claims {
+            let claim = QuotaClaim { subject: subject.clone(), stored: *stored };
+            sink.apply(project, &Change::ClaimQuota(vec![claim]));
         }
     }
 }

@@ -5,7 +5,10 @@
 //! never the value: it may be a secret in the wrong place.
 
 pub(crate) mod audit;
+pub(crate) mod authz;
+pub(crate) mod geo;
 pub(crate) mod idempotency;
+pub(crate) mod import;
 pub(crate) mod keys;
 pub(crate) mod log;
 pub(crate) mod secret;
@@ -15,19 +18,25 @@ pub(crate) mod usage;
 
 mod fault;
 mod layer;
+mod limits;
 mod rule;
 
 pub(crate) use fault::ConfigError;
 pub(crate) use layer::{ConfigFile, Flags};
 
 use figment::Figment;
+use keyreeve_engine::ServiceLimits;
 use serde::Deserialize;
 
 use self::{
     audit::{AuditConfig, RawAudit},
+    authz::{AuthzConfig, RawAuthz},
     fault::{Faults, Rules},
+    geo::{GeoConfig, RawGeo},
     idempotency::{IdempotencyConfig, RawIdempotency},
+    import::{ImportConfig, RawImport},
     keys::{KeysConfig, RawKeys},
+    limits::RawLimits,
     log::{LogConfig, RawLog},
     server::{RawServer, ServerConfig},
     store::{RawStore, StoreConfig},
@@ -54,6 +63,14 @@ pub(crate) struct Config {
     pub(crate) log: LogConfig,
     /// How long answers are kept for repeated requests.
     pub(crate) idempotency: IdempotencyConfig,
+    /// How often the service may be called.
+    pub(crate) limits: ServiceLimits,
+    /// Who may ask for verdicts in the way gateways do.
+    pub(crate) authz: AuthzConfig,
+    /// How keys of another system are read.
+    pub(crate) import: ImportConfig,
+    /// Where addresses are.
+    pub(crate) geo: GeoConfig,
 }
 
 /// Where settings come from, besides the defaults. Does not print: variables may hold secrets.
@@ -77,6 +94,10 @@ struct RawConfig {
     audit: RawAudit,
     log: RawLog,
     idempotency: RawIdempotency,
+    limits: RawLimits,
+    authz: RawAuthz,
+    import: RawImport,
+    geo: RawGeo,
 }
 
 impl Config {
@@ -116,6 +137,10 @@ impl RawConfig {
         let audit = self.audit.resolve(rules);
         let log = self.log.resolve(rules);
         let idempotency = self.idempotency.resolve(rules);
+        let limits = self.limits.resolve(rules);
+        let authz = self.authz.resolve(rules);
+        let import = self.import.resolve(rules);
+        let geo = self.geo.resolve(rules);
         Some(Config {
             server: server?,
             store: store?,
@@ -124,6 +149,10 @@ impl RawConfig {
             audit: audit?,
             log: log?,
             idempotency: idempotency?,
+            limits: limits?,
+            authz: authz?,
+            import: import?,
+            geo: geo?,
         })
     }
 }

@@ -8,6 +8,7 @@ mod cmd;
 mod config;
 mod connect;
 mod context;
+mod countries;
 mod environment;
 mod failure;
 mod installation;
@@ -37,7 +38,7 @@ fn main() -> ExitCode {
             return usage::report(&error, arguments);
         }
     };
-    let now = SystemClock.now();
+    let now = SystemClock::new().now();
     let output = Output::new(global.format, global.colour, now);
     let context = Context { global, environment: Environment::of_process(), output, now };
     let outcome = cmd::run(&command, &context);

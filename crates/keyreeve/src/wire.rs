@@ -6,15 +6,19 @@ use std::{net::SocketAddr, path::PathBuf, sync::Arc, thread};
 use anyhow::Context as _;
 use jiff::SignedDuration;
 use keyreeve_core::{
+    Secret,
     audit::{Checkpoint, CheckpointVerifier},
-    key::{Digester, Pepper},
+    key::{Digester, Pepper, foreign::HmacSecret},
 };
-use keyreeve_engine::{Clock, Engine, EngineOptions, Entropy, FirstKey, store::Store};
-use keyreeve_server::{Limits, MetricsAccess, ServerOptions, TlsOptions};
+use keyreeve_engine::{
+    Clock, Countries, Engine, EngineOptions, Entropy, FirstKey, ServiceLimits, store::Store,
+};
+use keyreeve_server::{AuthorizerOptions, Limits, MetricsAccess, ServerOptions, TlsOptions};
 use keyreeve_store::sqlite::{SqliteOptions, SqliteStore};
 
 use crate::{
     config::{self, Config},
+    countries::CountryDatabase,
     environment::Environment,
     installation::{Anchor, DataFolder, FolderLock},
     system::{SystemClock, SystemEntropy},
@@ -22,6 +26,29 @@ use crate::{
 
 /// Units of work that may wait to be written before new ones are refused.
 const WRITE_QUEUE: usize = 10_000;
+
+/// The shortest secret that gateways may show, in bytes.
+const SHORTEST_GATEWAY_SECRET: usize = 16;
+
+/// What only a serving engine needs. Read before the data folder is touched, so that a wrong
+/// setting leaves nothing behind.
+pub(crate) struct Policy {
+    limits: ServiceLimits,
+    countries: Option<Arc<dyn Countries>>,
+    import_secret: Option<HmacSecret>,
+}
+
+impl Policy {
+    /// Reads the files and secrets that the settings name.
+    pub(crate) fn read(config: &Config, environment: &Environment) -> anyhow::Result<Self> {
+        let countries: Option<Arc<dyn Countries>> = match &config.geo.database {
+            Some(path) => Some(Arc::new(CountryDatabase::open(path)?)),
+            None => None,
+        };
+        let import_secret = import_secret(config, environment)?;
+        Ok(Self { limits: config.limits.clone(), countries, import_secret })
+    }
+}
 
 /// An installation whose data folder is ours and whose store is open.
 pub(crate) struct Installation {
@@ -57,7 +84,7 @@ impl Installation {
             None => None,
         };
         Anchor::compare(anchor.read()?.as_ref(), head.as_ref())?;
-        let clock = Arc::new(SystemClock);
+        let clock = Arc::new(SystemClock::new());
         let idempotency_keep = config.idempotency.keep;
         Ok(Self {
             folder,
@@ -80,7 +107,7 @@ impl Installation {
     }
 
     /// Starts the engine. The lock and the anchor stay with the caller for as long as it runs.
-    pub(crate) async fn start(self) -> anyhow::Result<(Arc<Engine>, Running)> {
+    pub(crate) async fn start(self, policy: Policy) -> anyhow::Result<(Arc<Engine>, Running)> {
         let engine = Engine::start(EngineOptions {
             store: self.store.clone(),
             clock: self.clock.clone(),
@@ -88,6 +115,9 @@ impl Installation {
             digester: self.digester,
             audit_public_key: self.verifier.to_string(),
             idempotency_keep: self.idempotency_keep,
+            limits: policy.limits,
+            countries: policy.countries,
+            import_secret: policy.import_secret,
         })
         .await
         .context("the stored keys could not be loaded")?;
@@ -125,11 +155,47 @@ fn digester(config: &Config, environment: &Environment) -> anyhow::Result<Digest
     Ok(Digester::new(Some(pepper)))
 }
 
+fn import_secret(config: &Config, environment: &Environment) -> anyhow::Result<Option<HmacSecret>> {
+    let Some(reference) = &config.import.hmac_secret else {
+        return Ok(None);
+    };
+    let secret = HmacSecret::new(&reference.resolve(environment)?)
+        .map_err(|rule| anyhow::anyhow!("the secret {reference} (import.hmac_secret) {rule}"))?;
+    Ok(Some(secret))
+}
+
+/// What gateways are told; `None` if none is to be answered.
+fn authorizer(
+    config: &Config,
+    environment: &Environment,
+) -> anyhow::Result<Option<Arc<AuthorizerOptions>>> {
+    let Some(reference) = &config.authz.secret else {
+        return Ok(None);
+    };
+    let secret = reference.resolve(environment)?;
+    // EXPOSE: to cut off a line end, which no header can carry, and to look at its length.
+    let secret = secret.expose();
+    let secret = secret.strip_suffix(b"\n").unwrap_or(secret);
+    anyhow::ensure!(
+        secret.len() >= SHORTEST_GATEWAY_SECRET,
+        "the secret {reference} (authz.secret) must be at least {SHORTEST_GATEWAY_SECRET} bytes"
+    );
+    Ok(Some(Arc::new(AuthorizerOptions {
+        secret: Secret::new(secret.to_vec()),
+        project: config.authz.project.clone(),
+        trusted: config.server.trusted_proxies.clone(),
+    })))
+}
+
 /// The server's options as the settings have them.
-pub(crate) fn server_options(config: &Config, socket: PathBuf) -> ServerOptions {
+pub(crate) fn server_options(
+    config: &Config,
+    environment: &Environment,
+    socket: PathBuf,
+) -> anyhow::Result<ServerOptions> {
     let server = &config.server;
     let cores = || thread::available_parallelism().map_or(1, usize::from);
-    ServerOptions {
+    Ok(ServerOptions {
         listen: server.listen,
         threads: server.threads.map_or_else(cores, usize::from),
         socket: Some(socket),
@@ -152,7 +218,9 @@ pub(crate) fn server_options(config: &Config, socket: PathBuf) -> ServerOptions 
             request_timeout: server.request_timeout,
             drain_timeout: server.drain_timeout,
         },
-    }
+        trusted_proxies: server.trusted_proxies.clone(),
+        authorizer: authorizer(config, environment)?,
+    })
 }
 
 /// Where clients reach the server.

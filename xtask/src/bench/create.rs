@@ -37,7 +37,7 @@ struct Measured {
 /// Creates keys with every connection count, and prints the report.
 pub(crate) fn run(options: &CreateOptions, binaries: &Path, format: Format) -> anyhow::Result<()> {
     let data = tempfile::tempdir().context("cannot create a data folder")?;
-    let seeded = seed::seed(data.path(), 0)?;
+    let seeded = seed::seed(data.path(), 0, seed::Mode::Plain)?;
     let body = json!({ "name": "bench", "permissions": ["documents.read"] }).to_string();
     let request = http::post("/api/v1/api-keys", &seeded.admin_key, &body);
     let requests = Requests::of(vec![request])?;

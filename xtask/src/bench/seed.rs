@@ -9,7 +9,7 @@ use keyreeve_core::{
     audit::{Actor, AuditEntry, CheckpointSigner, Outcome, Target},
     key::{Digester, EnvTag, IssuedToken},
     lifecycle::Lifecycle,
-    model::{ApiKey, Metadata, Tags},
+    model::{ApiKey, Metadata, Policy, Tags},
     name::ProjectName,
     permission::PermissionSet,
 };
@@ -33,14 +33,46 @@ pub(crate) struct Seeded {
     pub(crate) keys: Vec<String>,
 }
 
+/// How much each key is bound by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Mode {
+    /// A permission.
+    Plain,
+    /// A permission, a network, a time window, two limits and a quota.
+    Full,
+    /// A permission and eight limits.
+    Limits8,
+}
+
+impl Mode {
+    /// The policy of every key.
+    fn policy(self) -> anyhow::Result<Policy> {
+        let json = match self {
+            Self::Plain => "{}".to_owned(),
+            Self::Full => r#"{"restrictions":{"allow_ips":["203.0.113.0/24","2001:db8::/32"],
+                "windows":["Mon-Sun 00:00-24:00 Europe/Berlin"]},
+                "limits":[{"name":"burst","rate":"1000000/1s"},{"name":"day","rate":"1000000000/1d"}],
+                "quota":"1000000000000/month"}"#
+                .to_owned(),
+            Self::Limits8 => {
+                let limit = |n| format!(r#"{{"name":"l{n}","rate":"{n}0000000/{n}h"}}"#);
+                let limits: Vec<String> = (1..=8).map(limit).collect();
+                format!(r#"{{"limits":[{}]}}"#, limits.join(","))
+            }
+        };
+        Policy::from_json(&json).map_err(|rule| anyhow::anyhow!("the policy {rule}"))
+    }
+}
+
 /// Initialises the data folder and stores this many keys in it.
-pub(crate) fn seed(data_dir: &Path, keys: usize) -> anyhow::Result<Seeded> {
+pub(crate) fn seed(data_dir: &Path, keys: usize, mode: Mode) -> anyhow::Result<Seeded> {
     let admin_key = init(data_dir)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let store = open(data_dir)?;
-        let mut maker = Maker { made: 0 };
+        let mut maker = Maker { made: 0, policy: Policy::none() };
         let (verifier, verifier_key) = maker.key(&["verifier"], &[])?;
+        maker.policy = Arc::new(mode.policy()?);
         commit(&*store, vec![verifier]).await?;
         let every = keys.div_ceil(MOST_SAMPLES).max(1);
         let mut samples = Vec::new();
@@ -106,6 +138,7 @@ async fn commit(store: &dyn Store, keys: Vec<ApiKey>) -> anyhow::Result<()> {
 /// Makes keys that look random enough for hash tables and are the same on every run.
 struct Maker {
     made: u64,
+    policy: Arc<Policy>,
 }
 
 impl Maker {
@@ -130,12 +163,16 @@ impl Maker {
             tags: Tags::default(),
             created_at: jiff::Timestamp::UNIX_EPOCH,
             created_by: "system:bench".to_owned(),
+            not_before: None,
             expires_at: Some("2126-01-01T00:00:00Z".parse()?),
+            policy: self.policy.clone(),
             lifecycle: Lifecycle::Active,
             digest: Digester::default().digest(&token.token()),
+            imported: None,
             last_four: token.last_four(),
             lineage: token.id(),
             predecessor: None,
+            parent: None,
             revision: 1,
         };
         // EXPOSE: a benchmark key that opens nothing outside its own temporary folder.

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::http;
 use super::load::{self, LoadReport, Plan, Requests};
 use super::report::{self, Format, Machine, Summary};
-use super::seed::{self, Seeded};
+use super::seed::{self, Mode, Seeded};
 use super::server::Server;
 
 /// How long each server is loaded before the first round.
@@ -29,6 +29,9 @@ pub(crate) struct VerifyOptions {
     /// Keys in the store.
     #[arg(long, default_value = "100000")]
     keys: NonZeroUsize,
+    /// What each key is bound by.
+    #[arg(long, value_enum, default_value = "plain")]
+    mode: Mode,
     /// Keep-alive connections of the load generator.
     #[arg(long, default_value = "64")]
     connections: NonZeroUsize,
@@ -58,8 +61,8 @@ struct Measured {
 pub(crate) fn run(options: &VerifyOptions, binaries: &Path, format: Format) -> anyhow::Result<()> {
     let data = tempfile::tempdir().context("cannot create a data folder")?;
     eprintln!("bench: seeding {} keys", options.keys);
-    let seeded = seed::seed(data.path(), options.keys.get())?;
-    let requests = Requests::of(build_requests(&seeded))?;
+    let seeded = seed::seed(data.path(), options.keys.get(), options.mode)?;
+    let requests = Requests::of(build_requests(&seeded, options.mode))?;
     let measured = measure(options, binaries, data.path(), &requests)?;
     let bare = Summary::of(&measured.bare).context("no rounds with the bare server")?;
     let keyreeve = Summary::of(&measured.keyreeve).context("no rounds with Keyreeve")?;
@@ -71,12 +74,16 @@ pub(crate) fn run(options: &VerifyOptions, binaries: &Path, format: Format) -> a
 }
 
 /// One request for every sampled key; both servers get these very bytes.
-fn build_requests(seeded: &Seeded) -> Vec<Vec<u8>> {
+fn build_requests(seeded: &Seeded, mode: Mode) -> Vec<Vec<u8>> {
     seeded
         .keys
         .iter()
         .map(|key| {
-            let body = json!({ "key": key, "require": "documents.read" }).to_string();
+            let mut body = json!({ "key": key, "require": "documents.read" });
+            if mode == Mode::Full {
+                body["request"] = json!({ "ip": "203.0.113.9" });
+            }
+            let body = body.to_string();
             http::post("/api/v1/verify", &seeded.verifier_key, &body)
         })
         .collect()
@@ -182,7 +189,8 @@ fn lines_of(
     let [rps, p50, p99] = ratios(bare, keyreeve).map(report::times);
     let mut lines = vec![
         format!(
-            "bench verify: {} keys, {} connections over {} load threads, median of {} rounds of {} s",
+            "bench verify, mode {:?}: {} keys, {} connections over {} load threads, median of {} rounds of {} s",
+            options.mode,
             options.keys,
             options.connections,
             load_threads(options),
@@ -235,6 +243,7 @@ fn json_of(
     json!({
         "bench": "verify",
         "machine": machine.json(),
+        "mode": format!("{:?}", options.mode).to_lowercase(),
         "keys": options.keys.get(),
         "connections": options.connections.get(),
         "load_threads": load_threads(options),
@@ -261,7 +270,7 @@ mod tests {
             admin_key: "admin".to_owned(),
             keys: vec!["one".to_owned(), "two".to_owned()],
         };
-        let requests = build_requests(&seeded);
+        let requests = build_requests(&seeded, Mode::Plain);
         assert_eq!(requests.len(), 2);
         assert!(requests[0].starts_with(b"POST /api/v1/verify HTTP/1.1\r\n"));
         assert!(http::contains(&requests[0], b"Authorization: Bearer verifier\r\n"));

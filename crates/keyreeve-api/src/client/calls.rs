@@ -5,12 +5,14 @@ use reqwest::Method;
 use super::{Client, ClientError};
 use crate::wire::{
     ApiKeyView, AuditEntryView, CheckpointView, CleanupExpiredRequest, CleanupExpiredView,
-    CreateApiKeyRequest, CreateEnvironmentRequest, CreateKeyspaceRequest, CreateOwnerRequest,
-    CreateProjectRequest, CreateRoleRequest, CreatedApiKeyView, CreatedProjectView,
-    EnvironmentView, ExpiringQuery, FinishRotationRequest, KeyspaceView, ListApiKeysQuery,
-    ListAuditQuery, OwnerView, Page, PageQuery, ProjectView, PurgeView, ReadinessView,
-    ReasonRequest, RoleView, RotateApiKeyRequest, RotatedApiKeyView, UpdateApiKeyRequest,
-    UpdateKeyspaceRequest, UpdateOwnerRequest, UpdateRoleRequest, VerifyRequest, VerifyView,
+    CommitReservationRequest, CreateApiKeyRequest, CreateEnvironmentRequest, CreateKeyspaceRequest,
+    CreateOwnerRequest, CreateProjectRequest, CreateRoleRequest, CreatedApiKeyView,
+    CreatedProjectView, DeriveApiKeyRequest, EnvironmentView, ExpiringQuery, ExplainRequest,
+    ExplanationView, FinishRotationRequest, ImportRequest, ImportView, KeyspaceView,
+    ListApiKeysQuery, ListAuditQuery, OwnerView, Page, PageQuery, ProjectView, PurgeView,
+    QuotaLevelView, ReadinessView, ReasonRequest, RoleView, RotateApiKeyRequest, RotatedApiKeyView,
+    SuggestedLimitsView, UpdateApiKeyRequest, UpdateKeyspaceRequest, UpdateOwnerRequest,
+    UpdateRoleRequest, VerifyRequest, VerifyView,
 };
 
 impl Client {
@@ -113,6 +115,42 @@ impl Client {
     /// Brings a deleted key back.
     pub async fn undelete_api_key(&self, id: &str) -> Result<ApiKeyView, ClientError> {
         self.send(Method::POST, &["api-keys", id, "undelete"], &ReasonRequest::default()).await
+    }
+
+    /// Derives a key from the caller's own.
+    pub async fn derive_api_key(
+        &self,
+        body: &DeriveApiKeyRequest,
+    ) -> Result<CreatedApiKeyView, ClientError> {
+        self.send(Method::POST, &["api-keys", "derive"], body).await
+    }
+
+    /// Brings keys of another system in.
+    pub async fn import_api_keys(&self, body: &ImportRequest) -> Result<ImportView, ClientError> {
+        self.send(Method::POST, &["api-keys", "import"], body).await
+    }
+
+    /// Says what would become of a request with this key, check by check.
+    pub async fn explain_api_key(
+        &self,
+        id: &str,
+        body: &ExplainRequest,
+    ) -> Result<ExplanationView, ClientError> {
+        self.send(Method::POST, &["api-keys", id, "explain"], body).await
+    }
+
+    /// Limits proposed from how the key was used.
+    pub async fn suggested_limits(&self, id: &str) -> Result<SuggestedLimitsView, ClientError> {
+        self.get(&["api-keys", id, "suggested-limits"]).await
+    }
+
+    /// Spends from what a verification set aside.
+    pub async fn commit_reservation(
+        &self,
+        id: &str,
+        body: &CommitReservationRequest,
+    ) -> Result<QuotaLevelView, ClientError> {
+        self.send(Method::POST, &["reservations", id, "commit"], body).await
     }
 
     /// Removes a key that was deleted more than 30 days ago.

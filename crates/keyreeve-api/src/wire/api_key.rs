@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::{MetadataView, Patch, SecretText};
+use super::{LimitView, MetadataView, Patch, PeaksView, RestrictionsView, SecretText};
 
 /// Makes a key.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -40,6 +40,21 @@ pub struct CreateApiKeyRequest {
     /// The moment it expires; not together with `expires_in`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Timestamp>,
+    /// The first moment at which it is accepted; at once if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_before: Option<Timestamp>,
+    /// From where, when and for what it may be used.
+    #[serde(default, skip_serializing_if = "RestrictionsView::is_empty")]
+    pub restrictions: RestrictionsView,
+    /// How often, at most 16.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub limits: Vec<LimitView>,
+    /// How much in each period, such as `5000/month` or `100/day Europe/Berlin`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quota: Option<String>,
+    /// How many requests at once, and for how long each holds its place: `5/30s`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub concurrency: Option<String>,
 }
 
 /// Changes a key. Absent fields stay as they are.
@@ -70,6 +85,24 @@ pub struct UpdateApiKeyRequest {
     #[serde(default, skip_serializing_if = "Patch::is_keep")]
     #[schema(value_type = Option<Timestamp>)]
     pub expires_at: Patch<Timestamp>,
+    /// The first moment at which it is accepted; null for at once.
+    #[serde(default, skip_serializing_if = "Patch::is_keep")]
+    #[schema(value_type = Option<Timestamp>)]
+    pub not_before: Patch<Timestamp>,
+    /// Replaces all its restrictions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restrictions: Option<RestrictionsView>,
+    /// Replaces all its limits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limits: Option<Vec<LimitView>>,
+    /// How much in each period; null for no quota.
+    #[serde(default, skip_serializing_if = "Patch::is_keep")]
+    #[schema(value_type = Option<String>)]
+    pub quota: Patch<String>,
+    /// How many requests at once; null for any number.
+    #[serde(default, skip_serializing_if = "Patch::is_keep")]
+    #[schema(value_type = Option<String>)]
+    pub concurrency: Patch<String>,
     /// Refuse the change unless the key is still at this revision.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revision: Option<u64>,
@@ -111,6 +144,27 @@ pub struct ApiKeyView {
     /// When it expires; absent if never.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Timestamp>,
+    /// The first moment at which it is accepted; at once if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_before: Option<Timestamp>,
+    /// From where, when and for what it may be used.
+    #[serde(default, skip_serializing_if = "RestrictionsView::is_empty")]
+    pub restrictions: RestrictionsView,
+    /// How often, at most 16.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub limits: Vec<LimitView>,
+    /// How much in each period, such as `5000/month` or `100/day Europe/Berlin`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quota: Option<String>,
+    /// How many requests at once, and for how long each holds its place: `5/30s`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub concurrency: Option<String>,
+    /// The key it was derived from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<String>,
+    /// Whether it came from another system.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub imported: bool,
     /// Where it stands in a chain of rotations; absent if never rotated.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rotation: Option<RotationView>,
@@ -170,6 +224,9 @@ pub struct UsageView {
     /// With which `User-Agent`, if the verifier said so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_user_agent: Option<String>,
+    /// The busiest spans.
+    #[serde(default)]
+    pub peaks: PeaksView,
 }
 
 /// A new key. `key` is shown this once.
@@ -303,4 +360,46 @@ pub struct CleanupExpiredView {
 pub struct PurgeView {
     /// Its id.
     pub purged: String,
+}
+
+/// Derives a key from the caller's own: good only while that one is, and for no more.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DeriveApiKeyRequest {
+    /// What people call it.
+    pub name: String,
+    /// Roles, all of which the deriving key has.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub roles: Vec<String>,
+    /// Permissions besides. Without any role or permission it gets those of the deriving key.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub permissions: Vec<String>,
+    /// Comes back with every verdict.
+    #[serde(default, skip_serializing_if = "MetadataView::is_empty")]
+    #[schema(value_type = Object)]
+    pub metadata: MetadataView,
+    /// Words to filter by.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<String>,
+    /// Its life, such as `1h`; as long as that of the deriving key if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_in: Option<String>,
+    /// The moment it expires; not together with `expires_in`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Timestamp>,
+    /// The first moment at which it is accepted; at once if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_before: Option<Timestamp>,
+    /// From where, when and for what it may be used.
+    #[serde(default, skip_serializing_if = "RestrictionsView::is_empty")]
+    pub restrictions: RestrictionsView,
+    /// How often, at most 16.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub limits: Vec<LimitView>,
+    /// How much in each period, such as `5000/month` or `100/day Europe/Berlin`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quota: Option<String>,
+    /// How many requests at once, and for how long each holds its place: `5/30s`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub concurrency: Option<String>,
 }

@@ -4,6 +4,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::{LimitView, Patch, RestrictionsView};
+
 /// Makes a keyspace.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -21,6 +23,18 @@ pub struct CreateKeyspaceRequest {
     /// `closed` (the default) or `open`: what to answer for keys a node cannot vouch for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fail_policy: Option<String>,
+    /// From where, when and for what it may be used.
+    #[serde(default, skip_serializing_if = "RestrictionsView::is_empty")]
+    pub restrictions: RestrictionsView,
+    /// How often, at most 16.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub limits: Vec<LimitView>,
+    /// How much in each period, such as `5000/month` or `100/day Europe/Berlin`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quota: Option<String>,
+    /// How many requests at once, and for how long each holds its place: `5/30s`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub concurrency: Option<String>,
 }
 
 /// Changes a keyspace. The prefix never changes. Absent fields stay as they are.
@@ -36,6 +50,20 @@ pub struct UpdateKeyspaceRequest {
     /// `closed` or `open`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fail_policy: Option<String>,
+    /// Replaces all its restrictions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restrictions: Option<RestrictionsView>,
+    /// Replaces all its limits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limits: Option<Vec<LimitView>>,
+    /// How much in each period; null for no quota.
+    #[serde(default, skip_serializing_if = "Patch::is_keep")]
+    #[schema(value_type = Option<String>)]
+    pub quota: Patch<String>,
+    /// How many requests at once; null for any number.
+    #[serde(default, skip_serializing_if = "Patch::is_keep")]
+    #[schema(value_type = Option<String>)]
+    pub concurrency: Patch<String>,
 }
 
 /// A set of keys with one prefix and shared defaults.
@@ -51,6 +79,18 @@ pub struct KeyspaceView {
     pub default_grace: String,
     /// `closed` or `open`.
     pub fail_policy: String,
+    /// From where, when and for what it may be used.
+    #[serde(default, skip_serializing_if = "RestrictionsView::is_empty")]
+    pub restrictions: RestrictionsView,
+    /// How often, at most 16.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub limits: Vec<LimitView>,
+    /// How much in each period, such as `5000/month` or `100/day Europe/Berlin`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quota: Option<String>,
+    /// How many requests at once, and for how long each holds its place: `5/30s`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub concurrency: Option<String>,
     /// When it was made.
     pub created_at: Timestamp,
     /// Changes so far.

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{MetadataView, Patch};
+use super::{LimitView, MetadataView, Patch, RestrictionsView};
 
 /// Makes an owner. Creating a key for an unknown owner does this too.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -19,6 +19,18 @@ pub struct CreateOwnerRequest {
     #[serde(default, skip_serializing_if = "MetadataView::is_empty")]
     #[schema(value_type = Object)]
     pub metadata: MetadataView,
+    /// From where, when and for what it may be used.
+    #[serde(default, skip_serializing_if = "RestrictionsView::is_empty")]
+    pub restrictions: RestrictionsView,
+    /// How often, at most 16.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub limits: Vec<LimitView>,
+    /// How much in each period, such as `5000/month` or `100/day Europe/Berlin`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quota: Option<String>,
+    /// How many requests at once, and for how long each holds its place: `5/30s`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub concurrency: Option<String>,
 }
 
 /// Changes an owner. Absent fields stay as they are.
@@ -33,6 +45,20 @@ pub struct UpdateOwnerRequest {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]
     pub metadata: Option<MetadataView>,
+    /// Replaces all its restrictions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restrictions: Option<RestrictionsView>,
+    /// Replaces all its limits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limits: Option<Vec<LimitView>>,
+    /// How much in each period; null for no quota.
+    #[serde(default, skip_serializing_if = "Patch::is_keep")]
+    #[schema(value_type = Option<String>)]
+    pub quota: Patch<String>,
+    /// How many requests at once; null for any number.
+    #[serde(default, skip_serializing_if = "Patch::is_keep")]
+    #[schema(value_type = Option<String>)]
+    pub concurrency: Patch<String>,
 }
 
 /// The outside identity that keys belong to.
@@ -46,6 +72,18 @@ pub struct OwnerView {
     /// Comes back with every verdict on its keys.
     #[schema(value_type = Object)]
     pub metadata: MetadataView,
+    /// From where, when and for what it may be used.
+    #[serde(default, skip_serializing_if = "RestrictionsView::is_empty")]
+    pub restrictions: RestrictionsView,
+    /// How often, at most 16.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub limits: Vec<LimitView>,
+    /// How much in each period, such as `5000/month` or `100/day Europe/Berlin`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quota: Option<String>,
+    /// How many requests at once, and for how long each holds its place: `5/30s`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub concurrency: Option<String>,
     /// When it was first seen.
     pub created_at: Timestamp,
     /// Changes so far.

@@ -5,7 +5,7 @@ use std::fmt;
 use aws_lc_rs::{digest, hmac};
 use subtle::ConstantTimeEq;
 
-use super::token::Token;
+use super::{foreign, token::Token};
 use crate::{Invalid, Secret};
 
 /// The stored digest of a key, with the scheme that made it.
@@ -19,6 +19,9 @@ pub enum KeyDigest {
     Sha256([u8; 32]),
     /// HMAC-SHA-256 of the whole key text under the server's pepper.
     Peppered([u8; 32]),
+    /// Not known yet: the key came from another system, which hashed it in a way of its own. It
+    /// matches nothing.
+    Foreign,
 }
 
 impl KeyDigest {
@@ -26,6 +29,7 @@ impl KeyDigest {
     pub fn bytes(&self) -> &[u8; 32] {
         match self {
             Self::Sha256(bytes) | Self::Peppered(bytes) => bytes,
+            Self::Foreign => &[0; 32],
         }
     }
 }
@@ -77,6 +81,19 @@ impl Digester {
         }
     }
 
+    /// The digest to store for the text of a key that another system made.
+    pub fn digest_text(&self, text: &str) -> KeyDigest {
+        match &self.pepper {
+            None => KeyDigest::Sha256(foreign::sha256(text)),
+            Some(pepper) => KeyDigest::Peppered(hmac_bytes(pepper, text.as_bytes())),
+        }
+    }
+
+    /// HMAC-SHA-256 of a text under the pepper, if there is one.
+    pub fn peppered(&self, text: &str) -> Option<[u8; 32]> {
+        self.pepper.as_ref().map(|pepper| hmac_bytes(pepper, text.as_bytes()))
+    }
+
     /// Whether `token` is the key that `stored` was made from, in constant time.
     ///
     /// Each digest is checked under the scheme that made it, so turning a pepper on leaves older
@@ -85,7 +102,7 @@ impl Digester {
         let computed = match (stored, &self.pepper) {
             (KeyDigest::Sha256(_), _) => sha256(token),
             (KeyDigest::Peppered(_), Some(pepper)) => hmac_sha256(pepper, token),
-            (KeyDigest::Peppered(_), None) => return false,
+            (KeyDigest::Peppered(_), None) | (KeyDigest::Foreign, _) => return false,
         };
         stored.bytes().ct_eq(&computed).into()
     }
@@ -98,8 +115,12 @@ fn sha256(token: &Token<'_>) -> [u8; 32] {
 }
 
 fn hmac_sha256(pepper: &Pepper, token: &Token<'_>) -> [u8; 32] {
+    hmac_bytes(pepper, token.bytes())
+}
+
+fn hmac_bytes(pepper: &Pepper, bytes: &[u8]) -> [u8; 32] {
     let mut out = [0; 32];
-    out.copy_from_slice(hmac::sign(&pepper.0, token.bytes()).as_ref());
+    out.copy_from_slice(hmac::sign(&pepper.0, bytes).as_ref());
     out
 }
 

@@ -123,7 +123,20 @@ impl IssuedToken {
 /// honest caller and is of use to nobody else.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not a well-formed key")]
-pub struct MalformedKey;
+pub struct MalformedKey {
+    mistyped: bool,
+}
+
+impl MalformedKey {
+    const SHAPE: Self = Self { mistyped: false };
+    const CHECKSUM: Self = Self { mistyped: true };
+
+    /// Whether the text has the shape of a key and only its checksum is wrong: then it is a key
+    /// of ours with a typing error, and nobody else's.
+    pub fn is_mistyped(self) -> bool {
+        self.mistyped
+    }
+}
 
 /// A key text taken apart. No lookup was needed to get here.
 #[derive(Clone, Copy, Debug)]
@@ -145,22 +158,22 @@ impl<'a> ParsedKey<'a> {
     /// from a key without a lookup.
     pub fn parse(text: &'a str) -> Result<Self, MalformedKey> {
         let bytes = text.as_bytes();
-        let prefix_length = bytes.len().checked_sub(FIXED_LENGTH).ok_or(MalformedKey)?;
+        let prefix_length = bytes.len().checked_sub(FIXED_LENGTH).ok_or(MalformedKey::SHAPE)?;
         if prefix_length == 0 || prefix_length > LONGEST_PREFIX || !text.is_ascii() {
-            return Err(MalformedKey);
+            return Err(MalformedKey::SHAPE);
         }
         let (prefix, rest) = text.split_at(prefix_length);
         let (tag, rest) = underscore(rest)?.split_at(TAG_LENGTH);
         let (id, rest) = underscore(rest)?.split_at(KeyId::LENGTH);
         let tail = underscore(rest)?;
-        let tag = tag.parse().map_err(|_| MalformedKey)?;
-        let id = KeyId::from_bytes(id.as_bytes()).ok_or(MalformedKey)?;
+        let tag = tag.parse().map_err(|_| MalformedKey::SHAPE)?;
+        let id = KeyId::from_bytes(id.as_bytes()).ok_or(MalformedKey::SHAPE)?;
         if !base62::is_base62(tail.as_bytes()) {
-            return Err(MalformedKey);
+            return Err(MalformedKey::SHAPE);
         }
         let (signed, check) = bytes.split_at(bytes.len() - CHECK_LENGTH);
         if check_digits(signed) != check {
-            return Err(MalformedKey);
+            return Err(MalformedKey::CHECKSUM);
         }
         Ok(Self { prefix, tag, id, token: Token(bytes) })
     }
@@ -168,7 +181,7 @@ impl<'a> ParsedKey<'a> {
 
 /// Drops the underscore that must stand here. The caller checked the overall length.
 fn underscore(text: &str) -> Result<&str, MalformedKey> {
-    text.strip_prefix('_').ok_or(MalformedKey)
+    text.strip_prefix('_').ok_or(MalformedKey::SHAPE)
 }
 
 /// CRC-32 (the one of IEEE 802.3 and zip) in six base 62 digits.

@@ -1,12 +1,14 @@
 //! An issued key, without its secret.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::Revision;
+use super::{Policy, Revision};
 use crate::{
     Invalid,
-    key::{EnvTag, KeyDigest, KeyId},
+    key::{EnvTag, Imported, KeyDigest, KeyId},
     lifecycle::{KeyState, Lifecycle},
     name::{EnvironmentName, KeyspaceName, Label, OwnerId, ProjectName, RoleName},
     permission::PermissionSet,
@@ -41,18 +43,26 @@ pub struct ApiKey {
     pub created_at: Timestamp,
     /// Who made it, as the audit names actors.
     pub created_by: String,
+    /// The first moment at which it is accepted; `None` at once.
+    pub not_before: Option<Timestamp>,
     /// The first moment at which it is refused; `None` never.
     pub expires_at: Option<Timestamp>,
+    /// What bounds its use.
+    pub policy: Arc<Policy>,
     /// Where it stands.
     pub lifecycle: Lifecycle,
     /// What is kept of the key's text.
     pub digest: KeyDigest,
-    /// The key's last four characters, for telling keys apart.
+    /// What is known of a key that came from another system.
+    pub imported: Option<Box<Imported>>,
+    /// The key's last four characters, for telling keys apart; empty where they are not known.
     pub last_four: String,
     /// The first key of the chain of rotations this one belongs to; its own id if it is first.
     pub lineage: KeyId,
     /// The key this one replaced.
     pub predecessor: Option<KeyId>,
+    /// The key this one was derived from: it is good only while that one is.
+    pub parent: Option<KeyId>,
     /// Stored changes so far.
     pub revision: Revision,
 }

@@ -1,10 +1,10 @@
 //! Keyspaces.
 
-use std::str::FromStr;
+use std::{str::FromStr, sync::Arc};
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::Revision;
+use super::{Policy, Revision};
 use crate::{
     Invalid,
     name::{KeyPrefix, KeyspaceName},
@@ -23,6 +23,8 @@ pub struct Keyspace {
     pub default_grace: SignedDuration,
     /// What to answer when this node cannot vouch for its data.
     pub fail_policy: FailPolicy,
+    /// What bounds the use of its keys.
+    pub policy: Arc<Policy>,
     /// When it was made.
     pub created_at: Timestamp,
     /// Stored changes so far.

@@ -1,8 +1,10 @@
 //! What stands around keys: projects, environments, owners, roles.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 
-use super::{Metadata, Revision};
+use super::{Metadata, Policy, Revision};
 use crate::{
     key::EnvTag,
     name::{EnvironmentName, Label, OwnerId, ProjectName, RoleName},
@@ -48,6 +50,8 @@ pub struct Owner {
     pub name: Option<Label>,
     /// Anything the team wants back with a verdict.
     pub metadata: Metadata,
+    /// What bounds the use of its keys, all together.
+    pub policy: Arc<Policy>,
     /// When it was first seen.
     pub created_at: Timestamp,
     /// Stored changes so far.

@@ -1,11 +1,14 @@
 //! Making a key.
 
+use std::sync::Arc;
+
 use jiff::{SignedDuration, Timestamp};
 use keyreeve_core::{
     Invalid, Secret,
+    audit::AuditEntry,
     key::{IssuedToken, KeyId},
     lifecycle::Lifecycle,
-    model::{ApiKey, Environment, Keyspace, Metadata, Owner, Tags},
+    model::{ApiKey, Environment, Keyspace, Metadata, Owner, Policy, PolicyHolder, Tags},
     name::{EnvironmentName, KeyspaceName, Label, OwnerId, RoleName},
     permission::PermissionSet,
 };
@@ -52,8 +55,12 @@ pub struct KeySpec {
     pub metadata: Metadata,
     /// Words to filter by.
     pub tags: Tags,
+    /// From when on it is accepted; at once if `None`.
+    pub not_before: Option<Timestamp>,
     /// When it expires; the keyspace's default if `None`.
     pub expiry: Option<Expiry>,
+    /// What bounds its use.
+    pub policy: Policy,
 }
 
 /// A key and its text.
@@ -78,11 +85,14 @@ impl Engine {
         if let Some(first) = self.replay(&permit, idempotency.as_ref()).await? {
             return Ok(first);
         }
+        self.admit_creation(permit.caller())?;
+        check_policy(&spec.policy, PolicyHolder::Key)?;
         let keyspace = self.keyspace_of(&permit, &spec.keyspace).await?;
         let environment = self.environment_of(&permit, &spec.environment).await?;
         self.check_roles_exist(&permit, &spec.roles)?;
         let now = self.now();
         let expires_at = expiry(spec.expiry, &keyspace, now)?;
+        check_not_before(spec.not_before, expires_at)?;
         let (token, key) = self.new_key(&permit, spec, &keyspace, &environment, expires_at, now)?;
         self.check_key_grant(&permit, &key).await?;
 
@@ -104,6 +114,7 @@ impl Engine {
             ("permissions".to_owned(), json!(key.permissions.to_strings())),
             ("expires_at".to_owned(), json!(key.expires_at.map(|at| at.to_string()))),
         ]);
+        note_bounds(&mut entry, &key);
         match tx.commit(entry).await {
             Ok(_) => Ok(issued(key, ShownText::Fresh(token))),
             // An equal request got there first.
@@ -186,7 +197,7 @@ impl Engine {
         if roles.iter().all(known) { Ok(()) } else { Err(unknown("roles", "role")) }
     }
 
-    async fn environment_of<A: Action>(
+    pub(super) async fn environment_of<A: Action>(
         &self,
         permit: &Permit<'_, A>,
         name: &EnvironmentName,
@@ -224,12 +235,16 @@ impl Engine {
             tags: spec.tags,
             created_at: now,
             created_by: permit.actor().to_string(),
+            not_before: spec.not_before.map(to_ms),
             expires_at,
+            policy: shared(spec.policy),
             lifecycle: Lifecycle::Active,
             digest: self.digester.digest(&token.token()),
+            imported: None,
             last_four: token.last_four(),
             lineage: token.id(),
             predecessor: None,
+            parent: None,
             revision: 1,
         };
         Ok((token, key))
@@ -249,6 +264,46 @@ impl Engine {
     }
 }
 
+/// Adds what bounds a key to its record, where anything does.
+pub(super) fn note_bounds(entry: &mut AuditEntry, key: &ApiKey) {
+    if let Some(at) = key.not_before {
+        entry.details.insert("not_before".to_owned(), json!(at.to_string()));
+    }
+    if !key.policy.is_empty() {
+        entry.details.insert("policy".to_owned(), policy_json(&key.policy));
+    }
+}
+
+/// A policy as the audit keeps it.
+pub(crate) fn policy_json(policy: &Policy) -> serde_json::Value {
+    serde_json::to_value(policy).unwrap_or_default()
+}
+
+/// Policies that bound nothing share one allocation.
+pub(crate) fn shared(policy: Policy) -> Arc<Policy> {
+    if policy.is_empty() { Policy::none() } else { Arc::new(policy) }
+}
+
+/// Refuses what makes no sense on that holder.
+pub(crate) fn check_policy(policy: &Policy, holder: PolicyHolder) -> Result<(), Error> {
+    let checked = policy.check(holder);
+    checked.map_err(|(field, rule)| Error::Invalid(FieldError::new(field, rule)))
+}
+
+/// A key must be good for some time at all.
+pub(super) fn check_not_before(
+    not_before: Option<Timestamp>,
+    expires_at: Option<Timestamp>,
+) -> Result<(), Error> {
+    match (not_before, expires_at) {
+        (Some(from), Some(until)) if from >= until => {
+            let rule = Invalid::new("must be before the key expires");
+            Err(Error::Invalid(FieldError::new("not_before", rule)))
+        }
+        _ => Ok(()),
+    }
+}
+
 pub(super) fn issued(key: ApiKey, text: ShownText) -> Issued {
     let (text, replayed) = match text {
         ShownText::Fresh(token) => (token.into_text(), false),
@@ -264,7 +319,14 @@ fn unknown(field: &'static str, kind: &str) -> Error {
 }
 
 pub(super) fn new_owner(id: OwnerId, now: Timestamp) -> Owner {
-    Owner { id, name: None, metadata: Metadata::default(), created_at: now, revision: 1 }
+    Owner {
+        id,
+        name: None,
+        metadata: Metadata::default(),
+        policy: Policy::none(),
+        created_at: now,
+        revision: 1,
+    }
 }
 
 /// The moment of expiry, to the millisecond. It must lie ahead and within 100 years.

@@ -1,18 +1,23 @@
 //! Changing what a key carries.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use keyreeve_core::{
     Invalid,
     key::KeyId,
-    model::{ApiKey, Metadata, Tags},
+    limit::{Concurrency, Limits},
+    model::{ApiKey, Metadata, Policy, PolicyHolder, Tags},
     name::{Label, OwnerId, RoleName},
     permission::PermissionSet,
+    quota::Quota,
+    restriction::Restrictions,
 };
 use serde_json::{Value, json};
 
 use super::{
     TRIES,
-    issue::{latest_expiry, new_owner},
+    issue::{check_not_before, check_policy, latest_expiry, new_owner, policy_json, shared},
     target,
 };
 use crate::{
@@ -49,10 +54,47 @@ pub struct KeyChange {
     pub metadata: Option<Metadata>,
     /// Its tags.
     pub tags: Option<Tags>,
+    /// From when on it is accepted; cleared means at once.
+    pub not_before: Replace<Timestamp>,
     /// When it expires; cleared means never.
     pub expires_at: Replace<Timestamp>,
+    /// What bounds its use.
+    pub policy: PolicyChange,
     /// Refuse unless the key is still at this revision.
     pub revision: Option<u64>,
+}
+
+/// What of a policy is to be different.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PolicyChange {
+    /// From where, when and for what.
+    pub restrictions: Option<Restrictions>,
+    /// How often.
+    pub limits: Option<Limits>,
+    /// How much in each period.
+    pub quota: Replace<Quota>,
+    /// How many requests at once.
+    pub concurrency: Replace<Concurrency>,
+}
+
+impl PolicyChange {
+    /// The policy as it becomes, checked; `None` if nothing is different.
+    pub(crate) fn apply(
+        &self,
+        policy: &Policy,
+        holder: PolicyHolder,
+    ) -> Result<Option<Arc<Policy>>, Error> {
+        let mut new = policy.clone();
+        replace(&mut new.restrictions, self.restrictions.clone());
+        replace(&mut new.limits, self.limits.clone());
+        self.quota.apply_to(&mut new.quota);
+        self.concurrency.apply_to(&mut new.concurrency);
+        if new == *policy {
+            return Ok(None);
+        }
+        check_policy(&new, holder)?;
+        Ok(Some(shared(new)))
+    }
 }
 
 impl Engine {
@@ -109,6 +151,8 @@ fn changes(fields: &[&'static str], old: &ApiKey, new: &ApiKey) -> Value {
         "permissions" => json!(key.permissions.to_strings()),
         "tags" => json!(key.tags.as_slice()),
         "expires_at" => json!(key.expires_at.map(|at| at.to_string())),
+        "not_before" => json!(key.not_before.map(|at| at.to_string())),
+        "policy" => policy_json(&key.policy),
         _ => Value::Null,
     };
     let rows = fields
@@ -145,6 +189,10 @@ fn apply(key: &mut ApiKey, change: &KeyChange, now: Timestamp) -> Result<Vec<&'s
         Replace::Clear => Replace::Clear,
     };
     set("expires_at", expires_at.apply_to(&mut key.expires_at));
+    set("not_before", change.not_before.apply_to(&mut key.not_before));
+    let policy = change.policy.apply(&key.policy, PolicyHolder::Key)?;
+    set("policy", replace(&mut key.policy, policy));
+    check_not_before(key.not_before, key.expires_at)?;
     Ok(changed)
 }
 

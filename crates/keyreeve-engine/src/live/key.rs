@@ -1,43 +1,117 @@
-//! One key as verification sees it.
+//! One key as verification sees it. Small: there may be millions.
 
 use std::sync::{Arc, OnceLock};
 
+use arc_swap::{ArcSwapOption, Guard};
 use jiff::Timestamp;
 use keyreeve_core::{
-    key::{KeyDigest, KeyId},
+    key::{Imported, KeyDigest, KeyId},
     lifecycle::{KeyState, Lifecycle},
-    name::{EnvironmentName, Label, ProjectName},
-    permission::PermissionSet,
+    model::{ApiKey, Policy},
+    name::{OwnerId, ProjectName},
     verdict::VerdictCode,
 };
-
 use serde_json::value::RawValue;
 
-use super::slots::{KeyspaceSlot, OwnerSlot, ProjectSlot, RoleSlot};
 use crate::usage::KeyUsage;
 pub use crate::usage::Seen;
+
+use super::{
+    LiveTable, Tier,
+    bounds::{KeyBounds, Subjects},
+    counters::Counters,
+    shape::KeyShape,
+    slots::{KeyspaceContent, OwnerSlot, raw_json},
+};
+
+/// Stands for a key that never expires.
+const NEVER_MS: i64 = i64::MAX;
 
 /// A key in the live table.
 #[derive(Debug)]
 pub struct LiveKey {
-    pub(super) id: KeyId,
-    pub(super) digest: KeyDigest,
-    pub(super) lifecycle: Lifecycle,
-    pub(super) expires_at: Option<Timestamp>,
-    pub(super) project: Arc<ProjectSlot>,
-    pub(super) keyspace: Arc<KeyspaceSlot>,
-    pub(super) owner: Option<Arc<OwnerSlot>>,
-    pub(super) roles: Box<[Arc<RoleSlot>]>,
-    pub(super) permissions: Arc<PermissionSet>,
-    pub(super) environment: EnvironmentName,
-    pub(super) name: Label,
-    /// `None` when empty.
-    pub(super) metadata: Option<Box<RawValue>>,
+    id: KeyId,
+    digest: KeyDigest,
+    standing: Standing,
+    expires_ms: i64,
+    shape: Arc<KeyShape>,
+    owner: Option<Arc<OwnerSlot>>,
+    name: Box<str>,
+    /// What few keys have.
+    extras: Option<Box<Extras>>,
     /// Made at first use, and carried over when the key changes.
-    pub(super) usage: OnceLock<Arc<KeyUsage>>,
+    usage: OnceLock<Arc<KeyUsage>>,
+    /// Made at first use, and again when what bounds the key changes.
+    bounds: ArcSwapOption<KeyBounds>,
+}
+
+/// Where a key stands, apart from what the clock says.
+#[derive(Debug)]
+enum Standing {
+    Active,
+    Disabled,
+    Revoked,
+    Rotating(Box<(Timestamp, KeyId)>),
+}
+
+#[derive(Debug)]
+struct Extras {
+    /// As compact JSON; `None` when empty.
+    metadata: Option<Box<RawValue>>,
+    not_before: Option<Timestamp>,
+    parent: Option<KeyId>,
+    lineage: KeyId,
+    imported: Option<Box<Imported>>,
+}
+
+impl Extras {
+    fn of(key: &ApiKey) -> Option<Box<Self>> {
+        let plain = key.metadata.is_empty()
+            && key.not_before.is_none()
+            && key.parent.is_none()
+            && key.lineage == key.id
+            && key.imported.is_none();
+        (!plain).then(|| {
+            Box::new(Self {
+                metadata: raw_json(&key.metadata),
+                not_before: key.not_before,
+                parent: key.parent,
+                lineage: key.lineage,
+                imported: key.imported.clone(),
+            })
+        })
+    }
 }
 
 impl LiveKey {
+    pub(super) fn new(
+        key: &ApiKey,
+        shape: Arc<KeyShape>,
+        owner: Option<Arc<OwnerSlot>>,
+        usage: Option<Arc<KeyUsage>>,
+    ) -> Self {
+        Self {
+            id: key.id,
+            digest: key.digest,
+            standing: match &key.lifecycle {
+                Lifecycle::Active => Standing::Active,
+                // A deleted key is not in the table at all.
+                Lifecycle::Disabled { .. } | Lifecycle::Deleted { .. } => Standing::Disabled,
+                Lifecycle::Revoked { .. } => Standing::Revoked,
+                Lifecycle::Rotating { successor, grace_ends_at } => {
+                    Standing::Rotating(Box::new((*grace_ends_at, *successor)))
+                }
+            },
+            expires_ms: key.expires_at.map_or(NEVER_MS, Timestamp::as_millisecond),
+            shape,
+            owner,
+            name: key.name.as_str().into(),
+            extras: Extras::of(key),
+            usage: usage.map_or_else(OnceLock::new, OnceLock::from),
+            bounds: ArcSwapOption::empty(),
+        }
+    }
+
     /// The public id.
     pub fn id(&self) -> KeyId {
         self.id
@@ -45,7 +119,7 @@ impl LiveKey {
 
     /// The tenant.
     pub fn project(&self) -> &ProjectName {
-        &self.project.name
+        &self.shape.project.name
     }
 
     /// What is kept of the key's text.
@@ -55,27 +129,54 @@ impl LiveKey {
 
     /// What people call it.
     pub fn name(&self) -> &str {
-        self.name.as_str()
+        &self.name
     }
 
     /// Its keyspace's name.
     pub fn keyspace(&self) -> &str {
-        self.keyspace.name.as_str()
+        self.shape.keyspace.name.as_str()
+    }
+
+    /// What its keyspace says now of all its keys.
+    pub(crate) fn keyspace_content(&self) -> Guard<Arc<KeyspaceContent>> {
+        self.shape.keyspace.content.load()
     }
 
     /// Its environment's name.
     pub fn environment(&self) -> &str {
-        self.environment.as_str()
+        self.shape.environment.as_str()
     }
 
     /// When it expires.
     pub fn expires_at(&self) -> Option<Timestamp> {
-        self.expires_at
+        if self.expires_ms == NEVER_MS {
+            return None;
+        }
+        Timestamp::from_millisecond(self.expires_ms).ok()
+    }
+
+    /// From when on it is accepted.
+    pub fn not_before(&self) -> Option<Timestamp> {
+        self.extras.as_ref()?.not_before
+    }
+
+    /// The key it was derived from.
+    pub fn parent(&self) -> Option<KeyId> {
+        self.extras.as_ref()?.parent
+    }
+
+    /// The first key of its chain of rotations.
+    pub fn lineage(&self) -> KeyId {
+        self.extras.as_ref().map_or(self.id, |extras| extras.lineage)
+    }
+
+    pub(crate) fn imported(&self) -> Option<&Imported> {
+        self.extras.as_ref()?.imported.as_deref()
     }
 
     /// Its metadata as compact JSON; `None` when empty.
     pub fn metadata_json(&self) -> Option<&RawValue> {
-        self.metadata.as_deref()
+        self.extras.as_ref()?.metadata.as_deref()
     }
 
     /// Its owner's id.
@@ -83,64 +184,153 @@ impl LiveKey {
         self.owner.as_ref().map(|owner| owner.id.as_str())
     }
 
+    pub(crate) fn owner_name(&self) -> Option<&OwnerId> {
+        self.owner.as_ref().map(|owner| &owner.id)
+    }
+
     /// Its owner's metadata as compact JSON; `None` when empty.
     pub fn owner_metadata_json(&self) -> Option<Arc<Box<RawValue>>> {
         self.owner.as_ref().and_then(|owner| owner.metadata.load_full())
     }
 
+    /// What bounds its owner's keys, with what is counted for the owner.
+    pub(crate) fn owner_bounds(&self) -> Option<(Guard<Arc<Policy>>, &Arc<Counters>)> {
+        self.owner.as_ref().map(|owner| (owner.policy.load(), &owner.counters))
+    }
+
+    /// What bounds this key itself.
+    pub fn policy(&self) -> &Policy {
+        &self.shape.policy
+    }
+
     /// The names of its roles.
     pub fn role_names(&self) -> impl ExactSizeIterator<Item = &str> {
-        self.roles.iter().map(|role| role.name.as_str())
+        self.shape.roles.iter().map(|role| role.name.as_str())
+    }
+
+    /// How it is limited as a caller of Keyreeve itself.
+    pub fn tier(&self) -> Tier {
+        let of_roles = self.shape.roles.iter().filter_map(|role| role.grants.load().tier).max();
+        of_roles.max(self.shape.own_tier).unwrap_or(Tier::Viewer)
     }
 
     /// While it is being replaced: the first moment of refusal, and by which key.
     pub fn rotation(&self) -> Option<(Timestamp, KeyId)> {
-        match &self.lifecycle {
-            Lifecycle::Rotating { successor, grace_ends_at } => Some((*grace_ends_at, *successor)),
+        match &self.standing {
+            Standing::Rotating(rotation) => Some(**rotation),
             _ => None,
         }
     }
 
     /// The state people see at `now`.
     pub fn state(&self, now: Timestamp) -> KeyState {
-        self.lifecycle.state(self.expires_at, now)
+        let expired = self.expires_ms <= now.as_millisecond();
+        match &self.standing {
+            Standing::Revoked => KeyState::Revoked,
+            Standing::Rotating(rotation) if rotation.0 <= now => KeyState::Expired,
+            Standing::Disabled => KeyState::Disabled,
+            Standing::Active | Standing::Rotating(_) if expired => KeyState::Expired,
+            Standing::Active => KeyState::Active,
+            Standing::Rotating(_) => KeyState::Rotating,
+        }
     }
 
     /// Whether the key's state lets it through at `now`, and if not, why.
     pub fn standing(&self, now: Timestamp) -> VerdictCode {
         match self.state(now) {
-            KeyState::Active | KeyState::Rotating => VerdictCode::Valid,
+            KeyState::Active | KeyState::Rotating => {
+                let early = self.not_before().is_some_and(|at| now < at);
+                if early { VerdictCode::NotYetValid } else { VerdictCode::Valid }
+            }
             KeyState::Disabled => VerdictCode::Disabled,
             KeyState::Revoked => VerdictCode::Revoked,
             KeyState::Deleted => VerdictCode::NotFound,
-            KeyState::Expired if self.expires_at.is_some_and(|at| at <= now) => {
-                VerdictCode::Expired
-            }
+            KeyState::Expired if self.expires_ms <= now.as_millisecond() => VerdictCode::Expired,
             KeyState::Expired => VerdictCode::GraceEnded,
         }
     }
 
     /// Whether the key's own permissions or those of its roles include all of `wanted`.
     pub fn covers(&self, wanted: &str) -> bool {
-        self.permissions.covers(wanted)
-            || self.roles.iter().any(|role| role.permissions.load().covers(wanted))
+        self.shape.permissions.covers(wanted)
+            || self.shape.roles.iter().any(|role| role.grants.load().permissions.covers(wanted))
     }
 
     /// Calls `each` with every permission the key has, its own and those of its roles. One that
     /// comes from two places comes twice.
     pub fn for_each_permission(&self, mut each: impl FnMut(&str)) {
-        for permission in self.permissions.iter() {
+        for permission in self.shape.permissions.iter() {
             each(permission.as_str());
         }
-        for role in &self.roles {
-            for permission in role.permissions.load().iter() {
+        for role in &self.shape.roles {
+            for permission in role.grants.load().permissions.iter() {
                 each(permission.as_str());
             }
         }
     }
 
+    /// The limits that look at this key's requests as things stand; `None` if there are none.
+    pub(crate) fn bounds(&self, table: &LiveTable) -> Option<Arc<KeyBounds>> {
+        let keyspace = self.shape.keyspace.content.load();
+        let owner = self.owner.as_ref().map(|owner| owner.policy.load());
+        let limited = |policy: &Policy| !policy.limits.is_empty();
+        if !limited(&self.shape.policy)
+            && !limited(&keyspace.policy)
+            && !owner.as_ref().is_some_and(|policy| limited(policy))
+        {
+            return None;
+        }
+        if let Some(bounds) = &*self.bounds.load()
+            && bounds.still_stand(owner.as_deref(), &keyspace.policy)
+        {
+            return Some(bounds.clone());
+        }
+        let counters = table.counters(self.lineage());
+        let subjects = Subjects {
+            key_id: self.id.as_str(),
+            counters: &counters,
+            owner: self
+                .owner
+                .as_ref()
+                .map(|slot| (slot.id.as_str(), &slot.counters, slot.policy.load_full())),
+            keyspace: (self.keyspace(), &self.shape.keyspace.counters, keyspace.policy.clone()),
+        };
+        let bounds = Arc::new(KeyBounds::of(&self.shape.policy, &subjects));
+        self.bounds.store(Some(bounds.clone()));
+        Some(bounds)
+    }
+
     pub(crate) fn usage(&self) -> &Arc<KeyUsage> {
         self.usage.get_or_init(Arc::default)
+    }
+
+    /// This key, with a digest of our own in the place of a foreign hash.
+    pub(super) fn recognised(&self, digest: KeyDigest, imported: Imported) -> Self {
+        let standing = match &self.standing {
+            Standing::Active => Standing::Active,
+            Standing::Disabled => Standing::Disabled,
+            Standing::Revoked => Standing::Revoked,
+            Standing::Rotating(rotation) => Standing::Rotating(rotation.clone()),
+        };
+        let extras = self.extras.as_deref();
+        Self {
+            id: self.id,
+            digest,
+            standing,
+            expires_ms: self.expires_ms,
+            shape: self.shape.clone(),
+            owner: self.owner.clone(),
+            name: self.name.clone(),
+            extras: Some(Box::new(Extras {
+                metadata: extras.and_then(|extras| extras.metadata.clone()),
+                not_before: self.not_before(),
+                parent: self.parent(),
+                lineage: self.lineage(),
+                imported: Some(Box::new(imported)),
+            })),
+            usage: OnceLock::from(self.usage().clone()),
+            bounds: ArcSwapOption::empty(),
+        }
     }
 
     /// Use that is counted but not yet stored, if there is any.

@@ -1,44 +1,45 @@
 //! The table and how changes reach it.
 
-use std::{
-    collections::HashMap as StdHashMap,
-    sync::{
-        Arc, OnceLock, Weak,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
 use keyreeve_core::{
-    key::KeyId,
+    key::{
+        Imported, KeyDigest, KeyId,
+        foreign::{ForeignHash, HmacSecret},
+    },
     lifecycle::Lifecycle,
     model::{ApiKey, Role},
-    name::ProjectName,
+    name::{OwnerId, ProjectName},
     permission::PermissionSet,
 };
 use papaya::HashMap;
 use parking_lot::Mutex;
 
 use super::{
-    LiveKey,
-    slots::{ProjectSlot, raw_json},
+    LiveKey, Tier,
+    counters::Counters,
+    imported::Found,
+    shape::{KeyShape, Shapes},
+    slots::{OwnerSlot, ProjectSlot},
 };
-use crate::store::{Change, ChangeSink};
+use crate::store::{Change, ChangeSink, QuotaClaim, QuotaSubject};
 
 /// Every key that verification can meet.
 #[derive(Debug, Default)]
 pub struct LiveTable {
     projects: HashMap<ProjectName, Arc<ProjectSlot>>,
     keys: HashMap<KeyId, Arc<LiveKey>>,
-    /// Many keys carry the same permissions; they share one set.
-    permission_sets: Mutex<Interned>,
+    /// What is counted for keys that were used, by the first key of their chain of rotations:
+    /// old and new share limits and quota.
+    lineages: HashMap<KeyId, Arc<Counters>>,
+    shapes: Mutex<Shapes>,
     epoch: AtomicU64,
     lost: AtomicBool,
-}
-
-#[derive(Debug, Default)]
-struct Interned {
-    sets: StdHashMap<PermissionSet, Weak<PermissionSet>>,
-    sweep_at: usize,
+    /// Whether the first load is over.
+    loaded: AtomicBool,
 }
 
 impl LiveTable {
@@ -52,6 +53,31 @@ impl LiveTable {
         self.projects.pin().contains_key(name)
     }
 
+    /// The key of another system with this text.
+    pub(crate) fn foreign_key(
+        &self,
+        project: &ProjectName,
+        text: &str,
+        peppered: impl FnOnce() -> Option<[u8; 32]>,
+        hmac: Option<&HmacSecret>,
+    ) -> Found {
+        match self.projects.pin().get(project) {
+            Some(slot) if slot.imported.is_known() => slot.imported.find(text, peppered(), hmac),
+            _ => Found::Nothing,
+        }
+    }
+
+    /// Whether a key with this very hash is here.
+    pub(crate) fn has_foreign_hash(&self, project: &ProjectName, hash: &ForeignHash) -> bool {
+        let projects = self.projects.pin();
+        projects.get(project).is_some_and(|slot| slot.imported.has(hash))
+    }
+
+    /// How many keys with a salted hash begin so.
+    pub(crate) fn foreign_keys_with_start(&self, project: &ProjectName, start: &str) -> usize {
+        self.projects.pin().get(project).map_or(0, |slot| slot.imported.with_start(start))
+    }
+
     /// What a role of the project grants now.
     pub(crate) fn role_permissions(
         &self,
@@ -60,7 +86,55 @@ impl LiveTable {
     ) -> Option<Arc<PermissionSet>> {
         let projects = self.projects.pin();
         let roles = projects.get(project)?.roles.pin();
-        roles.get(role).map(|slot| slot.permissions.load_full())
+        roles.get(role).map(|slot| slot.grants.load().permissions.clone())
+    }
+
+    /// What is counted for a chain of rotations.
+    pub(crate) fn counters(&self, lineage: KeyId) -> Arc<Counters> {
+        let lineages = self.lineages.pin();
+        if let Some(counters) = lineages.get(&lineage) {
+            return counters.clone();
+        }
+        lineages.get_or_insert_with(lineage, Arc::default).clone()
+    }
+
+    /// What is counted for an owner.
+    pub(crate) fn owner_counters(&self, project: &ProjectName, id: &OwnerId) -> Arc<Counters> {
+        self.owner(project, id).counters.clone()
+    }
+
+    /// The counters of every lineage and every owner, each with whom it counts for.
+    pub(crate) fn all_counters(&self) -> Vec<(ProjectName, QuotaSubject, Arc<Counters>)> {
+        let mut all = Vec::new();
+        for (id, counters) in &self.lineages.pin() {
+            if let Some(project) = self.project_of_lineage(id) {
+                all.push((project, QuotaSubject::Lineage(*id), counters.clone()));
+            }
+        }
+        for (name, project) in &self.projects.pin() {
+            for (id, owner) in &project.owners.pin() {
+                all.push((name.clone(), QuotaSubject::Owner(id.clone()), owner.counters.clone()));
+            }
+        }
+        all
+    }
+
+    fn project_of_lineage(&self, lineage: &KeyId) -> Option<ProjectName> {
+        let keys = self.keys.pin();
+        if let Some(key) = keys.get(lineage) {
+            return Some(key.project().clone());
+        }
+        keys.values().find(|key| key.lineage() == *lineage).map(|key| key.project().clone())
+    }
+
+    /// Lets go of counters that nobody counts on: those of keys that are gone.
+    pub(crate) fn sweep_counters(&self) {
+        let keys = self.keys.pin();
+        self.lineages.pin().retain(|id, counters| {
+            Arc::strong_count(counters) > 1
+                || keys.contains_key(id)
+                || !counters.quota.lock().is_untouched()
+        });
     }
 
     /// Keys in the table.
@@ -83,41 +157,81 @@ impl LiveTable {
         self.lost.load(Ordering::Acquire)
     }
 
+    /// From now on changes are news, not memories.
+    pub(crate) fn set_loaded(&self) {
+        self.loaded.store(true, Ordering::Release);
+    }
+
     fn project(&self, name: &ProjectName) -> Arc<ProjectSlot> {
         let make = || Arc::new(ProjectSlot::new(name.clone()));
         self.projects.pin().get_or_insert_with(name.clone(), make).clone()
     }
 
+    fn owner(&self, project: &ProjectName, id: &OwnerId) -> Arc<OwnerSlot> {
+        self.project(project).owner(id)
+    }
+
     fn put_key(&self, key: &ApiKey) {
-        let keys = self.keys.pin();
         if matches!(key.lifecycle, Lifecycle::Deleted { .. }) {
-            keys.remove(&key.id);
+            self.remove_key(&key.id);
             return;
         }
+        let keys = self.keys.pin();
         let project = self.project(&key.project);
-        // Whoever counts on the old entry while it is replaced counts on the same counter.
-        let usage = keys.get(&key.id).map(|old| old.usage().clone());
-        let live = LiveKey {
-            id: key.id,
-            digest: key.digest,
-            lifecycle: key.lifecycle.clone(),
-            expires_at: key.expires_at,
+        if let Some(imported) = &key.imported {
+            project.imported.put(key.id, &key.digest, imported);
+        }
+        let owner = key.owner.as_ref().map(|id| project.owner(id));
+        let shape = KeyShape {
             keyspace: project.keyspace(&key.keyspace),
-            owner: key.owner.as_ref().map(|id| project.owner(id)),
-            roles: key.roles.iter().map(|name| project.role(name)).collect(),
-            permissions: self.permission_sets.lock().share(&key.permissions),
             environment: key.environment.clone(),
-            name: key.name.clone(),
-            metadata: raw_json(&key.metadata),
-            usage: usage.map_or_else(OnceLock::new, OnceLock::from),
+            roles: key.roles.iter().map(|name| project.role(name)).collect(),
+            own_tier: Tier::of_permissions(&key.permissions),
+            permissions: key.permissions.clone(),
+            policy: key.policy.clone(),
             project,
         };
-        keys.insert(key.id, Arc::new(live));
+        let shape = self.shapes.lock().share(shape);
+        // Whoever counts on the old entry while it is replaced counts on the same counter.
+        let usage = keys.get(&key.id).map(|old| old.usage().clone());
+        keys.insert(key.id, Arc::new(LiveKey::new(key, shape, owner, usage)));
+    }
+
+    fn remove_key(&self, id: &KeyId) {
+        let keys = self.keys.pin();
+        if let Some(key) = keys.remove(id)
+            && let Some(imported) = key.imported()
+        {
+            self.project(key.project()).imported.forget_start(*id, imported);
+        }
+    }
+
+    fn recognise(&self, id: &KeyId, digest: KeyDigest) {
+        let keys = self.keys.pin();
+        let Some(old) = keys.get(id) else { return };
+        let Some(imported) = old.imported() else { return };
+        let index = &self.project(old.project()).imported;
+        index.forget_start(*id, imported);
+        let known = Imported { hash: None, ..imported.clone() };
+        index.put(*id, &digest, &known);
+        keys.insert(*id, Arc::new(old.recognised(digest, known)));
     }
 
     fn put_role(&self, project: &ProjectName, role: &Role) {
-        let slot = self.project(project).role(&role.name);
-        slot.permissions.store(Arc::new(role.permissions.clone()));
+        self.project(project).role(&role.name).set(role.permissions.clone());
+    }
+
+    fn claim_quota(&self, project: &ProjectName, claim: &QuotaClaim) {
+        let counters = match &claim.subject {
+            QuotaSubject::Lineage(id) => self.counters(*id),
+            QuotaSubject::Owner(id) => self.owner_counters(project, id),
+        };
+        let mut quota = counters.quota.lock();
+        if self.loaded.load(Ordering::Acquire) {
+            quota.claimed(claim.stored);
+        } else {
+            quota.restored(claim.stored);
+        }
     }
 }
 
@@ -127,8 +241,8 @@ impl ChangeSink for LiveTable {
             Change::CreateProject(created) => {
                 self.project(&created.name);
             }
-            Change::CreateKeyspace(keyspace) => {
-                self.project(project).keyspace(&keyspace.name);
+            Change::CreateKeyspace(keyspace) | Change::UpdateKeyspace(keyspace) => {
+                self.project(project).keyspace(&keyspace.name).set(keyspace);
             }
             Change::DeleteKeyspace(name) => {
                 self.project(project).keyspaces.pin().remove(name);
@@ -137,11 +251,11 @@ impl ChangeSink for LiveTable {
                 // Only a new owner takes this value; a known one keeps what it has.
                 let project = self.project(project);
                 if !project.owners.pin().contains_key(&owner.id) {
-                    project.owner(&owner.id).set_metadata(&owner.metadata);
+                    project.owner(&owner.id).set(owner);
                 }
             }
             Change::CreateOwner(owner) | Change::UpdateOwner(owner) => {
-                self.project(project).owner(&owner.id).set_metadata(&owner.metadata);
+                self.owner(project, &owner.id).set(owner);
             }
             Change::DeleteOwner(id) => {
                 self.project(project).owners.pin().remove(id);
@@ -151,12 +265,17 @@ impl ChangeSink for LiveTable {
                 self.project(project).roles.pin().remove(name);
             }
             Change::CreateKey(key) | Change::UpdateKey(key) => self.put_key(key),
-            Change::PurgeKey { id, .. } => {
-                self.keys.pin().remove(id);
+            Change::RecogniseKey { id, digest } => self.recognise(id, *digest),
+            Change::PurgeKey { id, .. } => self.remove_key(id),
+            Change::ClaimQuota(claims) => {
+                for claim in claims {
+                    self.claim_quota(project, claim);
+                }
             }
-            Change::CreateEnvironment(_)
+            // What is written at a stop, memory knows already.
+            Change::SettleQuota(_)
+            | Change::CreateEnvironment(_)
             | Change::DeleteEnvironment(_)
-            | Change::UpdateKeyspace(_)
             | Change::AddUsage(_)
             | Change::RememberResult(_)
             | Change::ForgetResultsBefore(_) => {}
@@ -169,20 +288,5 @@ impl ChangeSink for LiveTable {
 
     fn lost(&self) {
         self.lost.store(true, Ordering::Release);
-    }
-}
-
-impl Interned {
-    fn share(&mut self, set: &PermissionSet) -> Arc<PermissionSet> {
-        if let Some(shared) = self.sets.get(set).and_then(Weak::upgrade) {
-            return shared;
-        }
-        if self.sets.len() >= self.sweep_at {
-            self.sets.retain(|_, shared| shared.strong_count() > 0);
-            self.sweep_at = (self.sets.len() * 2).max(1024);
-        }
-        let shared = Arc::new(set.clone());
-        self.sets.insert(set.clone(), Arc::downgrade(&shared));
-        shared
     }
 }

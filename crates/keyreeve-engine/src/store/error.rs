@@ -10,8 +10,10 @@ pub enum Kind {
     Environment,
     IdempotentResult,
     Keyspace,
+    Lease,
     Owner,
     Project,
+    Reservation,
     Role,
 }
 
@@ -22,8 +24,10 @@ impl fmt::Display for Kind {
             Self::Environment => "environment",
             Self::IdempotentResult => "idempotent result",
             Self::Keyspace => "keyspace",
+            Self::Lease => "place in flight",
             Self::Owner => "owner",
             Self::Project => "project",
+            Self::Reservation => "reservation",
             Self::Role => "role",
         })
     }

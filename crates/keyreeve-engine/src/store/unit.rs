@@ -5,9 +5,10 @@ use std::net::IpAddr;
 use jiff::Timestamp;
 use keyreeve_core::{
     audit::AuditEntry,
-    key::KeyId,
+    key::{KeyDigest, KeyId},
     model::{ApiKey, Environment, Keyspace, Owner, Project, Revision, Role},
     name::{EnvironmentName, KeyspaceName, OwnerId, ProjectName, RoleName},
+    quota::Stored as StoredQuota,
 };
 
 use super::{CommitError, Store};
@@ -54,8 +55,20 @@ pub enum Change {
         /// The stored revision that the purge was decided on.
         revision: Revision,
     },
+    /// The text of an imported key was seen for the first time: from now on its own digest counts.
+    RecogniseKey {
+        /// Which key.
+        id: KeyId,
+        /// The digest of its text.
+        digest: KeyDigest,
+    },
     /// Keys were used.
     AddUsage(Vec<UsageDelta>),
+    /// So much of these quotas may be spent. Merged with what was claimed before
+    /// ([`Stored::merged`](keyreeve_core::quota::Stored::merged)).
+    ClaimQuota(Vec<QuotaClaim>),
+    /// Just so much of these quotas was spent. Takes the place of what was claimed before.
+    SettleQuota(Vec<QuotaClaim>),
     /// A request was answered under an idempotency key.
     RememberResult(IdempotentResult),
     /// Answers older than this are forgotten, in all projects.
@@ -75,6 +88,49 @@ pub struct UsageDelta {
     pub last_ip: Option<IpAddr>,
     /// With which user agent, if known.
     pub last_user_agent: Option<String>,
+    /// The busiest spans since the process started.
+    pub peaks: Peaks,
+}
+
+/// The most requests in any one span of each length; spans begin at whole multiples of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Peaks {
+    /// In ten seconds.
+    pub ten_seconds: u32,
+    /// In an hour.
+    pub hour: u32,
+    /// In a day.
+    pub day: u32,
+}
+
+impl Peaks {
+    /// The higher of each.
+    #[must_use]
+    pub fn max(self, other: Self) -> Self {
+        Self {
+            ten_seconds: self.ten_seconds.max(other.ten_seconds),
+            hour: self.hour.max(other.hour),
+            day: self.day.max(other.day),
+        }
+    }
+}
+
+/// Whose quota.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum QuotaSubject {
+    /// A chain of rotations, by its first key.
+    Lineage(KeyId),
+    /// An owner.
+    Owner(OwnerId),
+}
+
+/// What of a quota may have been spent: never less than what was.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QuotaClaim {
+    /// Whose.
+    pub subject: QuotaSubject,
+    /// How much, in which period.
+    pub stored: StoredQuota,
 }
 
 /// What was answered under an idempotency key. Holds no plaintext: the issued key is sealed

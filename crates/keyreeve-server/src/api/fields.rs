@@ -3,14 +3,19 @@
 use std::str::FromStr;
 
 use jiff::{SignedDuration, Timestamp};
-use keyreeve_api::MetadataView;
+use keyreeve_api::{LimitView, MetadataView, Patch, RestrictionsView};
 use keyreeve_core::{
     Invalid, duration,
-    model::{ApiKey, Metadata, Tags},
+    limit::{Limit, LimitOverride, Limits},
+    model::{ApiKey, Metadata, Policy, Tags},
     name::RoleName,
     permission::PermissionSet,
+    restriction::{Restrictions, Windows},
 };
-use keyreeve_engine::{FieldError, Life, keys::Expiry};
+use keyreeve_engine::{
+    FieldError, Life,
+    keys::{Expiry, PolicyChange, Replace},
+};
 
 use crate::{problem::Failure, view::NEVER};
 
@@ -127,6 +132,111 @@ impl Fields {
         let good = text.chars().count() <= 200 && !text.chars().any(char::is_control);
         let rule = || Invalid::new("must be at most 200 characters without control characters");
         self.take("description", if good { Ok(text) } else { Err(rule()) })
+    }
+
+    /// What a list of texts stands for; each that breaks its rule is told by its place.
+    fn list<T: FromStr<Err = Invalid>>(&mut self, field: &str, texts: &[String]) -> Vec<T> {
+        let read = |(n, text): (usize, &String)| self.take(format!("{field}[{n}]"), text.parse());
+        texts.iter().enumerate().filter_map(read).collect()
+    }
+
+    pub(crate) fn restrictions(&mut self, view: &RestrictionsView) -> Restrictions {
+        let windows = self.list("restrictions.windows", &view.windows);
+        Restrictions {
+            allow_ips: self.list("restrictions.allow_ips", &view.allow_ips),
+            deny_ips: self.list("restrictions.deny_ips", &view.deny_ips),
+            windows: self.take("restrictions.windows", Windows::new(windows)).unwrap_or_default(),
+            origins: self.list("restrictions.origins", &view.origins),
+            routes: self.list("restrictions.routes", &view.routes),
+            allow_countries: self.list("restrictions.allow_countries", &view.allow_countries),
+            deny_countries: self.list("restrictions.deny_countries", &view.deny_countries),
+        }
+    }
+
+    pub(crate) fn limits(&mut self, views: &[LimitView]) -> Limits {
+        let read = |(n, view): (usize, &LimitView)| self.limit(&format!("limits[{n}]"), view);
+        let limits = views.iter().enumerate().filter_map(read).collect();
+        self.take("limits", Limits::new(limits)).unwrap_or_default()
+    }
+
+    fn limit(&mut self, place: &str, view: &LimitView) -> Option<Limit> {
+        let name = self.take(format!("{place}.name"), view.name.parse());
+        let rate = self.take(format!("{place}.rate"), view.rate.parse());
+        let per = view.per.as_deref().map(|text| self.take(format!("{place}.per"), text.parse()));
+        let route =
+            view.route.as_deref().map(|text| self.take(format!("{place}.route"), text.parse()));
+        let adaptive = view
+            .adaptive
+            .as_deref()
+            .map(|text| self.take(format!("{place}.adaptive"), text.parse()));
+        let mut overrides = Vec::new();
+        for (n, view) in view.overrides.iter().enumerate() {
+            let place = format!("{place}.overrides[{n}]");
+            let subject = self.take(format!("{place}.subject"), view.subject.parse());
+            let rate = self.take(format!("{place}.rate"), view.rate.parse());
+            overrides
+                .extend(subject.zip(rate).map(|(subject, rate)| LimitOverride { subject, rate }));
+        }
+        Some(Limit {
+            name: name?,
+            rate: rate?,
+            per: per.flatten(),
+            route: route.flatten(),
+            adaptive: adaptive.flatten(),
+            overrides,
+        })
+    }
+
+    /// What bounds a new thing.
+    pub(crate) fn policy(
+        &mut self,
+        restrictions: &RestrictionsView,
+        limits: &[LimitView],
+        quota: Option<&str>,
+        concurrency: Option<&str>,
+    ) -> Policy {
+        Policy {
+            restrictions: self.restrictions(restrictions),
+            limits: self.limits(limits),
+            quota: self.optional("quota", quota),
+            concurrency: self.optional("concurrency", concurrency),
+        }
+    }
+
+    /// What is to be different of what bounds a thing.
+    pub(crate) fn policy_change(
+        &mut self,
+        restrictions: Option<&RestrictionsView>,
+        limits: Option<&Vec<LimitView>>,
+        quota: Patch<String>,
+        concurrency: Patch<String>,
+    ) -> PolicyChange {
+        PolicyChange {
+            restrictions: restrictions.map(|view| self.restrictions(view)),
+            limits: limits.map(|views| self.limits(views)),
+            quota: self.replace("quota", quota),
+            concurrency: self.replace("concurrency", concurrency),
+        }
+    }
+
+    fn replace<T: FromStr<Err = Invalid>>(
+        &mut self,
+        field: &'static str,
+        patch: Patch<String>,
+    ) -> Replace<T> {
+        match patch {
+            Patch::Keep => Replace::Keep,
+            Patch::Clear => Replace::Clear,
+            Patch::Set(text) => self.parse(field, &text).map_or(Replace::Keep, Replace::With),
+        }
+    }
+
+    /// As [`Self::finish`], with the first rule that was broken.
+    pub(crate) fn finish_first<T>(self, value: Option<T>) -> Result<T, Option<FieldError>> {
+        match value {
+            Some(value) if self.errors.is_empty() => Ok(value),
+            _ => Err(self.errors.into_iter().next()),
+        }
     }
 
     /// Ends the reading. With nothing wrong, every field that had to be there is there.

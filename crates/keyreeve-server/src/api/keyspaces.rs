@@ -112,12 +112,19 @@ fn spec(request: &CreateKeyspaceRequest) -> Result<KeyspaceSpec, Failure> {
         fields.life("default_expires_in", request.default_expires_in.as_deref());
     let default_grace = fields.duration("default_grace", request.default_grace.as_deref());
     let fail_policy = fields.optional("fail_policy", request.fail_policy.as_deref());
+    let policy = fields.policy(
+        &request.restrictions,
+        &request.limits,
+        request.quota.as_deref(),
+        request.concurrency.as_deref(),
+    );
     let spec = name.zip(prefix).map(|(name, prefix)| KeyspaceSpec {
         name,
         prefix,
         default_expires_in,
         default_grace,
         fail_policy,
+        policy,
     });
     fields.finish(spec)
 }
@@ -129,6 +136,12 @@ fn change(request: &UpdateKeyspaceRequest) -> Result<KeyspaceChange, Failure> {
             .life("default_expires_in", request.default_expires_in.as_deref()),
         default_grace: fields.duration("default_grace", request.default_grace.as_deref()),
         fail_policy: fields.optional("fail_policy", request.fail_policy.as_deref()),
+        policy: fields.policy_change(
+            request.restrictions.as_ref(),
+            request.limits.as_ref(),
+            request.quota.clone(),
+            request.concurrency.clone(),
+        ),
     };
     fields.finish(Some(change))
 }

@@ -111,7 +111,13 @@ fn spec(request: CreateOwnerRequest) -> Result<OwnerSpec, Failure> {
     let id = fields.parse("id", &request.id);
     let name = fields.optional("name", request.name.as_deref());
     let metadata = fields.metadata(request.metadata);
-    let spec = id.zip(metadata).map(|(id, metadata)| OwnerSpec { id, name, metadata });
+    let policy = fields.policy(
+        &request.restrictions,
+        &request.limits,
+        request.quota.as_deref(),
+        request.concurrency.as_deref(),
+    );
+    let spec = id.zip(metadata).map(|(id, metadata)| OwnerSpec { id, name, metadata, policy });
     fields.finish(spec)
 }
 
@@ -122,6 +128,12 @@ fn change(request: UpdateOwnerRequest) -> Result<OwnerChange, Failure> {
         Patch::Clear => Some(None),
         Patch::Set(name) => fields.parse("name", &name).map(Some),
     };
+    let policy = fields.policy_change(
+        request.restrictions.as_ref(),
+        request.limits.as_ref(),
+        request.quota,
+        request.concurrency,
+    );
     let metadata = request.metadata.and_then(|map| fields.metadata(map));
-    fields.finish(Some(OwnerChange { name, metadata }))
+    fields.finish(Some(OwnerChange { name, metadata, policy }))
 }

@@ -21,7 +21,10 @@ use utoipa::{
 };
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::{AppState, api_keys, audit, environments, health, keyspaces, owners, projects, roles};
+use super::{
+    AppState, api_keys, audit, environments, health, keyspaces, owners, projects, reservations,
+    roles,
+};
 use crate::{ServerOptions, problem::Failure, verify};
 
 /// Routes that need no credential. A test holds that every other route refuses without one.
@@ -96,6 +99,10 @@ fn documented() -> OpenApiRouter<AppState> {
         .routes(routes!(api_keys::list::expiring))
         .routes(routes!(api_keys::cleanup::cleanup_expired))
         .routes(routes!(api_keys::show::show, api_keys::update::update, api_keys::state::delete))
+        .routes(routes!(api_keys::derive::derive))
+        .routes(routes!(api_keys::import::import))
+        .routes(routes!(api_keys::explain::explain))
+        .routes(routes!(api_keys::explain::suggested_limits))
         .routes(routes!(api_keys::rotate::rotate))
         .routes(routes!(api_keys::rotate::finish_rotation))
         .routes(routes!(api_keys::state::revoke))
@@ -103,6 +110,10 @@ fn documented() -> OpenApiRouter<AppState> {
         .routes(routes!(api_keys::state::disable))
         .routes(routes!(api_keys::state::undelete))
         .routes(routes!(api_keys::state::purge))
+        // What verifications set aside.
+        .routes(routes!(reservations::commit))
+        .routes(routes!(reservations::cancel))
+        .routes(routes!(reservations::release))
         // What stands around keys.
         .routes(routes!(keyspaces::list, keyspaces::create))
         .routes(routes!(keyspaces::show, keyspaces::update, keyspaces::delete))
@@ -186,6 +197,6 @@ mod tests {
                 assert!(public || responses.contains_key("4XX"), "{place} never fails?");
             }
         }
-        assert_eq!(operations, 43);
+        assert_eq!(operations, 50);
     }
 }

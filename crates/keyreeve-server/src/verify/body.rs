@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use keyreeve_core::verdict::VerdictCode;
-use keyreeve_engine::{RequestId, Verdict, live::LiveKey};
+use keyreeve_engine::{LimitLevel, RequestId, Verdict, live::LiveKey};
 use serde::{Serialize, Serializer, ser::SerializeSeq};
 use serde_json::value::RawValue;
 
@@ -21,6 +21,16 @@ pub(super) struct VerdictBody<'a> {
     owner: Option<OwnerBody<'a>>,
     roles: Roles<'a>,
     permissions: Permissions<'a>,
+    #[serde(skip_serializing_if = "<[LimitLevel]>::is_empty", serialize_with = "limits")]
+    limits: &'a [LimitLevel],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    quota: Option<QuotaBody>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lease: Option<LeaseBody>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reservation: Option<ReservationBody>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retry_after_s: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     rotation: Option<RotationBody>,
     as_of: AsOf,
@@ -30,6 +40,8 @@ pub(super) struct VerdictBody<'a> {
 #[derive(Serialize)]
 struct Reason<'a> {
     check: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    policy: Option<&'a str>,
     #[serde(skip_serializing_if = "<[String]>::is_empty")]
     missing: &'a [String],
 }
@@ -58,6 +70,56 @@ struct OwnerBody<'a> {
 struct Shared(Arc<Box<RawValue>>);
 
 #[derive(Serialize)]
+struct LimitBody<'a> {
+    name: &'a str,
+    per: &'static str,
+    limit: u32,
+    period_s: u64,
+    remaining: u32,
+    reset_s: u64,
+    exceeded: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    why: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct QuotaBody {
+    amount: u64,
+    remaining: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    resets_at: Option<Timestamp>,
+    exceeded: bool,
+}
+
+#[derive(Serialize)]
+struct LeaseBody {
+    id: String,
+    in_flight: u32,
+    most: u32,
+    lasts_ms: u64,
+}
+
+#[derive(Serialize)]
+struct ReservationBody {
+    id: String,
+    amount: u64,
+    expires_at: Timestamp,
+}
+
+fn limits<S: Serializer>(levels: &&[LimitLevel], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(levels.iter().map(|level| LimitBody {
+        name: level.name.as_str(),
+        per: level.per.as_str(),
+        limit: level.limit,
+        period_s: level.period_s,
+        remaining: level.remaining,
+        reset_s: level.reset_s,
+        exceeded: level.exceeded,
+        why: level.why.as_deref(),
+    }))
+}
+
+#[derive(Serialize)]
 struct RotationBody {
     grace_ends_at: Timestamp,
     successor_id: String,
@@ -80,8 +142,11 @@ impl<'a> VerdictBody<'a> {
         Self {
             valid,
             code: verdict.code.as_str(),
-            reason: (!valid)
-                .then(|| Reason { check: verdict.code.check(), missing: &verdict.missing }),
+            reason: (!valid).then(|| Reason {
+                check: verdict.code.check(),
+                policy: verdict.why.as_deref(),
+                missing: &verdict.missing,
+            }),
             key: key.map(|key| KeyBody {
                 id: KeyIdText(key),
                 name: key.name(),
@@ -99,6 +164,25 @@ impl<'a> VerdictBody<'a> {
             }),
             roles: Roles(key),
             permissions: Permissions(key),
+            limits: &verdict.limits,
+            quota: verdict.quota.map(|quota| QuotaBody {
+                amount: quota.amount,
+                remaining: quota.remaining,
+                resets_at: quota.resets_at,
+                exceeded: quota.exceeded,
+            }),
+            lease: verdict.lease.map(|lease| LeaseBody {
+                id: lease.id.to_string(),
+                in_flight: lease.in_flight,
+                most: lease.most,
+                lasts_ms: lease.lasts_ms,
+            }),
+            reservation: verdict.reservation.map(|reservation| ReservationBody {
+                id: reservation.id.to_string(),
+                amount: reservation.amount,
+                expires_at: reservation.expires_at,
+            }),
+            retry_after_s: verdict.retry_after_s,
             rotation: key.and_then(LiveKey::rotation).map(|(grace_ends_at, successor)| {
                 RotationBody { grace_ends_at, successor_id: successor.to_string() }
             }),

@@ -1,7 +1,7 @@
 //! A sink that writes down what it sees.
 
 use keyreeve_core::name::ProjectName;
-use keyreeve_engine::store::{Change, ChangeSink};
+use keyreeve_engine::store::{Change, ChangeSink, QuotaClaim};
 use parking_lot::Mutex;
 
 /// Everything a store told it, one line each.
@@ -49,6 +49,13 @@ fn said(change: &Change) -> String {
         Change::CreateKey(new) => format!("create key {} at {}", new.id, new.revision),
         Change::UpdateKey(new) => format!("update key {} at {}", new.id, new.revision),
         Change::PurgeKey { id, .. } => format!("purge key {id}"),
+        Change::RecogniseKey { id, .. } => format!("recognise key {id}"),
+        Change::ClaimQuota(claims) | Change::SettleQuota(claims) => {
+            let claim =
+                |claim: &QuotaClaim| format!("{:?} {}", claim.subject, claim.stored.claimed);
+            let all: Vec<String> = claims.iter().map(claim).collect();
+            format!("quota of {}", all.join(", "))
+        }
         Change::AddUsage(deltas) => format!("add usage of {}", deltas.len()),
         Change::RememberResult(_) => "remember a result".to_owned(),
         Change::ForgetResultsBefore(_) => "forget results".to_owned(),

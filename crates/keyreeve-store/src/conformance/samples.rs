@@ -8,11 +8,13 @@ use keyreeve_core::{
     audit::{Actor, AuditEntry, CheckpointError, CheckpointSigner, Hash, Outcome, Target},
     key::{EnvTag, KeyDigest, KeyId},
     lifecycle::Lifecycle,
-    model::{ApiKey, Environment, FailPolicy, Keyspace, Metadata, Owner, Project, Role, Tags},
+    model::{
+        ApiKey, Environment, FailPolicy, Keyspace, Metadata, Owner, Policy, Project, Role, Tags,
+    },
     name::ProjectName,
     permission::PermissionSet,
 };
-use keyreeve_engine::store::{IdempotentResult, UsageDelta};
+use keyreeve_engine::store::{IdempotentResult, Peaks, UsageDelta};
 use serde_json::Map;
 
 /// A name of any kind.
@@ -50,6 +52,7 @@ pub fn keyspace(text: &str) -> Result<Keyspace, Invalid> {
         default_expires_in: Some(Keyspace::DEFAULT_EXPIRES_IN),
         default_grace: Keyspace::DEFAULT_GRACE,
         fail_policy: FailPolicy::Closed,
+        policy: Policy::none(),
         created_at: time(2),
         revision: 1,
     })
@@ -61,6 +64,7 @@ pub fn owner(text: &str) -> Result<Owner, Invalid> {
         id: name(text)?,
         name: Some(name("Somebody Ä 🦀")?),
         metadata: metadata("plan", text)?,
+        policy: Policy::none(),
         created_at: time(3),
         revision: 1,
     })
@@ -114,12 +118,16 @@ pub fn key(project: &ProjectName, number: u64) -> Result<ApiKey, Invalid> {
         tags: Tags::default(),
         created_at: time(i64::try_from(number).unwrap_or_default()),
         created_by: "anonymous".to_owned(),
+        not_before: None,
         expires_at: None,
+        policy: Policy::none(),
         lifecycle: Lifecycle::Active,
         digest: KeyDigest::Sha256(digest(number)),
+        imported: None,
         last_four: "aB3d".to_owned(),
         lineage: key_id(number),
         predecessor: None,
+        parent: None,
         revision: 1,
     })
 }
@@ -166,6 +174,7 @@ pub fn usage(number: u64, verifications: u64, second: i64) -> UsageDelta {
         last_used_at: time(second),
         last_ip: Some(IpAddr::from([203, 0, 113, 9])),
         last_user_agent: Some("agent/1".to_owned()),
+        peaks: Peaks::default(),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use keyreeve_engine::store::{Change, KeyFilter, Usage, UsageDelta};
+use keyreeve_engine::store::{Change, KeyFilter, Peaks, Usage, UsageDelta};
 
 use super::{
     harness::{Harness, Outcome},
@@ -19,17 +19,24 @@ pub(super) async fn usage_adds_up(h: Harness) -> Outcome {
     let second = UsageDelta {
         last_ip: Some(ip),
         last_user_agent: Some("agent/2".to_owned()),
+        peaks: Peaks { ten_seconds: 9, hour: 5, day: 30 },
         ..samples::usage(1, 4, 40)
     };
     h.commit(&acme, vec![Change::AddUsage(vec![second])]).await?;
     // Newer, and from nobody knows where.
-    let third = UsageDelta { last_ip: None, last_user_agent: None, ..samples::usage(1, 1, 60) };
+    let third = UsageDelta {
+        last_ip: None,
+        last_user_agent: None,
+        peaks: Peaks { ten_seconds: 7, hour: 20, day: 20 },
+        ..samples::usage(1, 1, 60)
+    };
     h.commit(&acme, vec![Change::AddUsage(vec![third])]).await?;
     let expected = Usage {
         verifications: 8,
         last_used_at: Some(samples::time(60)),
         last_ip: Some(ip),
         last_user_agent: Some("agent/2".to_owned()),
+        peaks: Peaks { ten_seconds: 9, hour: 20, day: 30 },
     };
     assert_eq!(h.key(&acme, samples::key_id(1)).await?.usage, expected);
     let listed = h.all_keys(&acme, &KeyFilter::default(), 10).await?;

@@ -2,12 +2,14 @@
 //! every backend.
 
 use keyreeve_core::{
-    key::KeyId,
+    key::{Imported, KeyDigest, KeyId},
     model::{ApiKey, Keyspace, Owner, Project, Revision, Role},
     name::{OwnerId, ProjectName, RoleName},
     role::BuiltinRole,
 };
-use keyreeve_engine::store::{Change, CommitError, IdempotentResult, Kind, Usage, UsageDelta};
+use keyreeve_engine::store::{
+    Change, CommitError, IdempotentResult, Kind, QuotaSubject, Usage, UsageDelta,
+};
 
 use super::tables::{Draft, Table, Tables};
 
@@ -60,6 +62,23 @@ pub(super) fn apply(
         Change::AddUsage(deltas) => {
             for delta in deltas {
                 add_usage(draft, project, delta);
+            }
+            Ok(())
+        }
+        Change::RecogniseKey { id, digest } => recognise(draft, project, *id, *digest),
+        Change::ClaimQuota(claims) => {
+            for claim in claims {
+                let key = (project.clone(), claim.subject.clone());
+                let before = draft.tables().claims.get(&key).copied();
+                let claimed = before.map_or(claim.stored, |before| before.merged(claim.stored));
+                draft.put(|t| &mut t.claims, key, claimed);
+            }
+            Ok(())
+        }
+        Change::SettleQuota(claims) => {
+            for claim in claims {
+                let key = (project.clone(), claim.subject.clone());
+                draft.put(|t| &mut t.claims, key, claim.stored);
             }
             Ok(())
         }
@@ -183,7 +202,9 @@ fn delete_owner(
 ) -> Result<(), CommitError> {
     let used = uses(draft, project, |key| key.owner.as_ref() == Some(id));
     let key = (project.clone(), id.clone());
-    delete(draft, |t| &mut t.owners, key, used, Kind::Owner)
+    delete(draft, |t| &mut t.owners, key, used, Kind::Owner)?;
+    draft.remove(|t| &mut t.claims, (project.clone(), QuotaSubject::Owner(id.clone())));
+    Ok(())
 }
 
 fn update_role(
@@ -250,6 +271,8 @@ fn update_key(
         last_four: stored.last_four.clone(),
         lineage: stored.lineage,
         predecessor: stored.predecessor,
+        parent: stored.parent,
+        imported: stored.imported.clone(),
         ..new.clone()
     };
     draft.put(|t| &mut t.keys, new.id, new);
@@ -292,7 +315,24 @@ fn purge_key(
     }
     draft.remove(|t| &mut t.keys, id);
     draft.remove(|t| &mut t.usage, id);
+    draft.remove(|t| &mut t.claims, (project.clone(), QuotaSubject::Lineage(id)));
     forget(draft, |of, result| of == project && result.key == id);
+    Ok(())
+}
+
+fn recognise(
+    draft: &mut Draft<'_>,
+    project: &ProjectName,
+    id: KeyId,
+    digest: KeyDigest,
+) -> Result<(), CommitError> {
+    let stored = draft.tables().key(project, id).ok_or(CommitError::NotFound(Kind::ApiKey))?;
+    let Some(imported) = stored.imported.as_deref().filter(|known| known.hash.is_some()) else {
+        return Err(CommitError::ChangedMeanwhile(Kind::ApiKey));
+    };
+    let imported = Some(Box::new(Imported { hash: None, ..imported.clone() }));
+    let new = ApiKey { digest, imported, revision: stored.revision + 1, ..stored.clone() };
+    draft.put(|t| &mut t.keys, id, new);
     Ok(())
 }
 
@@ -307,6 +347,7 @@ fn add_usage(draft: &mut Draft<'_>, project: &ProjectName, delta: &UsageDelta) {
         last_used_at: before.last_used_at.max(Some(delta.last_used_at)),
         last_ip: delta.last_ip.or(before.last_ip),
         last_user_agent: delta.last_user_agent.clone().or(before.last_user_agent),
+        peaks: before.peaks.max(delta.peaks),
     };
     draft.put(|t| &mut t.usage, delta.key, usage);
 }

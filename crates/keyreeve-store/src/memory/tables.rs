@@ -6,8 +6,9 @@ use keyreeve_core::{
     key::KeyId,
     model::{ApiKey, Environment, Keyspace, Owner, Project, Role},
     name::{EnvironmentName, KeyspaceName, OwnerId, ProjectName, RoleName},
+    quota::Stored as StoredQuota,
 };
-use keyreeve_engine::store::{IdempotentResult, Usage};
+use keyreeve_engine::store::{IdempotentResult, QuotaSubject, Usage};
 
 /// Everything but the audit log.
 #[derive(Default)]
@@ -19,6 +20,7 @@ pub(super) struct Tables {
     pub(super) roles: BTreeMap<(ProjectName, RoleName), Role>,
     pub(super) keys: BTreeMap<KeyId, ApiKey>,
     pub(super) usage: BTreeMap<KeyId, Usage>,
+    pub(super) claims: BTreeMap<(ProjectName, QuotaSubject), StoredQuota>,
     pub(super) results: BTreeMap<(ProjectName, [u8; 32]), IdempotentResult>,
 }
 

@@ -1,5 +1,6 @@
 //! Applying one change, inside the writer's transaction.
 
+mod claims;
 mod keys;
 mod results;
 mod tenancy;
@@ -34,6 +35,9 @@ pub(super) fn apply(
         Change::UpdateKey(new) => keys::update(connection, project, new),
         Change::PurgeKey { id, revision } => keys::purge(connection, project, *id, *revision),
         Change::AddUsage(deltas) => keys::add_usage(connection, project, deltas),
+        Change::RecogniseKey { id, digest } => keys::recognise(connection, project, *id, digest),
+        Change::ClaimQuota(claims) => claims::claim(connection, project, claims),
+        Change::SettleQuota(claims) => claims::settle(connection, project, claims),
         Change::RememberResult(result) => results::remember(connection, project, result),
         Change::ForgetResultsBefore(time) => results::forget_before(connection, *time),
     }

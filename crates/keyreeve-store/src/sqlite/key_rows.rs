@@ -1,14 +1,16 @@
 //! Keys as rows.
 
-use std::{collections::HashMap, net::IpAddr, str::FromStr};
+use std::{collections::HashMap, net::IpAddr, str::FromStr, sync::Arc};
 
 use keyreeve_core::{
-    key::{KeyDigest, KeyId},
-    model::{ApiKey, Tags},
+    key::{Imported, KeyDigest, KeyId, foreign::ForeignHash},
+    model::{ApiKey, Policy, Tags},
     name::{EnvironmentName, KeyspaceName, OwnerId, ProjectName, RoleName},
 };
-use keyreeve_engine::store::{StoredKey, Usage};
+use keyreeve_engine::store::{Peaks, StoredKey, Usage};
 use rusqlite::{Connection, params};
+use serde::Deserialize;
+use serde_json::json;
 
 use super::{
     failure::Broken,
@@ -22,19 +24,22 @@ use crate::millis;
 pub(super) const KEY: &str = "k.id, k.project, k.keyspace, k.environment, k.env_tag, k.name, \
     k.owner, k.roles, k.permissions, k.metadata, k.tags, k.created_at, k.created_by, \
     k.expires_at, k.lifecycle, k.changed_at, k.reason, k.successor, k.grace_ends_at, k.was, \
-    k.digest_scheme, k.digest, k.last_four, k.lineage, k.predecessor, k.revision";
+    k.digest_scheme, k.digest, k.last_four, k.lineage, k.predecessor, k.revision, \
+    k.not_before, k.policy, k.parent, k.imported";
 
 /// The columns of a key's usage in a query that calls the table `u`.
-pub(super) const USAGE: &str = "u.verifications, u.last_used_at, u.last_ip, u.last_user_agent";
+pub(super) const USAGE: &str = "u.verifications, u.last_used_at, u.last_ip, u.last_user_agent, \
+    u.peak_10s, u.peak_hour, u.peak_day";
 
 const INSERT: &str = "
     INSERT INTO api_keys (
         id, project, keyspace, environment, env_tag, name, owner, roles, permissions, metadata,
         tags, created_at, created_by, expires_at, lifecycle, changed_at, reason, successor,
-        grace_ends_at, was, digest_scheme, digest, last_four, lineage, predecessor, revision
+        grace_ends_at, was, digest_scheme, digest, last_four, lineage, predecessor, revision,
+        not_before, policy, parent, imported
     ) VALUES (
         ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20,
-        ?21, ?22, ?23, ?24, ?25, ?26
+        ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28, ?29, ?30
     )";
 
 /// Everything that may change. What makes a key this key is not among it.
@@ -42,7 +47,8 @@ const UPDATE: &str = "
     UPDATE api_keys SET
         environment = ?2, env_tag = ?3, name = ?4, owner = ?5, roles = ?6, permissions = ?7,
         metadata = ?8, tags = ?9, expires_at = ?10, lifecycle = ?11, changed_at = ?12,
-        reason = ?13, successor = ?14, grace_ends_at = ?15, was = ?16, revision = ?17
+        reason = ?13, successor = ?14, grace_ends_at = ?15, was = ?16, revision = ?17,
+        not_before = ?18, policy = ?19
     WHERE id = ?1";
 
 /// The lists of a key as they are stored.
@@ -95,6 +101,10 @@ pub(super) fn insert(
         key.lineage.as_str(),
         key.predecessor.as_ref().map(KeyId::as_str),
         query::count(key.revision),
+        key.not_before.map(millis::floor),
+        rows::policy_json(&key.policy),
+        key.parent.as_ref().map(KeyId::as_str),
+        key.imported.as_deref().map(imported_json),
     ])?;
     Ok(())
 }
@@ -124,6 +134,8 @@ pub(super) fn update(
         lifecycle.grace_ends_at,
         lifecycle.was,
         query::count(key.revision),
+        key.not_before.map(millis::floor),
+        rows::policy_json(&key.policy),
     ])?;
     Ok(())
 }
@@ -133,6 +145,7 @@ pub(super) fn scheme(digest: &KeyDigest) -> &'static str {
     match digest {
         KeyDigest::Sha256(_) => "sha256",
         KeyDigest::Peppered(_) => "hmac-sha256",
+        KeyDigest::Foreign => "foreign",
     }
 }
 
@@ -143,12 +156,13 @@ pub(super) struct KeyReader {
     keyspaces: Names<KeyspaceName>,
     environments: Names<EnvironmentName>,
     roles: Names<RoleName>,
+    policies: HashMap<Box<str>, Arc<Policy>>,
 }
 
 impl KeyReader {
     /// Reads [`KEY`].
     pub(super) fn key(&mut self, columns: &mut Columns<'_, '_>) -> Result<ApiKey, Broken> {
-        Ok(ApiKey {
+        let mut key = ApiKey {
             id: columns.parsed()?,
             project: self.projects.read(columns)?,
             keyspace: self.keyspaces.read(columns)?,
@@ -162,14 +176,38 @@ impl KeyReader {
             tags: tags(columns)?,
             created_at: columns.time()?,
             created_by: columns.text()?.to_owned(),
+            not_before: None,
             expires_at: columns.maybe_time()?,
+            policy: Policy::none(),
             lifecycle: lifecycle_rows::read(columns)?,
             digest: digest(columns)?,
+            imported: None,
             last_four: columns.text()?.to_owned(),
             lineage: columns.parsed()?,
             predecessor: columns.maybe_parsed()?,
+            parent: None,
             revision: columns.count()?,
-        })
+        };
+        key.not_before = columns.maybe_time()?;
+        key.policy = self.policy(columns)?;
+        key.parent = columns.maybe_parsed()?;
+        key.imported = imported(columns)?;
+        Ok(key)
+    }
+
+    /// Equal policies share one allocation: they are large, and many keys have the same.
+    fn policy(&mut self, columns: &mut Columns<'_, '_>) -> Result<Arc<Policy>, Broken> {
+        let Some(text) = columns.maybe_text()? else {
+            return Ok(Policy::none());
+        };
+        if let Some(policy) = self.policies.get(text) {
+            return Ok(policy.clone());
+        }
+        let policy = Policy::from_json(text).map(Arc::new).map_err(|_| columns.damaged())?;
+        if self.policies.len() < Names::<RoleName>::MOST {
+            self.policies.insert(text.into(), policy.clone());
+        }
+        Ok(policy)
     }
 
     /// Reads [`KEY`] and [`USAGE`].
@@ -223,8 +261,31 @@ fn digest(columns: &mut Columns<'_, '_>) -> Result<KeyDigest, Broken> {
     match columns.text()? {
         "sha256" => columns.bytes_32().map(KeyDigest::Sha256),
         "hmac-sha256" => columns.bytes_32().map(KeyDigest::Peppered),
+        "foreign" => columns.bytes_32().map(|_| KeyDigest::Foreign),
         _ => Err(columns.damaged()),
     }
+}
+
+/// An imported key's start and hash as they are stored.
+pub(super) fn imported_json(imported: &Imported) -> String {
+    let hash = imported.hash.as_ref().map(ForeignHash::to_text);
+    json!({"start": imported.start, "hash": hash}).to_string()
+}
+
+fn imported(columns: &mut Columns<'_, '_>) -> Result<Option<Box<Imported>>, Broken> {
+    let Some(text) = columns.maybe_text()? else {
+        return Ok(None);
+    };
+    let Stored { start, hash } = serde_json::from_str(text).map_err(|_| columns.damaged())?;
+    let hash = hash.map(|hash| hash.parse()).transpose().map_err(|_| columns.damaged())?;
+    Ok(Some(Box::new(Imported { start: start.map(Into::into), hash })))
+}
+
+/// An imported key's start and hash.
+#[derive(Deserialize)]
+struct Stored {
+    start: Option<String>,
+    hash: Option<String>,
 }
 
 /// All of it is absent if the key was never used.
@@ -235,5 +296,11 @@ fn usage(columns: &mut Columns<'_, '_>) -> Result<Usage, Broken> {
         last_used_at: columns.maybe_time()?,
         last_ip: columns.maybe_parsed::<IpAddr>()?,
         last_user_agent: columns.maybe_text()?.map(str::to_owned),
+        peaks: Peaks { ten_seconds: peak(columns)?, hour: peak(columns)?, day: peak(columns)? },
     })
+}
+
+fn peak(columns: &mut Columns<'_, '_>) -> Result<u32, Broken> {
+    let peak = columns.maybe_number()?.unwrap_or_default();
+    u32::try_from(peak).map_err(|_| columns.damaged())
 }

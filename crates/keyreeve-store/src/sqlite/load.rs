@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use keyreeve_core::name::ProjectName;
-use keyreeve_engine::store::{Change, ChangeSink, StoreError};
+use keyreeve_engine::store::{Change, ChangeSink, QuotaClaim, QuotaSubject, StoreError};
 use rusqlite::Connection;
 use tokio::sync::mpsc;
 
@@ -39,7 +39,24 @@ pub(super) fn run(
     replay(connection, "roles", "name", rows::ROLE, &**sink, |columns| {
         rows::role(columns).map(Change::CreateRole)
     })?;
-    replay_keys(connection, readers, parts, sink)
+    replay_keys(connection, readers, parts, sink)?;
+    replay_claims(connection, &**sink)
+}
+
+fn replay_claims(connection: &Connection, sink: &dyn ChangeSink) -> Result<(), Broken> {
+    let sql =
+        "SELECT project, holder, subject, period_start, period_end, claimed FROM quota_claims";
+    query::each(connection, sql, [], |columns| {
+        let project: ProjectName = columns.parsed()?;
+        let subject = match columns.text()? {
+            "lineage" => QuotaSubject::Lineage(columns.parsed()?),
+            "owner" => QuotaSubject::Owner(columns.parsed()?),
+            _ => return Err(columns.damaged()),
+        };
+        let claim = QuotaClaim { subject, stored: rows::claimed(columns)? };
+        sink.apply(&project, &Change::ClaimQuota(vec![claim]));
+        Ok(())
+    })
 }
 
 /// Tells the sink every row of a table, in order.

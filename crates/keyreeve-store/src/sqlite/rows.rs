@@ -1,9 +1,12 @@
 //! What stands around keys, as rows.
 
+use std::sync::Arc;
+
 use jiff::SignedDuration;
 use keyreeve_core::{
-    model::{Environment, Keyspace, Metadata, Owner, Project, Role},
+    model::{Environment, Keyspace, Metadata, Owner, Policy, Project, Role},
     permission::{Permission, PermissionSet},
+    quota::Stored,
 };
 use keyreeve_engine::store::IdempotentResult;
 use serde_json::Value;
@@ -13,8 +16,8 @@ use super::{failure::Broken, query::Columns};
 pub(super) const PROJECT: &str = "name, created_at";
 pub(super) const ENVIRONMENT: &str = "name, env_tag, created_at";
 pub(super) const KEYSPACE: &str =
-    "name, prefix, default_expires_in, default_grace, fail_policy, created_at, revision";
-pub(super) const OWNER: &str = "id, name, metadata, created_at, revision";
+    "name, prefix, default_expires_in, default_grace, fail_policy, policy, created_at, revision";
+pub(super) const OWNER: &str = "id, name, metadata, policy, created_at, revision";
 pub(super) const ROLE: &str = "name, description, permissions, created_at, revision";
 pub(super) const RESULT: &str = "lookup, fingerprint, key_id, sealed, at";
 
@@ -36,6 +39,7 @@ pub(super) fn keyspace(columns: &mut Columns<'_, '_>) -> Result<Keyspace, Broken
         default_expires_in: columns.maybe_number()?.map(SignedDuration::from_millis),
         default_grace: SignedDuration::from_millis(columns.number()?),
         fail_policy: columns.parsed()?,
+        policy: policy(columns)?,
         created_at: columns.time()?,
         revision: columns.count()?,
     })
@@ -47,6 +51,7 @@ pub(super) fn owner(columns: &mut Columns<'_, '_>) -> Result<Owner, Broken> {
         id: columns.parsed()?,
         name: columns.maybe_parsed()?,
         metadata: metadata(columns)?,
+        policy: policy(columns)?,
         created_at: columns.time()?,
         revision: columns.count()?,
     })
@@ -74,6 +79,15 @@ pub(super) fn result(columns: &mut Columns<'_, '_>) -> Result<IdempotentResult, 
     })
 }
 
+/// Reads `period_start, period_end, claimed`.
+pub(super) fn claimed(columns: &mut Columns<'_, '_>) -> Result<Stored, Broken> {
+    Ok(Stored {
+        period_start: columns.time()?,
+        period_end: columns.maybe_time()?,
+        claimed: columns.count()?,
+    })
+}
+
 /// Reads an object.
 pub(super) fn metadata(columns: &mut Columns<'_, '_>) -> Result<Metadata, Broken> {
     let text = columns.text()?;
@@ -83,6 +97,19 @@ pub(super) fn metadata(columns: &mut Columns<'_, '_>) -> Result<Metadata, Broken
     }
     let map = serde_json::from_str(text).map_err(|_| columns.damaged())?;
     Metadata::new(map).map_err(|_| columns.damaged())
+}
+
+/// Reads a policy; nothing stands for one that bounds nothing.
+pub(super) fn policy(columns: &mut Columns<'_, '_>) -> Result<Arc<Policy>, Broken> {
+    match columns.maybe_text()? {
+        None => Ok(Policy::none()),
+        Some(text) => Policy::from_json(text).map(Arc::new).map_err(|_| columns.damaged()),
+    }
+}
+
+/// A policy as it is stored.
+pub(super) fn policy_json(policy: &Policy) -> Option<String> {
+    (!policy.is_empty()).then(|| policy.to_json())
 }
 
 /// Reads a list of permissions.

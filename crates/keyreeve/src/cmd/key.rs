@@ -156,7 +156,7 @@ async fn cleanup_expired(args: &CleanupExpiredArgs, context: &Context) -> anyhow
 async fn verify(args: &VerifyArgs, context: &Context) -> anyhow::Result<Outcome> {
     let client = context.client()?;
     let key = read_key::from(io::stdin(), &context.output)?;
-    let body = VerifyRequest { key, require: args.require.clone(), request: None };
+    let body = VerifyRequest { require: args.require.clone(), ..VerifyRequest::new(key) };
     let verdict = client.verify(&body).await?;
     context.output.show(&verdict, verdict::fields)?;
     Ok(if verdict.valid { Outcome::Done } else { Outcome::Negative })

@@ -40,6 +40,7 @@ fn creation(args: &CreateArgs) -> CreateKeyspaceRequest {
         default_expires_in: args.default_expires_in.as_ref().map(Life::to_wire),
         default_grace: args.default_grace.clone(),
         fail_policy: policy(args.fail_policy),
+        ..Default::default()
     }
 }
 
@@ -48,6 +49,7 @@ fn change(changes: &KeyspaceChanges) -> UpdateKeyspaceRequest {
         default_expires_in: changes.default_expires_in.as_ref().map(Life::to_wire),
         default_grace: changes.default_grace.clone(),
         fail_policy: policy(changes.fail_policy),
+        ..Default::default()
     }
 }
 

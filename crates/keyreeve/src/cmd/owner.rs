@@ -45,6 +45,7 @@ fn creation(args: &CreateArgs) -> Result<CreateOwnerRequest, Advised> {
         id: args.id.clone(),
         name: args.name.clone(),
         metadata: args.metadata.as_deref().map(metadata::parse).transpose()?.unwrap_or_default(),
+        ..Default::default()
     })
 }
 
@@ -56,6 +57,7 @@ fn change(changes: &OwnerChanges) -> Result<UpdateOwnerRequest, Advised> {
             None => Patch::Keep,
         },
         metadata: changes.metadata.as_deref().map(metadata::parse).transpose()?,
+        ..Default::default()
     })
 }
 

@@ -21,7 +21,7 @@ use crate::{
     cli::local::ServeArgs,
     config::{Config, Flags},
     context::Context,
-    wire::{self, Installation, Running},
+    wire::{self, Installation, Policy, Running},
 };
 
 /// Serves until told to stop. The main thread and one thread a core serve; everything that
@@ -37,8 +37,10 @@ pub(crate) fn run(args: &ServeArgs, context: &Context) -> anyhow::Result<Outcome
         .build()
         .context("the background runtime could not be started")?;
 
+    let policy = Policy::read(&config, &context.environment)?;
     let installation = background.block_on(Installation::open(&config, &context.environment))?;
-    let options = wire::server_options(&config, installation.folder.socket());
+    let socket = installation.folder.socket();
+    let options = wire::server_options(&config, &context.environment, socket)?;
     let metrics = Metrics::new().context("the metrics could not be set up")?;
     // Bound before the set-up. The folder and an empty database are there by now and do no harm;
     // a busy port must not leave a key behind that nobody saw.
@@ -54,7 +56,7 @@ pub(crate) fn run(args: &ServeArgs, context: &Context) -> anyhow::Result<Outcome
         // At once: the key is stored already, and whatever fails next must not hide it for good.
         greet(context, &first, &url)?;
     }
-    let (engine, running) = background.block_on(installation.start())?;
+    let (engine, running) = background.block_on(installation.start(policy))?;
     // Before anybody is told that we serve: whoever knows may ask us to stop.
     let signals = {
         let _enter = background.enter();

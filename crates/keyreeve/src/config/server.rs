@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, num::NonZeroUsize, path::PathBuf, time::Duration};
 
 use jiff::SignedDuration;
-use keyreeve_core::Invalid;
+use keyreeve_core::{Invalid, client_address::TrustedProxies};
 use serde::Deserialize;
 
 use super::{
@@ -42,6 +42,8 @@ pub(crate) struct ServerConfig {
     pub(crate) tls: Option<TlsConfig>,
     /// Origins whose pages may call from a browser.
     pub(crate) allowed_origins: Vec<String>,
+    /// Proxies whose word on where a request came from is taken.
+    pub(crate) trusted_proxies: TrustedProxies,
 }
 
 /// Who may read the metrics.
@@ -77,6 +79,7 @@ pub(super) struct RawServer {
     request_timeout: String,
     drain_timeout: String,
     metrics: String,
+    trusted_proxies: Vec<String>,
     tls: RawTls,
     cors: RawCors,
 }
@@ -121,6 +124,7 @@ impl RawServer {
         let drain_timeout = timer(&self.drain_timeout, &(SignedDuration::ZERO..=TEN_MINUTES));
         let drain_timeout = rules.keep("server.drain_timeout", drain_timeout);
         let metrics = rules.keep("server.metrics", metrics(&self.metrics));
+        let proxies = rules.keep("server.trusted_proxies", proxies(&self.trusted_proxies));
         let transport = self.tls.resolve(rules);
         let origins = origins(self.cors.allowed_origins);
         let allowed_origins = rules.keep("server.cors.allowed_origins", origins);
@@ -140,6 +144,7 @@ impl RawServer {
                 Transport::Tls(tls) => Some(tls),
             },
             allowed_origins: allowed_origins?,
+            trusted_proxies: proxies?,
         })
     }
 }
@@ -180,6 +185,14 @@ fn pem_path(text: &str, other: &str) -> Result<PathBuf, Invalid> {
         return Err(Invalid::new("must be the path of a PEM file, not what is in it"));
     }
     path(text)
+}
+
+fn proxies(texts: &[String]) -> Result<TrustedProxies, Invalid> {
+    if texts.len() > 100 {
+        return Err(Invalid::new("must hold at most 100 networks"));
+    }
+    let networks: Result<_, Invalid> = texts.iter().map(|text| text.parse()).collect();
+    Ok(TrustedProxies::new(networks?))
 }
 
 fn origins(texts: Vec<String>) -> Result<Vec<String>, Invalid> {

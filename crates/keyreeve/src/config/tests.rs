@@ -1,6 +1,7 @@
 use std::{fs, net::SocketAddr, path::PathBuf, time::Duration};
 
 use jiff::SignedDuration;
+use keyreeve_core::{client_address::TrustedProxies, limit::Rate};
 use tracing::Level;
 
 use super::*;
@@ -62,6 +63,48 @@ fn the_default_file_is_what_it_says() {
     assert_eq!(config.log.level, Level::INFO);
     assert_eq!(config.log.format, LogFormat::Pretty);
     assert_eq!(config.idempotency.keep, SignedDuration::from_hours(24));
+    assert_eq!(server.trusted_proxies, TrustedProxies::default());
+    let limits = &config.limits;
+    let per_minute = |limit: &Option<Rate>| limit.as_ref().map(Rate::to_string);
+    let all = [
+        (&limits.anonymous, "20/1m"),
+        (&limits.viewer, "100/1m"),
+        (&limits.operator, "200/1m"),
+        (&limits.admin, "500/1m"),
+        (&limits.per_ip, "100/1m"),
+        (&limits.failed_auth, "10/1m"),
+        (&limits.key_creation, "5/1m"),
+    ];
+    for (limit, expected) in all {
+        assert_eq!(per_minute(limit).as_deref(), Some(expected));
+    }
+    assert_eq!(limits.lockout, SignedDuration::from_mins(5));
+    assert_eq!(config.authz.secret, None);
+    assert_eq!(config.authz.project.as_str(), "default");
+    assert_eq!(config.import.hmac_secret, None);
+    assert_eq!(config.geo.database, None);
+}
+
+#[test]
+fn proxies_and_references_are_read() {
+    let pairs = [
+        ("KEYREEVE_SERVER__TRUSTED_PROXIES", "10.0.0.0/8, 2001:db8::1"),
+        ("KEYREEVE_LIMITS__ANONYMOUS", "0"),
+        ("KEYREEVE_AUTHZ__SECRET", "env:GATEWAY"),
+        ("KEYREEVE_AUTHZ__PROJECT", "shop"),
+        ("KEYREEVE_IMPORT__HMAC_SECRET", "file:/a"),
+        ("KEYREEVE_GEO__DATABASE", "/geo.mmdb"),
+    ];
+    let config = load("", &pairs, Flags::default()).unwrap();
+    let proxies = &config.server.trusted_proxies;
+    assert!(proxies.contains("10.1.2.3".parse().unwrap()));
+    assert!(proxies.contains("2001:db8::1".parse().unwrap()));
+    assert!(!proxies.contains("192.0.2.1".parse().unwrap()));
+    assert_eq!(config.limits.anonymous, None);
+    assert_eq!(config.authz.secret, Some(SecretReference::Variable("GATEWAY".to_owned())));
+    assert_eq!(config.authz.project.as_str(), "shop");
+    assert_eq!(config.import.hmac_secret, Some(SecretReference::File(PathBuf::from("/a"))));
+    assert_eq!(config.geo.database, Some(PathBuf::from("/geo.mmdb")));
 }
 
 #[test]
@@ -198,6 +241,13 @@ fn values_out_of_bounds_are_errors_that_show_no_value() {
         ("AUDIT__ANCHOR_INTERVAL", "1ms", "audit.anchor_interval must be between 10ms and 1h"),
         ("LOG__LEVEL", "canary", "log.level must be error, warn, info, debug or trace"),
         ("LOG__FORMAT", "canary", "log.format must be pretty or json"),
+        ("SERVER__TRUSTED_PROXIES", "canary", "server.trusted_proxies must be"),
+        ("LIMITS__ADMIN", "1000001", "limits.admin must be between 0 and 1000000"),
+        ("LIMITS__LOCKOUT", "25h", "limits.lockout must be between 1s and 1d"),
+        ("AUTHZ__SECRET", "canary", "authz.secret must be file:/path, env:NAME or"),
+        ("AUTHZ__PROJECT", "Canary!", "authz.project must"),
+        ("IMPORT__HMAC_SECRET", "canary", "import.hmac_secret must be file:/path, env:NAME or"),
+        ("GEO__DATABASE", " ", "geo.database must not be empty"),
         ("IDEMPOTENCY__KEEP", "1s", "idempotency.keep must be between 1m and 30d"),
     ] {
         let name = format!("KEYREEVE_{name}");

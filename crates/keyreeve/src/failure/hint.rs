@@ -95,6 +95,14 @@ fn for_problem(problem: &Problem) -> Option<String> {
             "a key is shown only once: make or rotate again with another --idempotency-key"
         }
         ErrorCode::IdempotencyMismatch => "use another --idempotency-key for another request",
+        ErrorCode::RateLimited => {
+            "wait as long as it says; the server's own limits are in the section [limits] of its \
+             settings"
+        }
+        ErrorCode::LockedOut => {
+            "wait as long as it says, and look for what sends bad keys from this address; on the \
+             server's own machine the socket is still open: leave out --url"
+        }
         ErrorCode::Timeout | ErrorCode::Overloaded | ErrorCode::StoreUnavailable => {
             "try again in a moment; if it stays so, `keyreeve doctor` looks for the cause"
         }

@@ -139,11 +139,8 @@ fn refused_verifications_are_counted_into_the_record() {
     let client = server.client(&installation.admin_key);
     block_on(async {
         for _ in 0..5 {
-            let question = keyreeve_api::VerifyRequest {
-                key: keyreeve_api::SecretText::new("nonsense"),
-                require: None,
-                request: None,
-            };
+            let question =
+                keyreeve_api::VerifyRequest::new(keyreeve_api::SecretText::new("nonsense"));
             assert!(!client.verify(&question).await.unwrap().valid);
         }
     });

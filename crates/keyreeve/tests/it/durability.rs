@@ -56,7 +56,7 @@ async fn storm(client: Arc<Client>, told: Arc<Mutex<Told>>, ended: Arc<AtomicBoo
 /// Every acknowledged creation is there, every acknowledged revocation denies.
 async fn compare(client: &Client, told: &Told) {
     for (id, key) in &told.created {
-        let question = VerifyRequest { key: key.clone(), require: None, request: None };
+        let question = VerifyRequest::new(key.clone());
         let verdict = client.verify(&question).await.unwrap();
         match told.revoking.get(id) {
             None => assert_eq!(verdict.code, "VALID", "{id} was created and is lost"),

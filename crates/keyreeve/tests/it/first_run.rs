@@ -48,8 +48,7 @@ fn serve_sets_an_empty_folder_up_and_shows_the_key_once() {
     let key = log.split_whitespace().find(|word| word.starts_with("kr_live_")).unwrap();
     let server = Server::start(&data_dir, &[]);
     let client = server.client(key);
-    let question =
-        VerifyRequest { key: keyreeve_api::SecretText::new(key), require: None, request: None };
+    let question = VerifyRequest::new(keyreeve_api::SecretText::new(key));
     assert!(block_on(client.verify(&question)).unwrap().valid);
     assert!(!server.stop().contains("kr_live_"), "shown a second time");
 }
@@ -196,6 +195,6 @@ fn a_pepper_protects_new_keys_and_leaves_old_ones_working() {
     server.stop();
     let server = installation.serve();
     let client = server.client(&installation.admin_key);
-    let question = VerifyRequest { key: made.key, require: None, request: None };
+    let question = VerifyRequest::new(made.key);
     assert_eq!(block_on(client.verify(&question)).unwrap().code, "NOT_FOUND");
 }

@@ -17,7 +17,7 @@ pub(crate) fn named(name: &str) -> CreateApiKeyRequest {
 
 async fn verify(client: &Client, key: &SecretText, require: Option<&str>) -> VerifyView {
     let require = require.map(str::to_owned);
-    client.verify(&VerifyRequest { key: key.clone(), require, request: None }).await.unwrap()
+    client.verify(&VerifyRequest { require, ..VerifyRequest::new(key.clone()) }).await.unwrap()
 }
 
 async fn code(client: &Client, key: &SecretText) -> String {
@@ -244,12 +244,12 @@ fn use_is_counted_and_survives_a_graceful_stop() {
         let made = client.create_api_key(&named("used"), None).await.unwrap();
         for _ in 0..3 {
             let request = VerifyRequest {
-                key: made.key.clone(),
-                require: None,
                 request: Some(RequestContext {
                     ip: Some("203.0.113.9".parse().unwrap()),
                     user_agent: Some("curl/8".into()),
+                    ..RequestContext::default()
                 }),
+                ..VerifyRequest::new(made.key.clone())
             };
             assert!(client.verify(&request).await.unwrap().valid);
         }

@@ -28,7 +28,7 @@ fn another_projects_things_are_not_there() {
         assert_eq!(refusal(ours.delete_api_key(id).await), "not_found");
         assert_eq!(refusal(ours.rotate_api_key(id, &Default::default(), None).await), "not_found");
         assert_eq!(refusal(ours.update_api_key(id, &Default::default()).await), "not_found");
-        let question = VerifyRequest { key: key.key.clone(), require: None, request: None };
+        let question = VerifyRequest::new(key.key.clone());
         let verdict = ours.verify(&question).await.unwrap();
         assert_eq!((verdict.code.as_str(), verdict.key), ("NOT_FOUND", None));
         assert!(theirs.verify(&question).await.unwrap().valid);
@@ -78,7 +78,7 @@ fn prefixes_with_underscores_work_through_the_whole_way() {
         let made = client.create_api_key(&request, None).await.unwrap();
         assert!(made.key.expose().starts_with("acme_partner_test_"));
         assert_eq!(made.details.expires_at, None);
-        let question = VerifyRequest { key: made.key, require: None, request: None };
+        let question = VerifyRequest::new(made.key);
         assert!(client.verify(&question).await.unwrap().valid);
         assert_eq!(refusal(client.delete_keyspace("partners").await), "in_use");
     });

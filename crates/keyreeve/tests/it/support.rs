@@ -16,6 +16,10 @@ use serde_json::Value;
 /// How long anything may take before a test gives up.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
+/// The limits on calls of the server itself.
+const LIMITS: [&str; 7] =
+    ["ANONYMOUS", "VIEWER", "OPERATOR", "ADMIN", "PER_IP", "FAILED_AUTH", "KEY_CREATION"];
+
 /// The binary, with an environment of its own.
 pub(crate) fn keyreeve() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_keyreeve"));
@@ -95,6 +99,10 @@ impl Server {
         let folder = data_dir.ancestors().skip(1).find(|folder| folder.is_dir()).unwrap();
         command.arg(data_dir).current_dir(folder);
         command.env("KEYREEVE_LOG__FORMAT", "json");
+        // On, but out of the way of tests that are about something else.
+        for limit in LIMITS {
+            command.env(format!("KEYREEVE_LIMITS__{limit}"), "1000000");
+        }
         for (name, value) in settings {
             command.env(name, value);
         }

@@ -13,7 +13,7 @@ use crate::{
     view,
 };
 
-const DEFAULT_ENVIRONMENT: &str = "production";
+pub(super) const DEFAULT_ENVIRONMENT: &str = "production";
 
 /// Makes a key. The answer is the only place where it is ever shown.
 #[utoipa::path(
@@ -53,6 +53,12 @@ fn spec(request: CreateApiKeyRequest) -> Result<KeySpec, Failure> {
     let metadata = fields.metadata(request.metadata);
     let tags = fields.tags(request.tags);
     let expiry = fields.expiry(request.expires_in.as_deref(), request.expires_at);
+    let policy = fields.policy(
+        &request.restrictions,
+        &request.limits,
+        request.quota.as_deref(),
+        request.concurrency.as_deref(),
+    );
     let spec = (|| {
         Some(KeySpec {
             name: name?,
@@ -63,7 +69,9 @@ fn spec(request: CreateApiKeyRequest) -> Result<KeySpec, Failure> {
             permissions: permissions?,
             metadata: metadata?,
             tags: tags?,
+            not_before: request.not_before,
             expiry,
+            policy,
         })
     })();
     fields.finish(spec)

@@ -1,6 +1,7 @@
 //! `PATCH /api/v1/api-keys/{id}`.
 
 use axum::{Json, extract::State};
+use jiff::Timestamp;
 use keyreeve_api::{ApiKeyView, Patch, UpdateApiKeyRequest};
 use keyreeve_engine::{
     action::UpdateKey,
@@ -41,19 +42,31 @@ fn change(request: UpdateApiKeyRequest) -> Result<KeyChange, Failure> {
         Patch::Clear => Replace::Clear,
         Patch::Set(id) => fields.parse("owner", &id).map_or(Replace::Keep, Replace::With),
     };
+    let policy = fields.policy_change(
+        request.restrictions.as_ref(),
+        request.limits.as_ref(),
+        request.quota,
+        request.concurrency,
+    );
     let change = KeyChange {
+        policy,
+        not_before: moment(&request.not_before),
         name: fields.optional("name", request.name.as_deref()),
         owner,
         roles: request.roles.and_then(|roles| fields.roles(&roles)),
         permissions: request.permissions.and_then(|texts| fields.permissions(&texts)),
         metadata: request.metadata.and_then(|map| fields.metadata(map)),
         tags: request.tags.and_then(|tags| fields.tags(tags)),
-        expires_at: match request.expires_at {
-            Patch::Keep => Replace::Keep,
-            Patch::Clear => Replace::Clear,
-            Patch::Set(at) => Replace::With(at),
-        },
+        expires_at: moment(&request.expires_at),
         revision: request.revision,
     };
     fields.finish(Some(change))
+}
+
+fn moment(patch: &Patch<Timestamp>) -> Replace<Timestamp> {
+    match patch {
+        Patch::Keep => Replace::Keep,
+        Patch::Clear => Replace::Clear,
+        Patch::Set(at) => Replace::With(*at),
+    }
 }

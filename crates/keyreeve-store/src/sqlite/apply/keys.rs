@@ -1,7 +1,7 @@
 //! Changes to keys.
 
 use keyreeve_core::{
-    key::KeyId,
+    key::{KeyDigest, KeyId},
     model::{ApiKey, Revision},
     name::{OwnerId, ProjectName, RoleName},
     role::BuiltinRole,
@@ -9,7 +9,7 @@ use keyreeve_core::{
 use keyreeve_engine::store::{CommitError, Kind, UsageDelta};
 use rusqlite::{Connection, params};
 
-use super::results;
+use super::{claims, results};
 use crate::{
     millis,
     sqlite::{
@@ -96,11 +96,32 @@ pub(super) fn purge(
     let place = Place { project, created_at: stored.created_at, id };
     unlink(connection, ROLES, &place, &stored.lists.roles)?;
     unlink(connection, TAGS, &place, &stored.lists.tags)?;
+    claims::forget_lineage(connection, project, id)?;
     let usage = "DELETE FROM key_usage WHERE key_id = ?1";
     connection.prepare_cached(usage)?.execute([id.as_str()])?;
     let key = "DELETE FROM api_keys WHERE id = ?1";
     connection.prepare_cached(key)?.execute([id.as_str()])?;
     results::forget_key(connection, project, id)
+}
+
+/// Puts a digest of our own in the place of a foreign hash, once.
+pub(super) fn recognise(
+    connection: &Connection,
+    project: &ProjectName,
+    id: KeyId,
+    digest: &KeyDigest,
+) -> Result<(), Refusal> {
+    let sql = "UPDATE api_keys SET digest_scheme = ?3, digest = ?4, revision = revision + 1,
+                   imported = json_set(imported, '$.hash', NULL)
+               WHERE id = ?1 AND project = ?2 AND json_extract(imported, '$.hash') IS NOT NULL";
+    let values = params![id.as_str(), project.as_str(), key_rows::scheme(digest), digest.bytes()];
+    if connection.prepare_cached(sql)?.execute(values)? == 1 {
+        return Ok(());
+    }
+    Err(match stored(connection, project, id)? {
+        Some(_) => CommitError::ChangedMeanwhile(Kind::ApiKey).into(),
+        None => CommitError::NotFound(Kind::ApiKey).into(),
+    })
 }
 
 /// Adds to what was counted before. A key that was purged since it was used selects no row.
@@ -110,13 +131,17 @@ pub(super) fn add_usage(
     deltas: &[UsageDelta],
 ) -> Result<(), Refusal> {
     let sql = "INSERT INTO key_usage
-                   (key_id, verifications, last_used_at, last_ip, last_user_agent)
-               SELECT id, ?3, ?4, ?5, ?6 FROM api_keys WHERE id = ?1 AND project = ?2
+                   (key_id, verifications, last_used_at, last_ip, last_user_agent,
+                    peak_10s, peak_hour, peak_day)
+               SELECT id, ?3, ?4, ?5, ?6, ?7, ?8, ?9 FROM api_keys WHERE id = ?1 AND project = ?2
                ON CONFLICT (key_id) DO UPDATE SET
                    verifications = verifications + excluded.verifications,
                    last_used_at = max(last_used_at, excluded.last_used_at),
                    last_ip = coalesce(excluded.last_ip, last_ip),
-                   last_user_agent = coalesce(excluded.last_user_agent, last_user_agent)";
+                   last_user_agent = coalesce(excluded.last_user_agent, last_user_agent),
+                   peak_10s = max(peak_10s, excluded.peak_10s),
+                   peak_hour = max(peak_hour, excluded.peak_hour),
+                   peak_day = max(peak_day, excluded.peak_day)";
     let mut statement = connection.prepare_cached(sql)?;
     for delta in deltas {
         statement.execute(params![
@@ -126,6 +151,9 @@ pub(super) fn add_usage(
             millis::floor(delta.last_used_at),
             delta.last_ip.map(|ip| ip.to_string()),
             delta.last_user_agent,
+            delta.peaks.ten_seconds,
+            delta.peaks.hour,
+            delta.peaks.day,
         ])?;
     }
     Ok(())

@@ -10,6 +10,7 @@ use keyreeve_core::{
 use keyreeve_engine::store::{CommitError, Kind};
 use rusqlite::{Connection, Params, params};
 
+use super::claims;
 use crate::{
     millis,
     sqlite::{
@@ -64,8 +65,8 @@ pub(super) fn create_keyspace(
 ) -> Result<(), Refusal> {
     let sql = "INSERT INTO keyspaces (
                    project, name, prefix, default_expires_in, default_grace, fail_policy,
-                   created_at, revision
-               ) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+                   created_at, revision, policy
+               ) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
     let values = params![
         project.as_str(),
         new.name.as_str(),
@@ -75,6 +76,7 @@ pub(super) fn create_keyspace(
         new.fail_policy.as_str(),
         millis::floor(new.created_at),
         query::count(new.revision),
+        rows::policy_json(&new.policy),
     ];
     create(connection, sql, values, Kind::Keyspace)
 }
@@ -86,7 +88,7 @@ pub(super) fn update_keyspace(
     new: &Keyspace,
 ) -> Result<(), Refusal> {
     let sql = "UPDATE keyspaces SET default_expires_in = ?5, default_grace = ?6,
-                   fail_policy = ?7, revision = ?3
+                   fail_policy = ?7, policy = ?8, revision = ?3
                WHERE project = ?1 AND name = ?2 AND revision = ?3 - 1 AND prefix = ?4";
     let values = params![
         project.as_str(),
@@ -96,6 +98,7 @@ pub(super) fn update_keyspace(
         new.default_expires_in.map(rows::length_ms),
         rows::length_ms(new.default_grace),
         new.fail_policy.as_str(),
+        rows::policy_json(&new.policy),
     ];
     let exists = "SELECT 1 FROM keyspaces WHERE project = ?1 AND name = ?2";
     let name = new.name.as_str();
@@ -116,8 +119,8 @@ pub(super) fn create_owner(
     project: &ProjectName,
     new: &Owner,
 ) -> Result<(), Refusal> {
-    let sql = "INSERT INTO owners (project, id, name, metadata, created_at, revision)
-               VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+    let sql = "INSERT INTO owners (project, id, name, metadata, created_at, revision, policy)
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
     insert_owner(connection, sql, project, new)
 }
 
@@ -126,8 +129,8 @@ pub(super) fn ensure_owner(
     project: &ProjectName,
     new: &Owner,
 ) -> Result<(), Refusal> {
-    let sql = "INSERT INTO owners (project, id, name, metadata, created_at, revision)
-               VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT (project, id) DO NOTHING";
+    let sql = "INSERT INTO owners (project, id, name, metadata, created_at, revision, policy)
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT (project, id) DO NOTHING";
     insert_owner(connection, sql, project, new)
 }
 
@@ -144,6 +147,7 @@ fn insert_owner(
         new.metadata.to_json(),
         millis::floor(new.created_at),
         query::count(new.revision),
+        rows::policy_json(&new.policy),
     ];
     create(connection, sql, values, Kind::Owner)
 }
@@ -153,7 +157,7 @@ pub(super) fn update_owner(
     project: &ProjectName,
     new: &Owner,
 ) -> Result<(), Refusal> {
-    let sql = "UPDATE owners SET name = ?4, metadata = ?5, revision = ?3
+    let sql = "UPDATE owners SET name = ?4, metadata = ?5, policy = ?6, revision = ?3
                WHERE project = ?1 AND id = ?2 AND revision = ?3 - 1";
     let values = params![
         project.as_str(),
@@ -161,6 +165,7 @@ pub(super) fn update_owner(
         query::count(new.revision),
         new.name.as_ref().map(Label::as_str),
         new.metadata.to_json(),
+        rows::policy_json(&new.policy),
     ];
     let exists = "SELECT 1 FROM owners WHERE project = ?1 AND id = ?2";
     let name = new.id.as_str();
@@ -173,7 +178,8 @@ pub(super) fn delete_owner(
     id: &OwnerId,
 ) -> Result<(), Refusal> {
     let sql = "DELETE FROM owners WHERE project = ?1 AND id = ?2";
-    delete(connection, sql, project, id.as_str(), Kind::Owner)
+    delete(connection, sql, project, id.as_str(), Kind::Owner)?;
+    claims::forget_owner(connection, project, id)
 }
 
 pub(super) fn create_role(

@@ -33,6 +33,7 @@ fn request(args: &CreateArgs) -> Result<CreateApiKeyRequest, Advised> {
         tags: args.tags.clone(),
         expires_in: args.expires_in.as_ref().map(Life::to_wire),
         expires_at: args.expires_at,
+        ..Default::default()
     })
 }
 

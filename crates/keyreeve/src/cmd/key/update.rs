@@ -41,6 +41,7 @@ fn request(
         tags: replaced(&changes.tags, changes.no_tags),
         expires_at: expiry(changes, now),
         revision,
+        ..Default::default()
     })
 }
 

@@ -1,4 +1,5 @@
-//! What runs beside the serving: flushing counts, anchoring the audit, forgetting old answers.
+//! What runs beside the serving: flushing counts, claiming quotas, anchoring the audit, forgetting
+//! what is old.
 
 use std::{sync::Arc, time::Duration};
 
@@ -16,6 +17,7 @@ const FOLD_INTERVAL: Duration = Duration::from_secs(5);
 /// The tasks, to be waited for at the end.
 pub(super) struct Tasks {
     flushing: JoinHandle<()>,
+    claiming: JoinHandle<()>,
     anchoring: JoinHandle<Running>,
 }
 
@@ -30,20 +32,25 @@ pub(super) fn start(
 ) -> Tasks {
     let flushing = flush(engine.clone(), config.usage.flush_interval, stopped.clone());
     let flushing = background.spawn(flushing);
+    let claiming = background.spawn(claim(engine.clone(), stopped.clone()));
     background.spawn(forget(engine.clone(), stopped.clone()));
     background.spawn(fold(metrics.clone(), stopped.clone()));
     let anchoring = anchor(running, config.audit.anchor_interval, stopped.clone());
-    Tasks { flushing, anchoring: background.spawn(anchoring) }
+    Tasks { flushing, claiming, anchoring: background.spawn(anchoring) }
 }
 
 impl Tasks {
-    /// Waits for the tasks to end, stores the last counts, and writes the last anchor over them.
+    /// Waits for the tasks to end, stores the last counts and what is left of quotas, and writes the last anchor over them.
     pub(super) async fn finish(self, engine: &Engine) {
         // A flush under way holds counts that a second flush would not see.
         if self.flushing.await.is_err() {
             error!("the flushing task failed");
         }
         engine.flush_or_log().await;
+        if self.claiming.await.is_err() {
+            error!("the claiming task failed");
+        }
+        engine.settle_quotas_or_log().await;
         if let Ok(mut running) = self.anchoring.await {
             if let Err(error) = running.write_anchor().await {
                 error!(%error, "the last anchor was not written");
@@ -75,6 +82,14 @@ async fn flush(engine: Arc<Engine>, interval: Duration, mut stopped: watch::Rece
     }
 }
 
+/// Claims what quotas will soon need. Ends with the serving: whoever still needs some asks itself.
+async fn claim(engine: Arc<Engine>, mut stopped: watch::Receiver<bool>) {
+    tokio::select! {
+        () = engine.serve_claims() => {}
+        _ = stopped.wait_for(|stopped| *stopped) => {}
+    }
+}
+
 async fn anchor(
     mut running: Running,
     interval: Duration,
@@ -97,6 +112,7 @@ async fn forget(engine: Arc<Engine>, mut stopped: watch::Receiver<bool>) {
         if let Err(error) = engine.forget_old_results().await {
             warn!(%error, "old answers were not forgotten; tried again in an hour");
         }
+        engine.sweep();
     }
 }
 

@@ -1,0 +1,43 @@
+//! A key and the keys it was derived from. All of them must be good, and none can do more than
+//! the one before it.
+
+use std::sync::Arc;
+
+use crate::live::{LiveKey, LiveTable};
+
+/// How many keys can be derived from one another, the first not counted.
+pub(crate) const MOST_ANCESTORS: usize = 4;
+
+/// A key with its ancestors, nearest first.
+#[derive(Clone, Debug)]
+pub(crate) struct Chain {
+    pub(crate) key: Arc<LiveKey>,
+    pub(crate) ancestors: Vec<Arc<LiveKey>>,
+}
+
+impl Chain {
+    /// `None` if an ancestor is gone.
+    pub(crate) fn of(key: Arc<LiveKey>, table: &LiveTable) -> Option<Self> {
+        let mut ancestors: Vec<Arc<LiveKey>> = Vec::new();
+        let mut next = key.parent();
+        while let Some(id) = next {
+            if ancestors.len() == MOST_ANCESTORS {
+                return None;
+            }
+            let parent = table.key(&id).filter(|parent| parent.project() == key.project())?;
+            next = parent.parent();
+            ancestors.push(parent);
+        }
+        Some(Self { key, ancestors })
+    }
+
+    /// The key itself, then its ancestors.
+    pub(crate) fn keys(&self) -> impl Iterator<Item = &Arc<LiveKey>> {
+        std::iter::once(&self.key).chain(&self.ancestors)
+    }
+
+    /// Whether every key of the chain includes all of `wanted`.
+    pub(crate) fn covers(&self, wanted: &str) -> bool {
+        self.keys().all(|key| key.covers(wanted))
+    }
+}

@@ -1,0 +1,265 @@
+//! The checks, in order. Nothing here waits.
+
+use jiff::Timestamp;
+use keyreeve_core::{
+    key::{KeyId, ParsedKey},
+    model::FailPolicy,
+    name::ProjectName,
+    restriction::{Broken, Country, RequestFacts, Restrictions},
+    verdict::VerdictCode,
+};
+
+use super::{
+    Verdict, VerifyInput,
+    chain::Chain,
+    limits,
+    quota::{self, NeededClaim},
+};
+use crate::{
+    Engine,
+    live::{Found, LiveKey},
+};
+
+/// How far a decision came.
+pub(super) enum Step {
+    /// There is a verdict; with the keys behind it if it is a good one.
+    Decided(Box<Verdict>, Option<Chain>),
+    /// More of a quota has to be on disk first.
+    NeedsClaims(Vec<NeededClaim>),
+    /// One of these may be the key; their hashes are slow.
+    Perhaps(ProjectName, Vec<KeyId>),
+}
+
+/// A refusal on its way to becoming a verdict.
+pub(super) struct Refused {
+    pub(super) code: VerdictCode,
+    pub(super) why: &'static str,
+}
+
+impl Engine {
+    pub(super) fn decide(&self, project: Option<&ProjectName>, input: &VerifyInput<'_>) -> Step {
+        let at = input.simulate.and_then(|simulation| simulation.at).unwrap_or_else(|| self.now());
+        let verdict = Verdict::new(VerdictCode::NotFound, at, self.live.epoch());
+        let now_ns = self.clock.monotonic_ns();
+        if let Some(left_ns) = self.bad_keys.locked_for(input.request.ip, now_ns) {
+            let mut verdict = verdict
+                .because(VerdictCode::AbuseLocked, "too many bad keys came from this address");
+            verdict.retry_after_s = Some(limits::whole_seconds(left_ns));
+            return Step::Decided(Box::new(verdict), None);
+        }
+        let key = match self.find_key(project, input.key) {
+            Ok(Found::Key(id)) => id,
+            Ok(Found::Nothing) => return Step::Decided(Box::new(verdict), None),
+            Ok(Found::Perhaps(ids)) => {
+                // Only asked for with a project.
+                let project = project.cloned().unwrap_or_else(ProjectName::default_project);
+                return Step::Perhaps(project, ids);
+            }
+            Err(code) => {
+                return Step::Decided(Box::new(Verdict { code, ..verdict }), None);
+            }
+        };
+        let Some(key) = self.live.key(&key) else {
+            return Step::Decided(Box::new(verdict), None);
+        };
+        self.judge(key, input, verdict)
+    }
+
+    /// From text to key: format and checksum, then lookup and digest.
+    fn find_key(&self, project: Option<&ProjectName>, text: &str) -> Result<Found, VerdictCode> {
+        match ParsedKey::parse(text) {
+            Ok(parsed) => {
+                let Some(key) = self.live.key(&parsed.id) else {
+                    return Ok(Found::Nothing);
+                };
+                let of_project = project.is_none_or(|project| key.project() == project);
+                if !of_project || !self.digester.matches(key.digest(), &parsed.token) {
+                    return Ok(Found::Nothing);
+                }
+                Ok(Found::Key(key.id()))
+            }
+            // What has our form and a wrong checksum is a mistyped key of ours: no lookup.
+            Err(malformed) if malformed.is_mistyped() => Err(VerdictCode::Malformed),
+            Err(_) => {
+                let Some(project) = project else {
+                    return Err(VerdictCode::Malformed);
+                };
+                let peppered = || self.digester.peppered(text);
+                let hmac = self.import_secret.as_ref();
+                match self.live.foreign_key(project, text, peppered, hmac) {
+                    Found::Nothing => Err(VerdictCode::Malformed),
+                    found => Ok(found),
+                }
+            }
+        }
+    }
+
+    /// Everything after the key is known to be the one that was shown.
+    pub(super) fn judge(
+        &self,
+        key: std::sync::Arc<LiveKey>,
+        input: &VerifyInput<'_>,
+        mut verdict: Verdict,
+    ) -> Step {
+        verdict.key = Some(key.clone());
+        let Some(chain) = Chain::of(key, &self.live) else {
+            let gone = "the key it was derived from is gone";
+            return Step::Decided(Box::new(verdict.because(VerdictCode::Revoked, gone)), None);
+        };
+        match self.judge_chain(&chain, input, &mut verdict) {
+            Ok(()) => {
+                verdict.code = VerdictCode::Valid;
+                Step::Decided(Box::new(verdict), Some(chain))
+            }
+            Err(Stop::Refused(refused)) => {
+                verdict.code = refused.code;
+                if !refused.why.is_empty() {
+                    verdict.why = Some(refused.why.into());
+                }
+                Step::Decided(Box::new(verdict), None)
+            }
+            Err(Stop::Claims(claims)) => Step::NeedsClaims(claims),
+        }
+    }
+
+    fn judge_chain(
+        &self,
+        chain: &Chain,
+        input: &VerifyInput<'_>,
+        verdict: &mut Verdict,
+    ) -> Result<(), Stop> {
+        self.check_freshness(chain)?;
+        check_standing(chain, verdict.at)?;
+        let facts = self.facts(chain, input);
+        check_restrictions(chain, &facts, verdict.at)?;
+        if let Some(query) = input.require
+            && let Err(missing) = query.check_with(&|wanted| chain.covers(wanted))
+        {
+            verdict.missing = missing;
+            return Err(Refused { code: VerdictCode::InsufficientPermissions, why: "" }.into());
+        }
+        let taken = self.take_limits(chain, input, verdict)?;
+        let leased = match self.take_lease(chain, input, verdict) {
+            Ok(leased) => leased,
+            Err(refused) => {
+                self.give_back_limits(&taken);
+                return Err(refused.into());
+            }
+        };
+        match self.take_quota(chain, input, verdict) {
+            Ok(()) => Ok(()),
+            Err(short) => {
+                self.give_back_lease(leased.as_ref());
+                verdict.lease = None;
+                self.give_back_limits(&taken);
+                Err(match short {
+                    quota::Short::Refused(refused) => refused.into(),
+                    quota::Short::Claims(claims) => {
+                        verdict.limits.clear();
+                        Stop::Claims(claims)
+                    }
+                })
+            }
+        }
+    }
+
+    /// A node that may have missed a change vouches for nothing, unless the keyspace prefers what
+    /// was last known.
+    fn check_freshness(&self, chain: &Chain) -> Result<(), Refused> {
+        let open = || chain.key.keyspace_content().fail_policy == FailPolicy::Open;
+        if self.can_vouch() || open() {
+            return Ok(());
+        }
+        Err(Refused {
+            code: VerdictCode::Stale,
+            why: "this node may have missed changes and vouches for nothing",
+        })
+    }
+
+    /// What is known of the request, with its country if any key of the chain asks for it.
+    pub(super) fn facts<'a>(&self, chain: &Chain, input: &VerifyInput<'a>) -> RequestFacts<'a> {
+        let asked = chain.keys().any(|key| {
+            key.policy().restrictions.needs_country()
+                || key.keyspace_content().policy.restrictions.needs_country()
+        });
+        if !asked {
+            return input.request;
+        }
+        let country = match (&self.countries, input.request.ip) {
+            (None, _) => Country::NoDatabase,
+            (Some(_), None) => Country::Unknown,
+            (Some(countries), Some(ip)) => {
+                countries.country_of(ip).map_or(Country::Unknown, Country::Known)
+            }
+        };
+        RequestFacts { country, ..input.request }
+    }
+}
+
+/// Why the checks ended before their end.
+pub(super) enum Stop {
+    Refused(Refused),
+    Claims(Vec<NeededClaim>),
+}
+
+impl From<Refused> for Stop {
+    fn from(refused: Refused) -> Self {
+        Self::Refused(refused)
+    }
+}
+
+pub(super) fn check_standing(chain: &Chain, at: Timestamp) -> Result<(), Refused> {
+    let own = chain.key.standing(at);
+    if own != VerdictCode::Valid {
+        return Err(Refused { code: own, why: "" });
+    }
+    for ancestor in &chain.ancestors {
+        let code = ancestor.standing(at);
+        if code != VerdictCode::Valid {
+            return Err(Refused { code, why: "so is the key it was derived from" });
+        }
+    }
+    Ok(())
+}
+
+/// Each kind by itself: what the key says, or else what its keyspace says.
+pub(super) fn check_restrictions(
+    chain: &Chain,
+    facts: &RequestFacts<'_>,
+    at: Timestamp,
+) -> Result<(), Refused> {
+    for key in chain.keys() {
+        let keyspace = key.keyspace_content();
+        let (own, defaults) = (&key.policy().restrictions, &keyspace.policy.restrictions);
+        if own.is_empty() && defaults.is_empty() {
+            continue;
+        }
+        let open = keyspace.fail_policy == FailPolicy::Open;
+        for kind in Broken::ALL {
+            let restrictions = effective(own, defaults, kind);
+            restrictions
+                .check_kind(kind, facts, at, open)
+                .map_err(|why| Refused { code: code_of(kind), why })?;
+        }
+    }
+    Ok(())
+}
+
+/// Whose restrictions of that kind count.
+pub(super) fn effective<'r>(
+    own: &'r Restrictions,
+    defaults: &'r Restrictions,
+    kind: Broken,
+) -> &'r Restrictions {
+    if own.has(kind) { own } else { defaults }
+}
+
+pub(super) fn code_of(kind: Broken) -> VerdictCode {
+    match kind {
+        Broken::Ip => VerdictCode::ForbiddenIp,
+        Broken::Country => VerdictCode::ForbiddenGeo,
+        Broken::Window => VerdictCode::ForbiddenTime,
+        Broken::Origin => VerdictCode::ForbiddenOrigin,
+        Broken::Route => VerdictCode::ForbiddenRoute,
+    }
+}

@@ -1,0 +1,322 @@
+//! Limits and places in flight: all or nothing, and given back exactly.
+
+use std::sync::Arc;
+
+use keyreeve_core::{
+    limit::{Exceeded, GcraCell, Level, LimitName, Per, Rate, Taken},
+    verdict::VerdictCode,
+};
+
+use super::{
+    Lease, Verdict, VerifyInput,
+    chain::Chain,
+    decide::Refused,
+    spending::{Holder, ReservationId},
+};
+use crate::{
+    Engine,
+    cells::{AddressGroup, SubjectCell},
+    live::{BoundLimit, Counters, KeyBounds, LimitCell, LiveKey, Place},
+};
+
+const SECOND_NS: u64 = 1_000_000_000;
+
+/// Where a limit stands after a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LimitLevel {
+    /// Its name.
+    pub name: LimitName,
+    /// What it counts.
+    pub per: Per,
+    /// Requests in a period, adaptation included.
+    pub limit: u32,
+    /// The period, in whole seconds, rounded up.
+    pub period_s: u64,
+    /// What is left now.
+    pub remaining: u32,
+    /// Whole seconds until all of it is back, rounded up.
+    pub reset_s: u64,
+    /// Whether there was too little.
+    pub exceeded: bool,
+    /// Why an adaptive limit is not what was set.
+    pub why: Option<String>,
+}
+
+/// A key's count for one address or one route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct RequestSubject {
+    holder: u64,
+    limit: u64,
+    subject: u128,
+}
+
+/// A cell of either kind.
+enum Cell<'a> {
+    Own(&'a Arc<LimitCell>),
+    Subject(Arc<SubjectCell>),
+}
+
+/// One limit as it applies to one request.
+struct Applied<'a> {
+    bound: &'a BoundLimit,
+    cell: Cell<'a>,
+    rate: Rate,
+    cost: u32,
+    why: Option<String>,
+}
+
+/// What was taken from limits.
+#[derive(Default)]
+pub(super) struct LimitsTaken {
+    own: Vec<(Arc<LimitCell>, Taken)>,
+    subjects: Vec<(Arc<SubjectCell>, Taken)>,
+}
+
+/// A place that was taken among the requests in flight.
+pub(super) struct Leased {
+    counters: Arc<Counters>,
+    id: u64,
+}
+
+impl Cell<'_> {
+    fn gcra(&self) -> &GcraCell {
+        match self {
+            Self::Own(cell) => &cell.gcra,
+            Self::Subject(cell) => &cell.gcra,
+        }
+    }
+}
+
+impl Engine {
+    /// Takes from every limit that looks at the request, or from none.
+    pub(super) fn take_limits(
+        &self,
+        chain: &Chain,
+        input: &VerifyInput<'_>,
+        verdict: &mut Verdict,
+    ) -> Result<LimitsTaken, Refused> {
+        let mut taken = LimitsTaken::default();
+        let bounds: Vec<Arc<KeyBounds>> =
+            chain.keys().filter_map(|key| key.bounds(&self.live)).collect();
+        if bounds.is_empty() {
+            return Ok(taken);
+        }
+        let now_ns = self.clock.monotonic_ns();
+        let applied: Vec<Applied<'_>> = bounds
+            .iter()
+            .flat_map(|bounds| &bounds.limits)
+            .filter_map(|bound| self.apply_limit(bound, input, now_ns))
+            .collect();
+        let mut retry_ns = None;
+        // Asked first and taken then, so that a request that is refused takes nothing from
+        // others, not even for a moment.
+        for limit in &applied {
+            let asked = limit.cell.gcra().peek(&limit.rate, limit.cost, now_ns);
+            verdict.limits.push(limit.level(&asked, &mut retry_ns));
+        }
+        let refused = verdict.limits.iter().any(|level| level.exceeded);
+        if !refused && input.simulate.is_none() {
+            for (n, limit) in applied.iter().enumerate() {
+                let asked = limit.cell.gcra().take(&limit.rate, limit.cost, now_ns);
+                verdict.limits[n] = limit
+                    .level(&asked.as_ref().map(|took| took.level).map_err(|e| *e), &mut retry_ns);
+                match (asked, &limit.cell) {
+                    (Ok(took), Cell::Own(cell)) => taken.own.push(((*cell).clone(), took)),
+                    (Ok(took), Cell::Subject(cell)) => taken.subjects.push((cell.clone(), took)),
+                    // Another request was faster.
+                    (Err(_), _) => break,
+                }
+            }
+        }
+        if verdict.limits.iter().any(|level| level.exceeded) {
+            self.give_back_limits(&taken);
+            verdict.retry_after_s = retry_ns.map(whole_seconds);
+            return Err(Refused { code: VerdictCode::RateLimited, why: "a limit is reached" });
+        }
+        Ok(taken)
+    }
+
+    fn apply_limit<'a>(
+        &self,
+        bound: &'a BoundLimit,
+        input: &VerifyInput<'_>,
+        now_ns: u64,
+    ) -> Option<Applied<'a>> {
+        let limit = bound.limit();
+        let facts = &input.request;
+        if let Some(route) = &limit.route {
+            let (method, path) = (facts.method.unwrap_or_default(), facts.path.unwrap_or_default());
+            if !route.matches(method, facts.host, path) {
+                return None;
+            }
+        }
+        let cost = input.cost.of_limit(&limit.name);
+        let (cell, mut rate) = match &bound.place {
+            Place::Here(cell, rate) => (Cell::Own(cell), *rate),
+            Place::ByRequest { holder } => self.subject_cell(bound, *holder, input, now_ns),
+        };
+        let mut why = None;
+        if let (Some(range), Cell::Own(cell)) = (&limit.adaptive, &cell) {
+            let state = cell.adapted(*range, now_ns);
+            rate = rate.scaled(state.factor_per_mille(range));
+            why = Some(state.why().to_string());
+        }
+        Some(Applied { bound, cell, rate, cost, why })
+    }
+
+    /// The cell of the request's address or route. A request that does not tell them is counted
+    /// together with all others that do not.
+    fn subject_cell(
+        &self,
+        bound: &BoundLimit,
+        holder: u64,
+        input: &VerifyInput<'_>,
+        now_ns: u64,
+    ) -> (Cell<'static>, Rate) {
+        let limit = bound.limit();
+        let facts = &input.request;
+        let (subject, rate) = if bound.per == Per::Ip {
+            let group = facts.ip.map(AddressGroup::of);
+            let rate = match facts.ip {
+                Some(ip) if !limit.overrides.is_empty() => limit.rate_for(&ip.to_string()),
+                _ => &limit.rate,
+            };
+            (group.map_or(u128::MAX, AddressGroup::bits), rate)
+        } else {
+            let path = facts.path.unwrap_or_default();
+            let path = path.split('?').next().unwrap_or_default();
+            let method = facts.method.unwrap_or_default();
+            let rate = if limit.overrides.is_empty() {
+                &limit.rate
+            } else {
+                limit.rate_for(&format!("{method} {path}"))
+            };
+            (u128::from(self.subject_hash(&[method, path])), rate)
+        };
+        let name = self.subject_hash(&[limit.name.as_str()]);
+        let subject = RequestSubject { holder, limit: name, subject };
+        (Cell::Subject(self.request_cells.cell(subject, now_ns)), *rate)
+    }
+
+    pub(super) fn give_back_limits(&self, taken: &LimitsTaken) {
+        let clock = || self.clock.monotonic_ns();
+        for (cell, took) in &taken.own {
+            cell.gcra.give_back(took, clock);
+        }
+        for (cell, took) in &taken.subjects {
+            cell.gcra.give_back(took, clock);
+        }
+    }
+
+    /// Tells adaptive limits how a request went.
+    pub(super) fn note_outcome(&self, key: &LiveKey, code: VerdictCode) {
+        // What the limit itself refused says nothing about the key.
+        let failed = !matches!(code, VerdictCode::Valid | VerdictCode::RateLimited);
+        let Some(bounds) = key.bounds(&self.live) else { return };
+        for bound in &bounds.limits {
+            if let (Some(range), Place::Here(cell, _)) = (&bound.limit().adaptive, &bound.place) {
+                cell.note(*range, failed, self.clock.monotonic_ns());
+            }
+        }
+    }
+
+    /// Takes a place among the requests in flight, for the key's lineage or its owner.
+    pub(super) fn take_lease(
+        &self,
+        chain: &Chain,
+        input: &VerifyInput<'_>,
+        verdict: &mut Verdict,
+    ) -> Result<Option<Leased>, Refused> {
+        let key = &chain.key;
+        let own = key.policy().concurrency;
+        let (rule, counters, holder) = if let Some(rule) = own {
+            (rule, self.live.counters(key.lineage()), Holder::Lineage)
+        } else {
+            let Some((policy, counters)) = key.owner_bounds() else { return Ok(None) };
+            let Some(rule) = policy.concurrency else { return Ok(None) };
+            (rule, counters.clone(), Holder::Owner)
+        };
+        if !input.in_flight {
+            return Ok(None);
+        }
+        let now_ns = self.clock.monotonic_ns();
+        let id = self.random_number();
+        let mut leases = counters.leases.lock();
+        let simulated = input.simulate.is_some();
+        let level = if simulated {
+            leases.clone().take(&rule, id, now_ns)
+        } else {
+            leases.take(&rule, id, now_ns)
+        };
+        drop(leases);
+        match level {
+            Ok(level) => {
+                verdict.lease = (!simulated).then(|| Lease {
+                    id: ReservationId { key: key.id(), holder, number: id },
+                    in_flight: level.in_flight,
+                    most: level.most,
+                    lasts_ms: level.expires_ns.saturating_sub(now_ns) / 1_000_000,
+                });
+                Ok((!simulated).then_some(Leased { counters, id }))
+            }
+            Err(refused) => {
+                verdict.retry_after_s = Some(whole_seconds(refused.retry_after_ns));
+                Err(Refused {
+                    code: VerdictCode::Concurrency,
+                    why: "as many requests as may be are in flight",
+                })
+            }
+        }
+    }
+
+    pub(super) fn give_back_lease(&self, leased: Option<&Leased>) {
+        if let Some(leased) = leased {
+            leased.counters.leases.lock().release(leased.id, self.clock.monotonic_ns());
+        }
+    }
+}
+
+impl Applied<'_> {
+    fn level(&self, asked: &Result<Level, Exceeded>, retry_ns: &mut Option<u64>) -> LimitLevel {
+        let (level, exceeded) = match asked {
+            Ok(level) => (*level, false),
+            Err(exceeded) => {
+                // A cost beyond the whole limit never fits: there is no time to wait for.
+                *retry_ns = (*retry_ns).max(exceeded.retry_after_ns);
+                (exceeded.level, true)
+            }
+        };
+        LimitLevel {
+            name: self.bound.limit().name.clone(),
+            per: self.bound.per,
+            limit: self.rate.requests(),
+            period_s: self.rate.period_s(),
+            remaining: level.remaining,
+            reset_s: whole_seconds(level.reset_ns),
+            exceeded,
+            why: self.why.clone(),
+        }
+    }
+}
+
+/// Rounded up: whoever waits that long has waited long enough.
+pub(super) fn whole_seconds(ns: u64) -> u64 {
+    ns.div_ceil(SECOND_NS)
+}
+
+impl Engine {
+    /// Every limit as it stands for this request. Takes nothing.
+    pub(super) fn limit_levels(&self, chain: &Chain, input: &VerifyInput<'_>) -> Vec<LimitLevel> {
+        let now_ns = self.clock.monotonic_ns();
+        let mut levels = Vec::new();
+        for key in chain.keys() {
+            let Some(bounds) = key.bounds(&self.live) else { continue };
+            let applied = bounds.limits.iter();
+            for limit in applied.filter_map(|bound| self.apply_limit(bound, input, now_ns)) {
+                let asked = limit.cell.gcra().peek(&limit.rate, limit.cost, now_ns);
+                levels.push(limit.level(&asked, &mut None));
+            }
+        }
+        levels
+    }
+}

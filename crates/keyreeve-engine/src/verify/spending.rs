@@ -1,0 +1,223 @@
+//! What happens to a reservation or a place in flight after the verification that made it.
+
+use std::{fmt, str::FromStr, sync::Arc};
+
+use keyreeve_core::{Invalid, key::KeyId, quota::ReservationError};
+
+use super::{
+    QuotaState,
+    chain::Chain,
+    quota::{Account, NeededClaim},
+};
+use crate::{Engine, Error, FieldError, Permit, action::VerifyKey, live::LiveKey, store::Kind};
+
+/// How often a commit is tried again after more of the quota was claimed.
+const MOST_TRIES: usize = 4;
+
+/// Names a reservation or a place in flight: `<key id>-<letter><16 hex digits>`.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct ReservationId {
+    pub(super) key: KeyId,
+    pub(super) holder: Holder,
+    pub(super) number: u64,
+}
+
+/// Whose accounts an id is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Holder {
+    /// A place in flight of the key's lineage.
+    Lineage,
+    /// A place in flight of the key's owner.
+    Owner,
+    /// Something set aside in every quota behind the key.
+    Chain,
+}
+
+impl Holder {
+    fn letter(self) -> char {
+        match self {
+            Self::Lineage => 'k',
+            Self::Owner => 'o',
+            Self::Chain => 'q',
+        }
+    }
+}
+
+impl fmt::Display for ReservationId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}{:016x}", self.key, self.holder.letter(), self.number)
+    }
+}
+
+impl fmt::Debug for ReservationId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl FromStr for ReservationId {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        let parsed = || {
+            let (key, rest) = text.split_once('-')?;
+            let mut rest = rest.chars();
+            let holder = match rest.next()? {
+                'k' => Holder::Lineage,
+                'o' => Holder::Owner,
+                'q' => Holder::Chain,
+                _ => return None,
+            };
+            let digits = rest.as_str();
+            let plain = digits.len() == 16 && digits.bytes().all(|b| b.is_ascii_hexdigit());
+            let number = u64::from_str_radix(digits, 16).ok().filter(|_| plain)?;
+            Some(Self { key: key.parse().ok()?, holder, number })
+        };
+        parsed().ok_or_else(|| Invalid::new("must be an id that a verification answered with"))
+    }
+}
+
+impl Engine {
+    /// Spends from what was set aside; what is over is free again.
+    pub async fn commit_reservation(
+        &self,
+        permit: &Permit<'_, VerifyKey>,
+        id: ReservationId,
+        amount: u64,
+    ) -> Result<QuotaState, Error> {
+        let accounts = self.reserved_accounts(permit, id)?;
+        for _ in 0..MOST_TRIES {
+            let held =
+                accounts.iter().map(|account| account.counters.quota.lock().reserved(id.number));
+            let held = held.min().flatten().ok_or(Error::NotFound(Kind::Reservation))?;
+            if amount > held {
+                let rule = "must be at most what was reserved; verify again for the rest";
+                return Err(Error::Invalid(FieldError::new("amount", Invalid::new(rule))));
+            }
+            match self.commit_all(&accounts, id.number, amount) {
+                Ok(state) => return state.ok_or(Error::NotFound(Kind::Reservation)),
+                Err(claims) => {
+                    if !self.claim_quota(claims).await {
+                        return Err(Error::Overloaded);
+                    }
+                }
+            }
+        }
+        Err(Error::Overloaded)
+    }
+
+    fn commit_all(
+        &self,
+        accounts: &[Account],
+        number: u64,
+        amount: u64,
+    ) -> Result<Option<QuotaState>, Vec<NeededClaim>> {
+        let mut least: Option<QuotaState> = None;
+        for account in accounts {
+            let now = self.now();
+            let done = account.counters.quota.lock().commit(&account.quota, number, amount, now);
+            match done {
+                Ok(spent) => {
+                    let state = QuotaState {
+                        amount: spent.level.amount,
+                        remaining: spent.level.remaining,
+                        resets_at: spent.level.resets_at,
+                        exceeded: false,
+                    };
+                    if least.is_none_or(|known| state.remaining < known.remaining) {
+                        least = Some(state);
+                    }
+                }
+                Err(ReservationError::NeedsClaim(claim)) => {
+                    return Err(vec![NeededClaim {
+                        project: account.project.clone(),
+                        subject: account.subject.clone(),
+                        counters: account.counters.clone(),
+                        claim,
+                    }]);
+                }
+                // It expired in between; what it held is free already.
+                Err(ReservationError::Unknown | ReservationError::Exceeded(_)) => {}
+            }
+        }
+        Ok(least)
+    }
+
+    /// Frees what was set aside.
+    pub fn cancel_reservation(
+        &self,
+        permit: &Permit<'_, VerifyKey>,
+        id: ReservationId,
+    ) -> Result<(), Error> {
+        let mut found = false;
+        for account in self.reserved_accounts(permit, id)? {
+            found |= account.counters.quota.lock().cancel(id.number, self.now()).is_ok();
+        }
+        if found { Ok(()) } else { Err(Error::NotFound(Kind::Reservation)) }
+    }
+
+    /// Gives up a place among the requests in flight.
+    pub fn release_lease(
+        &self,
+        permit: &Permit<'_, VerifyKey>,
+        id: ReservationId,
+    ) -> Result<(), Error> {
+        let key = self.key_of(permit, id)?;
+        let counters = match id.holder {
+            Holder::Lineage => Some(self.live.counters(key.lineage())),
+            Holder::Owner => key.owner_bounds().map(|(_, counters)| counters.clone()),
+            Holder::Chain => None,
+        };
+        let now_ns = self.clock.monotonic_ns();
+        let released =
+            counters.is_some_and(|counters| counters.leases.lock().release(id.number, now_ns));
+        if released { Ok(()) } else { Err(Error::NotFound(Kind::Lease)) }
+    }
+
+    fn key_of(
+        &self,
+        permit: &Permit<'_, VerifyKey>,
+        id: ReservationId,
+    ) -> Result<Arc<LiveKey>, Error> {
+        let key = self.live.key(&id.key).filter(|key| key.project() == permit.project());
+        key.ok_or(Error::NotFound(Kind::Reservation))
+    }
+
+    fn reserved_accounts(
+        &self,
+        permit: &Permit<'_, VerifyKey>,
+        id: ReservationId,
+    ) -> Result<Vec<Account>, Error> {
+        let key = self.key_of(permit, id)?;
+        let chain = Chain::of(key, &self.live).ok_or(Error::NotFound(Kind::Reservation))?;
+        let mut accounts = Vec::new();
+        for key in chain.keys() {
+            self.accounts(key, &mut accounts);
+        }
+        accounts.retain(|account| account.counters.quota.lock().reserved(id.number).is_some());
+        if accounts.is_empty() { Err(Error::NotFound(Kind::Reservation)) } else { Ok(accounts) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_read_as_they_are_written() {
+        let key = KeyId::from_entropy([7; 16]);
+        for holder in [Holder::Lineage, Holder::Owner, Holder::Chain] {
+            let id = ReservationId { key, holder, number: 0x0123_4567_89ab_cdef };
+            assert_eq!(id.to_string().parse::<ReservationId>().unwrap(), id);
+        }
+        for bad in [
+            "",
+            "x",
+            "4Tn0Zs8QbW1c",
+            "4Tn0Zs8QbW1c-z0123456789abcdef",
+            "4Tn0Zs8QbW1c-q+123456789abcdef",
+        ] {
+            assert!(bad.parse::<ReservationId>().is_err(), "{bad}");
+        }
+    }
+}

