@@ -21,7 +21,7 @@ pub(crate) struct AbuseTracker {
     /// `None` switches the whole thing off.
     rate: Option<Rate>,
     lockout_ns: u64,
-    failures: CellTable<AddressGroup>,
+    failures: CellTable<(u64, AddressGroup)>,
     /// The latest end of any lockout: nothing is looked up once it has passed.
     last_lockout_ends_ns: AtomicU64,
 }
@@ -45,21 +45,27 @@ impl AbuseTracker {
         }
     }
 
-    /// How long the address is still locked out, in nanoseconds.
-    pub(crate) fn locked_for(&self, ip: Option<IpAddr>, now_ns: u64) -> Option<u64> {
+    /// How long the address is still locked out in that scope, in nanoseconds. What one tenant's
+    /// verifiers tell of an address says nothing to another.
+    pub(crate) fn locked_for(
+        &self,
+        scope: impl FnOnce() -> u64,
+        ip: Option<IpAddr>,
+        now_ns: u64,
+    ) -> Option<u64> {
         if self.last_lockout_ends_ns.load(Ordering::Acquire) <= now_ns {
             return None;
         }
-        let cell = self.failures.get(&AddressGroup::of(ip?))?;
+        let cell = self.failures.get(&(scope(), AddressGroup::of(ip?)))?;
         cell.locked_until(now_ns).map(|until| until - now_ns)
     }
 
     /// Counts a bad key from this address.
-    pub(crate) fn count(&self, ip: Option<IpAddr>, now_ns: u64) -> Failed {
+    pub(crate) fn count(&self, scope: u64, ip: Option<IpAddr>, now_ns: u64) -> Failed {
         let (Some(rate), Some(ip)) = (&self.rate, ip) else {
             return Failed::Counted;
         };
-        let cell = self.failures.cell(AddressGroup::of(ip), now_ns);
+        let cell = self.failures.cell((scope, AddressGroup::of(ip)), now_ns);
         if cell.gcra.take(rate, 1, now_ns).is_ok() {
             return Failed::Counted;
         }
@@ -80,13 +86,14 @@ mod tests {
         let abuse = AbuseTracker::new(Some("10/1m".parse().unwrap()), 300 * SECOND);
         let ip = Some(IpAddr::from([203, 0, 113, 9]));
         for _ in 0..10 {
-            assert_eq!(abuse.count(ip, SECOND), Failed::Counted);
+            assert_eq!(abuse.count(7, ip, SECOND), Failed::Counted);
         }
-        assert_eq!(abuse.locked_for(ip, SECOND), None);
-        assert_eq!(abuse.count(ip, SECOND), Failed::LockedOut);
-        assert_eq!(abuse.locked_for(ip, 2 * SECOND), Some(299 * SECOND));
-        assert_eq!(abuse.locked_for(Some(IpAddr::from([203, 0, 113, 10])), 2 * SECOND), None);
-        assert_eq!(abuse.locked_for(ip, 301 * SECOND), None, "a lockout ends");
+        assert_eq!(abuse.locked_for(|| 7, ip, SECOND), None);
+        assert_eq!(abuse.count(7, ip, SECOND), Failed::LockedOut);
+        assert_eq!(abuse.locked_for(|| 7, ip, 2 * SECOND), Some(299 * SECOND));
+        assert_eq!(abuse.locked_for(|| 8, ip, 2 * SECOND), None, "another scope");
+        assert_eq!(abuse.locked_for(|| 7, Some(IpAddr::from([203, 0, 113, 10])), 2 * SECOND), None);
+        assert_eq!(abuse.locked_for(|| 7, ip, 301 * SECOND), None, "a lockout ends");
     }
 
     #[test]
@@ -94,8 +101,8 @@ mod tests {
         let abuse = AbuseTracker::new(None, SECOND);
         let ip = Some(IpAddr::from([203, 0, 113, 9]));
         for _ in 0..1_000 {
-            assert_eq!(abuse.count(ip, 1), Failed::Counted);
+            assert_eq!(abuse.count(7, ip, 1), Failed::Counted);
         }
-        assert_eq!(abuse.locked_for(ip, 2), None);
+        assert_eq!(abuse.locked_for(|| 7, ip, 2), None);
     }
 }

@@ -162,13 +162,13 @@ impl Engine {
 
     /// How many whole seconds an address is still locked out for its bad credentials.
     pub(crate) fn locked_out(&self, ip: Option<IpAddr>) -> Option<u64> {
-        let left_ns = self.bad_credentials.locked_for(ip, self.clock.monotonic_ns())?;
+        let left_ns = self.bad_credentials.locked_for(|| 0, ip, self.clock.monotonic_ns())?;
         Some(left_ns.div_ceil(1_000_000_000))
     }
 
     /// Counts a credential that was no good.
     pub(crate) fn count_bad_credential(&self, ip: Option<IpAddr>) {
-        if self.bad_credentials.count(ip, self.clock.monotonic_ns()) == Failed::LockedOut {
+        if self.bad_credentials.count(0, ip, self.clock.monotonic_ns()) == Failed::LockedOut {
             let project = keyreeve_core::name::ProjectName::default_project();
             self.denials.count(&project, DenialKind::Lockout { ip, of: "authentication" });
             self.lockouts.fetch_add(1, std::sync::atomic::Ordering::Relaxed);

@@ -60,9 +60,11 @@ impl<K: Hash + Eq> CellTable<K> {
         Self { cells: HashMap::new(), overflow: Arc::default(), most, swept_ns: AtomicU64::new(0) }
     }
 
-    /// The subject's cell if there is one. Makes none.
+    /// The cell that counts for the subject, if there is one. Makes none.
     pub(crate) fn get(&self, subject: &K) -> Option<Arc<SubjectCell>> {
-        self.cells.pin().get(subject).cloned()
+        let cells = self.cells.pin();
+        let own = cells.get(subject).cloned();
+        own.or_else(|| (cells.len() >= self.most).then(|| self.overflow.clone()))
     }
 
     /// The subject's cell, made if there is room.

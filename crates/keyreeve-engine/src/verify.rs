@@ -278,7 +278,8 @@ impl Engine {
         project: &keyreeve_core::name::ProjectName,
         ip: Option<std::net::IpAddr>,
     ) {
-        if self.bad_keys.count(ip, self.clock.monotonic_ns()) == Failed::LockedOut {
+        let scope = self.subject_hash(&[project.as_str()]);
+        if self.bad_keys.count(scope, ip, self.clock.monotonic_ns()) == Failed::LockedOut {
             self.denials.count(project, DenialKind::Lockout { ip, of: "verification" });
             self.lockouts.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         }

@@ -140,7 +140,7 @@ pub(crate) fn require_json(headers: &HeaderMap) -> Result<(), Failure> {
 }
 
 fn respond(body: &VerdictBody<'_>) -> Response<Bytes> {
-    let mut bytes = Vec::with_capacity(512);
+    let mut bytes = Vec::with_capacity(1024);
     // Strings and numbers into memory: there is nothing here that can fail.
     let _ = serde_json::to_writer(&mut bytes, body);
     let mut response = Response::new(bytes.into());

@@ -96,6 +96,8 @@ impl Engine {
             )?,
             lifecycle: Lifecycle::Active,
             digest: self.digester.digest(&token.token()),
+            // The new key has a text of ours; the old one's hash is not its own.
+            imported: None,
             last_four: token.last_four(),
             predecessor: Some(old.id),
             revision: 1,

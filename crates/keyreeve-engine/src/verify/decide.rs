@@ -41,7 +41,11 @@ impl Engine {
         let at = input.simulate.and_then(|simulation| simulation.at).unwrap_or_else(|| self.now());
         let verdict = Verdict::new(VerdictCode::NotFound, at, self.live.epoch());
         let now_ns = self.clock.monotonic_ns();
-        if let Some(left_ns) = self.bad_keys.locked_for(input.request.ip, now_ns) {
+        let scope = |project: &ProjectName| self.subject_hash(&[project.as_str()]);
+        if let Some(project) = project
+            && let Some(left_ns) =
+                self.bad_keys.locked_for(|| scope(project), input.request.ip, now_ns)
+        {
             let mut verdict = verdict
                 .because(VerdictCode::AbuseLocked, "too many bad keys came from this address");
             verdict.retry_after_s = Some(limits::whole_seconds(left_ns));
@@ -149,7 +153,7 @@ impl Engine {
         match self.take_quota(chain, input, verdict) {
             Ok(()) => Ok(()),
             Err(short) => {
-                self.give_back_lease(leased.as_ref());
+                self.give_back_lease(&leased);
                 verdict.lease = None;
                 self.give_back_limits(&taken);
                 Err(match short {

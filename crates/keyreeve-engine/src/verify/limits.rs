@@ -3,16 +3,11 @@
 use std::sync::Arc;
 
 use keyreeve_core::{
-    limit::{Exceeded, GcraCell, Level, LimitName, Per, Rate, Taken},
+    limit::{Concurrency, Exceeded, GcraCell, Level, LimitName, Per, Rate, Taken},
     verdict::VerdictCode,
 };
 
-use super::{
-    Lease, Verdict, VerifyInput,
-    chain::Chain,
-    decide::Refused,
-    spending::{Holder, ReservationId},
-};
+use super::{Lease, Verdict, VerifyInput, chain::Chain, decide::Refused, spending::ReservationId};
 use crate::{
     Engine,
     cells::{AddressGroup, SubjectCell},
@@ -72,9 +67,9 @@ pub(super) struct LimitsTaken {
     subjects: Vec<(Arc<SubjectCell>, Taken)>,
 }
 
-/// A place that was taken among the requests in flight.
+/// Places that were taken among the requests in flight.
 pub(super) struct Leased {
-    counters: Arc<Counters>,
+    places: Vec<Arc<Counters>>,
     id: u64,
 }
 
@@ -211,7 +206,13 @@ impl Engine {
     /// Tells adaptive limits how a request went.
     pub(super) fn note_outcome(&self, key: &LiveKey, code: VerdictCode) {
         // What the limit itself refused says nothing about the key.
-        let failed = !matches!(code, VerdictCode::Valid | VerdictCode::RateLimited);
+        let failed = !matches!(
+            code,
+            VerdictCode::Valid
+                | VerdictCode::RateLimited
+                | VerdictCode::Concurrency
+                | VerdictCode::QuotaExceeded
+        );
         let Some(bounds) = key.bounds(&self.live) else { return };
         for bound in &bounds.limits {
             if let (Some(range), Place::Here(cell, _)) = (&bound.limit().adaptive, &bound.place) {
@@ -220,58 +221,74 @@ impl Engine {
         }
     }
 
-    /// Takes a place among the requests in flight, for the key's lineage or its owner.
+    /// What bounds the requests in flight: of the key and its ancestors, and of their owner.
+    pub(super) fn concurrency(&self, chain: &Chain) -> Vec<(Concurrency, Arc<Counters>)> {
+        let own = chain
+            .keys()
+            .filter_map(|key| Some((key.policy().concurrency?, self.live.counters(key.lineage()))));
+        let mut rules: Vec<_> = own.collect();
+        if let Some((policy, counters)) = chain.key.owner_bounds()
+            && let Some(rule) = policy.concurrency
+        {
+            rules.push((rule, counters.clone()));
+        }
+        rules
+    }
+
+    /// Takes a place among the requests in flight wherever they are bounded, or nowhere.
     pub(super) fn take_lease(
         &self,
         chain: &Chain,
         input: &VerifyInput<'_>,
         verdict: &mut Verdict,
-    ) -> Result<Option<Leased>, Refused> {
-        let key = &chain.key;
-        let own = key.policy().concurrency;
-        let (rule, counters, holder) = if let Some(rule) = own {
-            (rule, self.live.counters(key.lineage()), Holder::Lineage)
-        } else {
-            let Some((policy, counters)) = key.owner_bounds() else { return Ok(None) };
-            let Some(rule) = policy.concurrency else { return Ok(None) };
-            (rule, counters.clone(), Holder::Owner)
-        };
-        if !input.in_flight {
-            return Ok(None);
+    ) -> Result<Leased, Refused> {
+        let mut leased = Leased { places: Vec::new(), id: 0 };
+        let rules = if input.in_flight { self.concurrency(chain) } else { Vec::new() };
+        if rules.is_empty() {
+            return Ok(leased);
         }
+        leased.id = self.random_number();
         let now_ns = self.clock.monotonic_ns();
-        let id = self.random_number();
-        let mut leases = counters.leases.lock();
-        let simulated = input.simulate.is_some();
-        let level = if simulated {
-            leases.clone().take(&rule, id, now_ns)
-        } else {
-            leases.take(&rule, id, now_ns)
-        };
-        drop(leases);
-        match level {
-            Ok(level) => {
-                verdict.lease = (!simulated).then(|| Lease {
-                    id: ReservationId { key: key.id(), holder, number: id },
-                    in_flight: level.in_flight,
-                    most: level.most,
-                    lasts_ms: level.expires_ns.saturating_sub(now_ns) / 1_000_000,
-                });
-                Ok((!simulated).then_some(Leased { counters, id }))
-            }
-            Err(refused) => {
-                verdict.retry_after_s = Some(whole_seconds(refused.retry_after_ns));
-                Err(Refused {
-                    code: VerdictCode::Concurrency,
-                    why: "as many requests as may be are in flight",
-                })
+        for (rule, counters) in rules {
+            let taken = if input.simulate.is_some() {
+                counters.leases.lock().clone().take(&rule, leased.id, now_ns)
+            } else {
+                counters.leases.lock().take(&rule, leased.id, now_ns)
+            };
+            match taken {
+                Ok(_) if input.simulate.is_some() => {}
+                Ok(level) => {
+                    leased.places.push(counters);
+                    let lasts_ms = level.expires_ns.saturating_sub(now_ns) / 1_000_000;
+                    let tightest = verdict.lease.is_none_or(|known| {
+                        level.most - level.in_flight < known.most - known.in_flight
+                    });
+                    if tightest {
+                        verdict.lease = Some(Lease {
+                            id: ReservationId::of_lease(chain.key.id(), leased.id),
+                            in_flight: level.in_flight,
+                            most: level.most,
+                            lasts_ms,
+                        });
+                    }
+                }
+                Err(refused) => {
+                    self.give_back_lease(&leased);
+                    verdict.lease = None;
+                    verdict.retry_after_s = Some(whole_seconds(refused.retry_after_ns));
+                    return Err(Refused {
+                        code: VerdictCode::Concurrency,
+                        why: "as many requests as may be are in flight",
+                    });
+                }
             }
         }
+        Ok(leased)
     }
 
-    pub(super) fn give_back_lease(&self, leased: Option<&Leased>) {
-        if let Some(leased) = leased {
-            leased.counters.leases.lock().release(leased.id, self.clock.monotonic_ns());
+    pub(super) fn give_back_lease(&self, leased: &Leased) {
+        for counters in &leased.places {
+            counters.leases.lock().release(leased.id, self.clock.monotonic_ns());
         }
     }
 }

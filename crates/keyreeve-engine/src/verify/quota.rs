@@ -114,7 +114,7 @@ impl Engine {
         }
         if let Some(reserve) = input.reserve {
             verdict.reservation = Some(Reservation {
-                id: ReservationId { key: chain.key.id(), holder: Holder::Chain, number },
+                id: ReservationId { key: chain.key.id(), holder: Holder::Quota, number },
                 amount: reserve.amount,
                 expires_at: self.reserved_until(reserve.for_at_most),
             });

@@ -22,23 +22,26 @@ pub struct ReservationId {
     pub(super) number: u64,
 }
 
-/// Whose accounts an id is about.
+/// What an id is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Holder {
-    /// A place in flight of the key's lineage.
-    Lineage,
-    /// A place in flight of the key's owner.
-    Owner,
+    /// A place among the requests in flight.
+    Lease,
     /// Something set aside in every quota behind the key.
-    Chain,
+    Quota,
+}
+
+impl ReservationId {
+    pub(super) fn of_lease(key: KeyId, number: u64) -> Self {
+        Self { key, holder: Holder::Lease, number }
+    }
 }
 
 impl Holder {
     fn letter(self) -> char {
         match self {
-            Self::Lineage => 'k',
-            Self::Owner => 'o',
-            Self::Chain => 'q',
+            Self::Lease => 'f',
+            Self::Quota => 'q',
         }
     }
 }
@@ -63,9 +66,8 @@ impl FromStr for ReservationId {
             let (key, rest) = text.split_once('-')?;
             let mut rest = rest.chars();
             let holder = match rest.next()? {
-                'k' => Holder::Lineage,
-                'o' => Holder::Owner,
-                'q' => Holder::Chain,
+                'f' => Holder::Lease,
+                'q' => Holder::Quota,
                 _ => return None,
             };
             let digits = rest.as_str();
@@ -163,14 +165,14 @@ impl Engine {
         id: ReservationId,
     ) -> Result<(), Error> {
         let key = self.key_of(permit, id)?;
-        let counters = match id.holder {
-            Holder::Lineage => Some(self.live.counters(key.lineage())),
-            Holder::Owner => key.owner_bounds().map(|(_, counters)| counters.clone()),
-            Holder::Chain => None,
-        };
+        let chain = Chain::of(key, &self.live).ok_or(Error::NotFound(Kind::Lease))?;
         let now_ns = self.clock.monotonic_ns();
-        let released =
-            counters.is_some_and(|counters| counters.leases.lock().release(id.number, now_ns));
+        let mut released = false;
+        if id.holder == Holder::Lease {
+            for (_, counters) in self.concurrency(&chain) {
+                released |= counters.leases.lock().release(id.number, now_ns);
+            }
+        }
         if released { Ok(()) } else { Err(Error::NotFound(Kind::Lease)) }
     }
 
@@ -206,7 +208,7 @@ mod tests {
     #[test]
     fn ids_are_read_as_they_are_written() {
         let key = KeyId::from_entropy([7; 16]);
-        for holder in [Holder::Lineage, Holder::Owner, Holder::Chain] {
+        for holder in [Holder::Lease, Holder::Quota] {
             let id = ReservationId { key, holder, number: 0x0123_4567_89ab_cdef };
             assert_eq!(id.to_string().parse::<ReservationId>().unwrap(), id);
         }

@@ -398,7 +398,7 @@ fn the_service_limits_its_own_callers() {
         assert_eq!(refusal(client.create_api_key(&named("k6"), None).await), "rate_limited");
         let get = |key: Option<String>| {
             let request = http().get(format!("{}/api/v1/owners", server.url));
-            key.into_iter().fold(request, |request, key| request.bearer_auth(key)).send()
+            key.into_iter().fold(request, reqwest::RequestBuilder::bearer_auth).send()
         };
         for n in 0..21 {
             let response = get(None).await.unwrap();
