@@ -369,7 +369,7 @@ fn keys_of_another_system_come_in_by_their_hashes() {
         }
         assert_eq!(
             plain(&client, &SecretText::new("sk_other_wrong".to_owned())).await.code,
-            "NOT_FOUND"
+            "MALFORMED"
         );
         let twice = client.import_api_keys(&request).await.unwrap();
         assert_eq!((twice.stored, twice.rows[0].field.as_deref()), (false, Some("hash")));
