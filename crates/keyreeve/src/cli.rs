@@ -11,6 +11,7 @@ pub(crate) mod keyspace;
 pub(crate) mod local;
 pub(crate) mod owner;
 pub(crate) mod page;
+pub(crate) mod policy;
 pub(crate) mod project;
 pub(crate) mod role;
 pub(crate) mod time;

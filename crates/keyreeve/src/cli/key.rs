@@ -10,6 +10,7 @@ use keyreeve_core::{Invalid, permission::Query};
 
 use super::{
     page::PageArgs,
+    policy::PolicyArgs,
     time::{Life, length, timestamp},
 };
 
@@ -61,6 +62,12 @@ pub(crate) enum KeyCommand {
     /// Delete keys that have expired
     #[command(after_help = examples::CLEANUP_EXPIRED)]
     CleanupExpired(CleanupExpiredArgs),
+    /// Say what would become of a request with a key, check by check; exit code 1 if refused
+    #[command(after_help = examples::EXPLAIN)]
+    Explain(Box<ExplainArgs>),
+    /// Propose limits from how a key was used
+    #[command(after_help = examples::SUGGEST_LIMITS)]
+    SuggestLimits(IdArgs),
     /// Say whether a key, read from standard input, is good; exit code 0 if it is, else 1
     #[command(after_help = examples::VERIFY)]
     Verify(VerifyArgs),
@@ -116,6 +123,8 @@ pub(crate) struct CreateArgs {
     /// When it expires
     #[arg(long, value_name = "TIME", conflicts_with = "expires_in", value_parser = timestamp)]
     pub(crate) expires_at: Option<Timestamp>,
+    #[command(flatten)]
+    pub(crate) policy: PolicyArgs,
     /// Text of your own: repeating the command with it makes no second key
     #[arg(long, value_name = "TEXT")]
     pub(crate) idempotency_key: Option<String>,
@@ -254,6 +263,34 @@ pub(crate) struct CleanupExpiredArgs {
     /// Only say which
     #[arg(long)]
     pub(crate) dry_run: bool,
+}
+
+/// `keyreeve key explain`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct ExplainArgs {
+    /// Its id, as `keyreeve key list` shows it
+    pub(crate) id: String,
+    /// Address the request comes from
+    #[arg(long)]
+    pub(crate) ip: Option<std::net::IpAddr>,
+    /// Its method
+    #[arg(long)]
+    pub(crate) method: Option<String>,
+    /// The host it is sent to
+    #[arg(long)]
+    pub(crate) host: Option<String>,
+    /// Its path
+    #[arg(long)]
+    pub(crate) path: Option<String>,
+    /// Its origin
+    #[arg(long)]
+    pub(crate) origin: Option<String>,
+    /// The moment it is about (default: now)
+    #[arg(long, value_name = "TIME", value_parser = timestamp)]
+    pub(crate) at: Option<Timestamp>,
+    /// What the key must grant
+    #[arg(long, value_name = "QUERY", value_parser = query)]
+    pub(crate) require: Option<String>,
 }
 
 /// `keyreeve key verify`. The key itself is read from standard input.

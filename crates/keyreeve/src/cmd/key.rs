@@ -1,6 +1,7 @@
 //! `keyreeve key`.
 
 mod create;
+mod explain;
 mod id;
 mod read_key;
 mod update;
@@ -64,6 +65,8 @@ pub(super) async fn run(command: &KeyCommand, context: &Context) -> anyhow::Resu
         KeyCommand::Purge(args) => purge(args, context).await,
         KeyCommand::Expiring(args) => expiring(args, context).await,
         KeyCommand::CleanupExpired(args) => cleanup_expired(args, context).await,
+        KeyCommand::Explain(args) => explain::run(args, context).await,
+        KeyCommand::SuggestLimits(args) => explain::suggest(args, context).await,
         KeyCommand::Verify(args) => verify(args, context).await,
     }
 }

@@ -58,10 +58,30 @@ pub(crate) fn fields(key: &ApiKeyView, canvas: &Canvas) -> String {
         .object("metadata", &key.metadata)
         .add("created", format!("{} by {}", canvas.moment(key.created_at), key.created_by))
         .add("expires", key.expires_at.map_or("never".to_owned(), |at| canvas.moment(at)));
+    bounds(&mut fields, key, canvas);
     history(&mut fields, key, canvas);
     usage(&mut fields, key, canvas);
     fields.add("revision", key.revision.to_string());
     fields.draw(canvas)
+}
+
+fn bounds(fields: &mut Fields, key: &ApiKeyView, canvas: &Canvas) {
+    let restrictions = &key.restrictions;
+    let limits: Vec<String> =
+        key.limits.iter().map(|limit| format!("{}={}", limit.name, limit.rate)).collect();
+    fields
+        .maybe("not before", key.not_before.map(|at| canvas.moment(at)))
+        .maybe("derived from", key.parent.as_ref())
+        .list("limits", &limits)
+        .maybe("quota", key.quota.as_ref())
+        .maybe("in flight", key.concurrency.as_ref())
+        .list("from", &restrictions.allow_ips)
+        .list("not from", &restrictions.deny_ips)
+        .list("hours", &restrictions.windows)
+        .list("origins", &restrictions.origins)
+        .list("routes", &restrictions.routes)
+        .list("countries", &restrictions.allow_countries)
+        .list("not in", &restrictions.deny_countries);
 }
 
 fn history(fields: &mut Fields, key: &ApiKeyView, canvas: &Canvas) {

@@ -101,3 +101,14 @@ Examples:
   keyreeve key verify < billing.key
   printf %s \"$KEY\" | keyreeve key verify --require documents.read
   keyreeve key verify --require 'documents.read AND documents.write' < billing.key";
+
+/// Examples of `key explain`.
+pub(super) const EXPLAIN: &str = "\
+Examples:
+  keyreeve key explain 4Tn0Zs8QbW1c --ip 203.0.113.9 --method GET --path /v1/items
+  keyreeve key explain 4Tn0Zs8QbW1c --at 2026-12-24T20:00:00Z --require documents.read";
+
+/// Examples of `key suggest-limits`.
+pub(super) const SUGGEST_LIMITS: &str = "\
+Examples:
+  keyreeve key suggest-limits 4Tn0Zs8QbW1c";

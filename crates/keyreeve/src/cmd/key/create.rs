@@ -33,7 +33,11 @@ fn request(args: &CreateArgs) -> Result<CreateApiKeyRequest, Advised> {
         tags: args.tags.clone(),
         expires_in: args.expires_in.as_ref().map(Life::to_wire),
         expires_at: args.expires_at,
-        ..Default::default()
+        not_before: args.policy.not_before,
+        restrictions: args.policy.restrictions(),
+        limits: args.policy.limits(),
+        quota: args.policy.quota.clone(),
+        concurrency: args.policy.concurrency.clone(),
     })
 }
 
