@@ -9,8 +9,17 @@ use anyhow::{Context as _, ensure};
 
 use crate::workspace;
 
-const TARGETS: [&str; 7] =
-    ["key", "permission_query", "checkpoint", "audit_entry", "audit_export", "duration", "cursor"];
+const TARGETS: [&str; 9] = [
+    "key",
+    "permission_query",
+    "checkpoint",
+    "audit_entry",
+    "audit_export",
+    "duration",
+    "cursor",
+    "policy",
+    "request",
+];
 
 const COVERAGE: &str = "--cfg fuzzing -Cpasses=sancov-module \
     -Cllvm-args=-sanitizer-coverage-level=4 \

@@ -117,6 +117,10 @@ fn take<K: std::hash::Hash + Eq>(
 impl Engine {
     /// Lets a request without a credential in. The local socket has no address and no limit.
     pub fn admit_anonymous(&self, ip: Option<IpAddr>) -> Result<(), TooMany> {
+        self.try_anonymous(ip).inspect_err(|_| self.count_refusal(ip))
+    }
+
+    fn try_anonymous(&self, ip: Option<IpAddr>) -> Result<(), TooMany> {
         let Some(group) = ip.map(AddressGroup::of) else {
             return Ok(());
         };
@@ -129,6 +133,10 @@ impl Engine {
 
     /// Lets a caller in, by its tier and its address. Services have no limit but their own.
     pub fn admit_caller(&self, caller: &Caller) -> Result<(), TooMany> {
+        self.try_caller(caller).inspect_err(|_| self.count_refusal(caller.request().ip))
+    }
+
+    fn try_caller(&self, caller: &Caller) -> Result<(), TooMany> {
         let Some((key, tier)) = caller.tier() else {
             return Ok(());
         };
@@ -155,9 +163,15 @@ impl Engine {
             (Some((key, _)), Some(rate)) => {
                 let now_ns = self.clock.monotonic_ns();
                 take(&self.admission.creators, key, "key_creation", rate, now_ns)
+                    .inspect_err(|_| self.count_refusal(caller.request().ip))
             }
             _ => Ok(()),
         }
+    }
+
+    /// Every refusal is in the audit, in batches: they cost their sender nothing.
+    fn count_refusal(&self, ip: Option<IpAddr>) {
+        self.count_failed_authentication(ip, "rate_limited");
     }
 
     /// How many whole seconds an address is still locked out for its bad credentials.

@@ -36,6 +36,7 @@ impl Engine {
         user_agent: Option<&str>,
     ) -> Result<Caller, AuthenticationError> {
         if let Some(retry_after_s) = self.locked_out(meta.ip) {
+            self.count_failed_authentication(meta.ip, "locked_out");
             return Err(AuthenticationError::LockedOut { retry_after_s });
         }
         let request = RequestFacts { ip: meta.ip, ..request };
@@ -47,12 +48,11 @@ impl Engine {
             self.usage.record(&chain.key, verdict.at, meta.ip, user_agent);
             return Ok(Caller::key(chain, meta));
         }
-        match verdict.code.http_status() {
-            401 => {
-                self.count_bad_credential(meta.ip);
-                Err(AuthenticationError::Invalid)
-            }
-            _ => Err(AuthenticationError::Refused(Box::new(verdict))),
+        if verdict.code.http_status() == 401 {
+            self.count_bad_credential(meta.ip);
+            return Err(AuthenticationError::Invalid);
         }
+        self.count_failed_authentication(meta.ip, verdict.code.as_str());
+        Err(AuthenticationError::Refused(Box::new(verdict)))
     }
 }

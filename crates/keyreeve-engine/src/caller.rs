@@ -158,7 +158,7 @@ impl Caller {
     /// Whether the caller's rights include all of `wanted`.
     pub fn covers(&self, wanted: &str) -> bool {
         match &self.identity {
-            Identity::Key(chain) => chain.covers(wanted),
+            Identity::Key(chain) => chain.may(wanted),
             Identity::Local { .. } => true,
             Identity::Gateway { .. } => wanted == VerifyKey::PERMISSION,
         }

@@ -115,10 +115,11 @@ fn not_let_in(engine: &Engine, arrival: &Arrival, error: AuthenticationError) ->
                 _ => ErrorCode::Forbidden,
             };
             let why = verdict.why.as_deref().unwrap_or("the key is not good for this request");
-            let failure = Failure::new(code).detail(why.to_owned());
-            verdict
-                .retry_after_s
-                .map_or(Failure::new(code).detail(why.to_owned()), |wait| failure.retry_after(wait))
+            let failure = Failure::new(code).detail(why);
+            match verdict.retry_after_s {
+                Some(wait) => failure.retry_after(wait),
+                None => failure,
+            }
         }
         _ => refused(engine, arrival, ErrorCode::InvalidCredential),
     }

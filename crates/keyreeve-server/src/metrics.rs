@@ -24,6 +24,7 @@ pub struct Metrics {
     connections_refused: Counter,
     live_keys: Gauge,
     epoch: Gauge,
+    lockouts: Counter,
 }
 
 impl std::fmt::Debug for Metrics {
@@ -53,6 +54,10 @@ impl Metrics {
             "Connections refused at the limit"
         );
         metrics::describe_gauge!("keyreeve_live_keys", "Keys that verification knows");
+        metrics::describe_counter!(
+            "keyreeve_lockouts_total",
+            "Addresses locked out for too many bad keys or credentials"
+        );
         metrics::describe_gauge!("keyreeve_epoch", "The last change that verification knows");
         let verdicts = VerdictCode::ALL
             .iter()
@@ -65,6 +70,7 @@ impl Metrics {
             connections_refused: counter!("keyreeve_connections_refused_total"),
             live_keys: gauge!("keyreeve_live_keys"),
             epoch: gauge!("keyreeve_epoch"),
+            lockouts: counter!("keyreeve_lockouts_total"),
         }
     }
 
@@ -118,11 +124,13 @@ impl Metrics {
     }
 
     /// The page in the text form of Prometheus.
-    pub(crate) fn render(&self, live: &keyreeve_engine::live::LiveTable) -> String {
+    pub(crate) fn render(&self, engine: &keyreeve_engine::Engine) -> String {
+        let live = engine.live();
         #[expect(clippy::cast_precision_loss, reason = "gauges are floats; 2^53 is far away")]
         let as_float = |value: u64| value as f64;
         self.live_keys.set(as_float(live.len() as u64));
         self.epoch.set(as_float(live.epoch()));
+        self.lockouts.absolute(engine.lockouts());
         self.recorder.handle().render()
     }
 
@@ -149,6 +157,7 @@ struct Handles {
     connections_refused: Counter,
     live_keys: Gauge,
     epoch: Gauge,
+    lockouts: Counter,
 }
 
 impl Handles {
@@ -161,6 +170,7 @@ impl Handles {
             connections_refused: self.connections_refused,
             live_keys: self.live_keys,
             epoch: self.epoch,
+            lockouts: self.lockouts,
         }
     }
 }

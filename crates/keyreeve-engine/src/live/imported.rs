@@ -63,16 +63,30 @@ impl ImportedIndex {
         }
     }
 
-    /// Takes the start of a key out whose text is known by now, or which is gone.
-    pub(super) fn forget_start(&self, id: KeyId, imported: &Imported) {
-        if let Some(start) = &imported.start {
-            let mut by_start = self.by_start.write();
-            if let Some(ids) = by_start.get_mut(start) {
-                ids.retain(|known| *known != id);
-                if ids.is_empty() {
-                    by_start.remove(start);
+    /// Takes a key out that is gone, or that is about to be put in anew.
+    pub(super) fn forget(&self, id: KeyId, digest: &KeyDigest, imported: &Imported) {
+        let is_its = |found: &KeyId| *found == id;
+        match (&imported.hash, digest) {
+            (None, KeyDigest::Sha256(hash)) | (Some(ForeignHash::Sha256(hash)), _) => {
+                let _ = self.by_sha256.pin().remove_if(hash, |_, found| is_its(found));
+            }
+            (None, KeyDigest::Peppered(hash)) | (Some(ForeignHash::HmacSha256(hash)), _) => {
+                let _ = self.by_hmac.pin().remove_if(hash, |_, found| is_its(found));
+            }
+            (Some(ForeignHash::Sha512(hash)), _) => {
+                let _ = self.by_sha512.pin().remove_if(&**hash, |_, found| is_its(found));
+            }
+            (Some(ForeignHash::Bcrypt(_) | ForeignHash::Argon2(_)), _) => {
+                let Some(start) = &imported.start else { return };
+                let mut by_start = self.by_start.write();
+                if let Some(ids) = by_start.get_mut(start) {
+                    ids.retain(|known| *known != id);
+                    if ids.is_empty() {
+                        by_start.remove(start);
+                    }
                 }
             }
+            (None, KeyDigest::Foreign) => {}
         }
     }
 

@@ -202,7 +202,7 @@ impl LiveTable {
         if let Some(key) = keys.remove(id)
             && let Some(imported) = key.imported()
         {
-            self.project(key.project()).imported.forget_start(*id, imported);
+            self.project(key.project()).imported.forget(*id, key.digest(), imported);
         }
     }
 
@@ -211,7 +211,7 @@ impl LiveTable {
         let Some(old) = keys.get(id) else { return };
         let Some(imported) = old.imported() else { return };
         let index = &self.project(old.project()).imported;
-        index.forget_start(*id, imported);
+        index.forget(*id, old.digest(), imported);
         let known = Imported { hash: None, ..imported.clone() };
         index.put(*id, &digest, &known);
         keys.insert(*id, Arc::new(old.recognised(digest, known)));

@@ -8,6 +8,9 @@ use crate::live::{LiveKey, LiveTable};
 /// How many keys can be derived from one another, the first not counted.
 pub(crate) const MOST_ANCESTORS: usize = 4;
 
+/// Rights that make keys which depend on no other.
+const MAKES_INDEPENDENT_KEYS: [&str; 2] = ["keyreeve.keys.manage", "keyreeve.projects.manage"];
+
 /// A key with its ancestors, nearest first.
 #[derive(Clone, Debug)]
 pub(crate) struct Chain {
@@ -39,5 +42,13 @@ impl Chain {
     /// Whether every key of the chain includes all of `wanted`.
     pub(crate) fn covers(&self, wanted: &str) -> bool {
         self.keys().all(|key| key.covers(wanted))
+    }
+
+    /// Whether the chain may act on `wanted` as a caller of Keyreeve itself. A derived key may not
+    /// make keys of their own: they would go on living when the key it was derived from is
+    /// revoked.
+    pub(crate) fn may(&self, wanted: &str) -> bool {
+        let derived = !self.ancestors.is_empty();
+        !(derived && MAKES_INDEPENDENT_KEYS.contains(&wanted)) && self.covers(wanted)
     }
 }

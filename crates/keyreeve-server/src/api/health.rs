@@ -104,7 +104,7 @@ pub(crate) async fn metrics(State(state): State<AppState>, mut parts: Parts) -> 
         let Authenticated(caller) = Authenticated::from_request_parts(&mut parts, &state).await?;
         state.engine.authorize::<ReadMetrics>(&caller).await?;
     }
-    let page = state.metrics.render(state.engine.live());
+    let page = state.metrics.render(&state.engine);
     Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], page).into_response())
 }
 

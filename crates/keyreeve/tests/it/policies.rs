@@ -376,6 +376,55 @@ fn keys_of_another_system_come_in_by_their_hashes() {
     });
 }
 
+#[test]
+fn a_derived_key_makes_nothing_that_would_outlive_its_parent() {
+    let installation = Installation::new();
+    let server = installation.serve();
+    let admin = server.client(&installation.admin_key);
+    block_on(async {
+        let wanted = DeriveApiKeyRequest { name: "child".into(), ..DeriveApiKeyRequest::default() };
+        let child = admin.derive_api_key(&wanted).await.unwrap();
+        assert_eq!(child.details.roles, ["admin"]);
+        let child = server.client(child.key.expose());
+        child.list_keyspaces().await.unwrap();
+        assert_eq!(refusal(child.create_api_key(&named("free"), None).await), "forbidden");
+        child.derive_api_key(&wanted).await.unwrap();
+    });
+}
+
+#[test]
+fn the_successor_of_an_imported_key_has_a_text_of_its_own() {
+    let installation = Installation::new();
+    let server = installation.serve();
+    let client = server.client(&installation.admin_key);
+    let text = "sk_other_made_up_for_this_test_3";
+    let shown = SecretText::new(text.to_owned());
+    let (id, new) = block_on(async {
+        let row = ImportRowRequest {
+            name: "a".into(),
+            hash: keyreeve_core::audit::Hash::of(text.as_bytes()).to_string(),
+            ..ImportRowRequest::default()
+        };
+        let request = ImportRequest { keys: vec![row], ..ImportRequest::default() };
+        let done = client.import_api_keys(&request).await.unwrap();
+        let id = done.rows[0].id.clone().unwrap();
+        let new = client.rotate_api_key(&id, &Default::default(), None).await.unwrap();
+        assert!(!new.details.imported);
+        client.finish_rotation(&id, &Default::default()).await.unwrap();
+        (id, new.key)
+    });
+    server.stop();
+    let server = installation.serve();
+    let client = server.client(&installation.admin_key);
+    block_on(async {
+        assert_eq!(plain(&client, &shown).await.code, "GRACE_ENDED");
+        assert_eq!(plain(&client, &new).await.code, "VALID");
+        // Gone is gone: its hash leads nowhere, and can come in again.
+        client.delete_api_key(&id).await.unwrap();
+        assert_eq!(plain(&client, &shown).await.code, "MALFORMED");
+    });
+}
+
 /// bcrypt, cost 4, of `sk_other_made_up_for_this_test_2`.
 const BCRYPT_OF_2: &str = "$2b$04$IblU/F1GjygAaWTmMPHlqeSRtaJOksMCazNm/RIjgTd88bclyJSg6";
 
@@ -415,6 +464,8 @@ fn the_service_limits_its_own_callers() {
         }
         let locked = get(Some(installation.admin_key.clone())).await.unwrap();
         assert_eq!(locked.status(), 429, "a lockout is for all who share the address");
+        let metrics = http().get(format!("{}/metrics", server.url)).send().await.unwrap();
+        assert!(metrics.text().await.unwrap().contains("keyreeve_lockouts_total 1"));
         assert!(locked.headers().contains_key("retry-after"));
         tokio::time::sleep(std::time::Duration::from_millis(2100)).await;
         assert_eq!(get(Some(installation.admin_key.clone())).await.unwrap().status(), 200);

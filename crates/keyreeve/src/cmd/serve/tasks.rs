@@ -40,7 +40,8 @@ pub(super) fn start(
 }
 
 impl Tasks {
-    /// Waits for the tasks to end, stores the last counts and what is left of quotas, and writes the last anchor over them.
+    /// Waits for the tasks to end, stores the last counts and what was spent of quotas, and writes
+    /// the last anchor over them.
     pub(super) async fn finish(self, engine: &Engine) {
         // A flush under way holds counts that a second flush would not see.
         if self.flushing.await.is_err() {
