@@ -28,7 +28,10 @@ pub use keyspace::{CreateKeyspaceRequest, KeyspaceView, UpdateKeyspaceRequest};
 pub use owner::{CreateOwnerRequest, OwnerView, UpdateOwnerRequest};
 pub use page::{Page, PageQuery};
 pub use patch::Patch;
-pub use policy::{LimitOverrideView, LimitView, PeaksView, RestrictionsView, SuggestedLimitsView};
+pub use policy::{
+    LimitOverrideView, LimitView, PeaksView, RestrictionsChange, RestrictionsView,
+    SuggestedLimitsView,
+};
 pub use project::{CreateProjectRequest, CreatedProjectView, ProjectView};
 pub use readiness::{ReadinessChecksView, ReadinessView};
 pub use role::{CreateRoleRequest, RoleView, UpdateRoleRequest};

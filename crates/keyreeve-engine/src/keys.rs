@@ -25,7 +25,7 @@ pub use import::{ImportRow, ImportSpec, Imported, RowOutcome};
 pub use issue::{Expiry, Issued, KeySpec};
 pub(crate) use issue::{check_policy, policy_json, shared};
 pub use rotate::{RotateSpec, Rotated};
-pub use update::{KeyChange, PolicyChange, Replace};
+pub use update::{KeyChange, PolicyChange, Replace, RestrictionsChange};
 
 use crate::{
     Action, Engine, Error, Permit,

@@ -29,6 +29,7 @@ pub(crate) struct AppState {
     pub(crate) metrics_access: MetricsAccess,
     pub(crate) draining: Arc<AtomicBool>,
     pub(crate) max_body_bytes: usize,
+    pub(crate) max_import_bytes: usize,
     pub(crate) store_check: health::StoreCheck,
 }
 
@@ -45,6 +46,7 @@ impl AppState {
             metrics_access: options.metrics,
             draining,
             max_body_bytes: options.limits.max_body_bytes,
+            max_import_bytes: options.limits.max_import_bytes,
             store_check: health::StoreCheck::default(),
         }
     }

@@ -73,6 +73,29 @@ impl<T: DeserializeOwned + Default> FromRequest<AppState> for OptionalJsonBody<T
     }
 }
 
+/// The body of a request that may be larger than others, not yet read: handlers read it once they
+/// know that the caller may send it.
+pub(crate) struct LargeBody {
+    request: Request,
+    most: usize,
+}
+
+impl FromRequest<AppState> for LargeBody {
+    type Rejection = Failure;
+
+    async fn from_request(request: Request, state: &AppState) -> Result<Self, Failure> {
+        require_json(request.headers())?;
+        Ok(Self { request, most: state.max_import_bytes })
+    }
+}
+
+impl LargeBody {
+    /// Reads it.
+    pub(crate) async fn json<T: DeserializeOwned>(self) -> Result<T, Failure> {
+        json::parse(&collect(self.request, self.most).await?)
+    }
+}
+
 async fn collect(request: Request, most: usize) -> Result<Bytes, Failure> {
     match Limited::new(request.into_body(), most).collect().await {
         Ok(collected) => Ok(collected.to_bytes()),

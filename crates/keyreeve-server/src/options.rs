@@ -65,6 +65,8 @@ pub struct Limits {
     pub max_connections: usize,
     /// Bytes of a request body.
     pub max_body_bytes: usize,
+    /// Bytes of a request body that brings keys of another system in.
+    pub max_import_bytes: usize,
     /// Bytes of all headers of a request together.
     pub max_header_bytes: usize,
     /// Headers of a request.

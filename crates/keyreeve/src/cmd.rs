@@ -1,6 +1,7 @@
 //! What each command does, one file a command.
 
 mod audit;
+mod change;
 mod completions;
 mod deletion;
 mod doctor;

@@ -7,7 +7,7 @@ use keyreeve_core::restriction::CountryCode;
 use keyreeve_engine::Countries;
 use maxminddb::{PathElement, Reader};
 
-/// A database in the format of `MaxMind`, read into memory.
+/// A database in the format of MaxMind, read into memory.
 #[derive(Debug)]
 pub(crate) struct CountryDatabase(Reader<Vec<u8>>);
 

@@ -212,6 +212,7 @@ pub(crate) fn server_options(
         limits: Limits {
             max_connections: server.max_connections,
             max_body_bytes: server.max_body_bytes,
+            max_import_bytes: config.import.max_body_bytes,
             max_header_bytes: server.max_header_bytes,
             max_headers: server.max_headers,
             header_timeout: server.header_timeout,

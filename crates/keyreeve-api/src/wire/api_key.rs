@@ -4,7 +4,9 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::{LimitView, MetadataView, Patch, PeaksView, RestrictionsView, SecretText};
+use super::{
+    LimitView, MetadataView, Patch, PeaksView, RestrictionsChange, RestrictionsView, SecretText,
+};
 
 /// Makes a key.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -89,9 +91,9 @@ pub struct UpdateApiKeyRequest {
     #[serde(default, skip_serializing_if = "Patch::is_keep")]
     #[schema(value_type = Option<Timestamp>)]
     pub not_before: Patch<Timestamp>,
-    /// Replaces all its restrictions.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub restrictions: Option<RestrictionsView>,
+    /// Replaces its restrictions, each kind by itself.
+    #[serde(default, skip_serializing_if = "RestrictionsChange::is_empty")]
+    pub restrictions: RestrictionsChange,
     /// Replaces all its limits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limits: Option<Vec<LimitView>>,

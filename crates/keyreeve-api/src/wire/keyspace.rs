@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{LimitView, Patch, RestrictionsView};
+use super::{LimitView, Patch, RestrictionsChange, RestrictionsView};
 
 /// Makes a keyspace.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -50,9 +50,9 @@ pub struct UpdateKeyspaceRequest {
     /// `closed` or `open`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fail_policy: Option<String>,
-    /// Replaces all its restrictions.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub restrictions: Option<RestrictionsView>,
+    /// Replaces its restrictions, each kind by itself.
+    #[serde(default, skip_serializing_if = "RestrictionsChange::is_empty")]
+    pub restrictions: RestrictionsChange,
     /// Replaces all its limits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limits: Option<Vec<LimitView>>,

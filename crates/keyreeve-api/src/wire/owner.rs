@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{LimitView, MetadataView, Patch, RestrictionsView};
+use super::{LimitView, MetadataView, Patch, RestrictionsChange, RestrictionsView};
 
 /// Makes an owner. Creating a key for an unknown owner does this too.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -45,9 +45,9 @@ pub struct UpdateOwnerRequest {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]
     pub metadata: Option<MetadataView>,
-    /// Replaces all its restrictions.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub restrictions: Option<RestrictionsView>,
+    /// Replaces its restrictions, each kind by itself.
+    #[serde(default, skip_serializing_if = "RestrictionsChange::is_empty")]
+    pub restrictions: RestrictionsChange,
     /// Replaces all its limits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limits: Option<Vec<LimitView>>,

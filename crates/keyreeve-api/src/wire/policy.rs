@@ -37,6 +37,55 @@ impl RestrictionsView {
     }
 }
 
+/// What of the restrictions is to be different. Each kind that is named replaces all of its kind; an
+/// empty list no longer restricts. The other kinds stay.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct RestrictionsChange {
+    /// The only addresses and networks it works from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub allow_ips: Option<Vec<String>>,
+    /// Addresses and networks it does not work from, even if they are allowed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deny_ips: Option<Vec<String>>,
+    /// The only hours it works in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub windows: Option<Vec<String>>,
+    /// The only web origins it works for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub origins: Option<Vec<String>>,
+    /// The only requests it works for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub routes: Option<Vec<String>>,
+    /// The only countries it works from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub allow_countries: Option<Vec<String>>,
+    /// Countries it does not work from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deny_countries: Option<Vec<String>>,
+}
+
+impl RestrictionsChange {
+    /// Whether it changes nothing.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Takes every restriction away.
+    pub fn clear() -> Self {
+        let none = || Some(Vec::new());
+        Self {
+            allow_ips: none(),
+            deny_ips: none(),
+            windows: none(),
+            origins: none(),
+            routes: none(),
+            allow_countries: none(),
+            deny_countries: none(),
+        }
+    }
+}
+
 /// How often something may happen.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]

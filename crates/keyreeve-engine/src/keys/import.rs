@@ -86,7 +86,9 @@ impl Engine {
         permit: Permit<'_, ImportKeys>,
         spec: ImportSpec,
     ) -> Result<Imported, Error> {
-        self.admit_creation(permit.caller())?;
+        if !spec.dry_run {
+            self.admit_creation(permit.caller())?;
+        }
         let keyspace = self.keyspace_of(&permit, &spec.keyspace).await?;
         let environment = self.environment_of(&permit, &spec.environment).await?;
         let now = self.now();
@@ -106,12 +108,12 @@ impl Engine {
                 Err(error) => RowOutcome::Refused(error),
             });
         }
+        for key in &keys {
+            self.check_key_grant(&permit, key).await?;
+        }
         let all_good = keys.len() == rows.len();
         if spec.dry_run || keys.is_empty() || !(all_good || spec.partial) {
             return Ok(Imported { rows, stored: false });
-        }
-        for key in &keys {
-            self.check_key_grant(&permit, key).await?;
         }
         self.store_imported(&permit, keys, now).await?;
         Ok(Imported { rows, stored: true })

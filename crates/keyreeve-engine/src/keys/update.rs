@@ -11,7 +11,7 @@ use keyreeve_core::{
     name::{Label, OwnerId, RoleName},
     permission::PermissionSet,
     quota::Quota,
-    restriction::Restrictions,
+    restriction::{CountryCode, IpNetwork, OriginPattern, Restrictions, RoutePattern, Windows},
 };
 use serde_json::{Value, json};
 
@@ -68,13 +68,44 @@ pub struct KeyChange {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PolicyChange {
     /// From where, when and for what.
-    pub restrictions: Option<Restrictions>,
+    pub restrictions: RestrictionsChange,
     /// How often.
     pub limits: Option<Limits>,
     /// How much in each period.
     pub quota: Replace<Quota>,
     /// How many requests at once.
     pub concurrency: Replace<Concurrency>,
+}
+
+/// What of the restrictions is to be different, each kind by itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RestrictionsChange {
+    /// The only networks.
+    pub allow_ips: Option<Vec<IpNetwork>>,
+    /// Networks not to work from.
+    pub deny_ips: Option<Vec<IpNetwork>>,
+    /// The only hours.
+    pub windows: Option<Windows>,
+    /// The only web origins.
+    pub origins: Option<Vec<OriginPattern>>,
+    /// The only requests.
+    pub routes: Option<Vec<RoutePattern>>,
+    /// The only countries.
+    pub allow_countries: Option<Vec<CountryCode>>,
+    /// Countries not to work from.
+    pub deny_countries: Option<Vec<CountryCode>>,
+}
+
+impl RestrictionsChange {
+    fn apply_to(&self, restrictions: &mut Restrictions) {
+        replace(&mut restrictions.allow_ips, self.allow_ips.clone());
+        replace(&mut restrictions.deny_ips, self.deny_ips.clone());
+        replace(&mut restrictions.windows, self.windows.clone());
+        replace(&mut restrictions.origins, self.origins.clone());
+        replace(&mut restrictions.routes, self.routes.clone());
+        replace(&mut restrictions.allow_countries, self.allow_countries.clone());
+        replace(&mut restrictions.deny_countries, self.deny_countries.clone());
+    }
 }
 
 impl PolicyChange {
@@ -85,7 +116,7 @@ impl PolicyChange {
         holder: PolicyHolder,
     ) -> Result<Option<Arc<Policy>>, Error> {
         let mut new = policy.clone();
-        replace(&mut new.restrictions, self.restrictions.clone());
+        self.restrictions.apply_to(&mut new.restrictions);
         replace(&mut new.limits, self.limits.clone());
         self.quota.apply_to(&mut new.quota);
         self.concurrency.apply_to(&mut new.concurrency);

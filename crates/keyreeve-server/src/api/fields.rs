@@ -3,6 +3,7 @@
 use std::str::FromStr;
 
 use jiff::{SignedDuration, Timestamp};
+use keyreeve_api as wire;
 use keyreeve_api::{LimitView, MetadataView, Patch, RestrictionsView};
 use keyreeve_core::{
     Invalid, duration,
@@ -14,7 +15,7 @@ use keyreeve_core::{
 };
 use keyreeve_engine::{
     FieldError, Life,
-    keys::{Expiry, PolicyChange, Replace},
+    keys::{Expiry, PolicyChange, Replace, RestrictionsChange},
 };
 
 use crate::{problem::Failure, view::NEVER};
@@ -153,6 +154,32 @@ impl Fields {
         }
     }
 
+    fn restrictions_change(&mut self, change: &wire::RestrictionsChange) -> RestrictionsChange {
+        let windows = self.named("restrictions.windows", change.windows.as_ref());
+        let windows = windows
+            .map(|list| self.take("restrictions.windows", Windows::new(list)).unwrap_or_default());
+        RestrictionsChange {
+            allow_ips: self.named("restrictions.allow_ips", change.allow_ips.as_ref()),
+            deny_ips: self.named("restrictions.deny_ips", change.deny_ips.as_ref()),
+            windows,
+            origins: self.named("restrictions.origins", change.origins.as_ref()),
+            routes: self.named("restrictions.routes", change.routes.as_ref()),
+            allow_countries: self
+                .named("restrictions.allow_countries", change.allow_countries.as_ref()),
+            deny_countries: self
+                .named("restrictions.deny_countries", change.deny_countries.as_ref()),
+        }
+    }
+
+    /// A list that was named.
+    fn named<T: FromStr<Err = Invalid>>(
+        &mut self,
+        place: &str,
+        texts: Option<&Vec<String>>,
+    ) -> Option<Vec<T>> {
+        texts.map(|texts| self.list(place, texts))
+    }
+
     pub(crate) fn limits(&mut self, views: &[LimitView]) -> Limits {
         let read = |(n, view): (usize, &LimitView)| self.limit(&format!("limits[{n}]"), view);
         let limits = views.iter().enumerate().filter_map(read).collect();
@@ -206,13 +233,13 @@ impl Fields {
     /// What is to be different of what bounds a thing.
     pub(crate) fn policy_change(
         &mut self,
-        restrictions: Option<&RestrictionsView>,
+        restrictions: &wire::RestrictionsChange,
         limits: Option<&Vec<LimitView>>,
         quota: Patch<String>,
         concurrency: Patch<String>,
     ) -> PolicyChange {
         PolicyChange {
-            restrictions: restrictions.map(|view| self.restrictions(view)),
+            restrictions: self.restrictions_change(restrictions),
             limits: limits.map(|views| self.limits(views)),
             quota: self.replace("quota", quota),
             concurrency: self.replace("concurrency", concurrency),

@@ -137,7 +137,7 @@ fn change(request: &UpdateKeyspaceRequest) -> Result<KeyspaceChange, Failure> {
         default_grace: fields.duration("default_grace", request.default_grace.as_deref()),
         fail_policy: fields.optional("fail_policy", request.fail_policy.as_deref()),
         policy: fields.policy_change(
-            request.restrictions.as_ref(),
+            &request.restrictions,
             request.limits.as_ref(),
             request.quota.clone(),
             request.concurrency.clone(),

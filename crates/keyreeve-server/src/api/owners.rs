@@ -129,7 +129,7 @@ fn change(request: UpdateOwnerRequest) -> Result<OwnerChange, Failure> {
         Patch::Set(name) => fields.parse("name", &name).map(Some),
     };
     let policy = fields.policy_change(
-        request.restrictions.as_ref(),
+        &request.restrictions,
         request.limits.as_ref(),
         request.quota,
         request.concurrency,

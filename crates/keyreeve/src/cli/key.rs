@@ -1,16 +1,23 @@
 //! `keyreeve key`.
 
+mod derive;
 mod examples;
+mod import;
+mod questions;
 
+pub(crate) use self::{
+    derive::DeriveArgs,
+    import::ImportArgs,
+    questions::{ExplainArgs, VerifyArgs},
+};
 pub(super) use examples::ABOUT;
 
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
-use keyreeve_core::{Invalid, permission::Query};
 
 use super::{
     page::PageArgs,
-    policy::PolicyArgs,
+    policy::{LimitChanges, PolicyArgs, RestrictionChanges, SpendingChanges},
     time::{Life, length, timestamp},
 };
 
@@ -62,6 +69,12 @@ pub(crate) enum KeyCommand {
     /// Delete keys that have expired
     #[command(after_help = examples::CLEANUP_EXPIRED)]
     CleanupExpired(CleanupExpiredArgs),
+    /// Make a narrower key from your own; prints it, this once
+    #[command(after_help = examples::DERIVE)]
+    Derive(Box<DeriveArgs>),
+    /// Bring keys of another system in by their hashes; your callers keep their keys
+    #[command(after_help = examples::IMPORT)]
+    Import(ImportArgs),
     /// Say what would become of a request with a key, check by check; exit code 1 if refused
     #[command(after_help = examples::EXPLAIN)]
     Explain(Box<ExplainArgs>),
@@ -70,7 +83,7 @@ pub(crate) enum KeyCommand {
     SuggestLimits(IdArgs),
     /// Say whether a key, read from standard input, is good; exit code 0 if it is, else 1
     #[command(after_help = examples::VERIFY)]
-    Verify(VerifyArgs),
+    Verify(Box<VerifyArgs>),
 }
 
 /// A key.
@@ -123,11 +136,14 @@ pub(crate) struct CreateArgs {
     /// When it expires
     #[arg(long, value_name = "TIME", conflicts_with = "expires_in", value_parser = timestamp)]
     pub(crate) expires_at: Option<Timestamp>,
-    #[command(flatten)]
-    pub(crate) policy: PolicyArgs,
+    /// The first moment of use (default: at once)
+    #[arg(long, value_name = "TIME", value_parser = timestamp)]
+    pub(crate) not_before: Option<Timestamp>,
     /// Text of your own: repeating the command with it makes no second key
     #[arg(long, value_name = "TEXT")]
     pub(crate) idempotency_key: Option<String>,
+    #[command(flatten)]
+    pub(crate) policy: PolicyArgs,
 }
 
 /// `keyreeve key list`.
@@ -163,16 +179,16 @@ pub(crate) struct ListArgs {
 pub(crate) struct UpdateArgs {
     /// Its id, as `keyreeve key list` shows it
     pub(crate) id: String,
-    #[command(flatten)]
-    pub(crate) changes: KeyChanges,
     /// Only if nobody has changed it since: its `revision`
     #[arg(long, value_name = "N")]
     pub(crate) if_revision: Option<u64>,
+    #[command(flatten)]
+    pub(crate) changes: KeyChanges,
 }
 
 /// What to change on a key.
 #[derive(Clone, Debug, Default, Args)]
-#[group(required = true, multiple = true)]
+#[group(skip)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag that can be typed")]
 pub(crate) struct KeyChanges {
     /// What people call it
@@ -215,6 +231,18 @@ pub(crate) struct KeyChanges {
     /// It does not expire
     #[arg(long)]
     pub(crate) never_expires: bool,
+    /// The first moment of use
+    #[arg(long, value_name = "TIME", value_parser = timestamp, conflicts_with = "no_not_before")]
+    pub(crate) not_before: Option<Timestamp>,
+    /// It can be used at once
+    #[arg(long)]
+    pub(crate) no_not_before: bool,
+    #[command(flatten)]
+    pub(crate) limits: LimitChanges,
+    #[command(flatten)]
+    pub(crate) spending: SpendingChanges,
+    #[command(flatten)]
+    pub(crate) restrictions: RestrictionChanges,
 }
 
 /// `keyreeve key rotate`.
@@ -263,47 +291,6 @@ pub(crate) struct CleanupExpiredArgs {
     /// Only say which
     #[arg(long)]
     pub(crate) dry_run: bool,
-}
-
-/// `keyreeve key explain`.
-#[derive(Clone, Debug, Args)]
-pub(crate) struct ExplainArgs {
-    /// Its id, as `keyreeve key list` shows it
-    pub(crate) id: String,
-    /// Address the request comes from
-    #[arg(long)]
-    pub(crate) ip: Option<std::net::IpAddr>,
-    /// Its method
-    #[arg(long)]
-    pub(crate) method: Option<String>,
-    /// The host it is sent to
-    #[arg(long)]
-    pub(crate) host: Option<String>,
-    /// Its path
-    #[arg(long)]
-    pub(crate) path: Option<String>,
-    /// Its origin
-    #[arg(long)]
-    pub(crate) origin: Option<String>,
-    /// The moment it is about (default: now)
-    #[arg(long, value_name = "TIME", value_parser = timestamp)]
-    pub(crate) at: Option<Timestamp>,
-    /// What the key must grant
-    #[arg(long, value_name = "QUERY", value_parser = query)]
-    pub(crate) require: Option<String>,
-}
-
-/// `keyreeve key verify`. The key itself is read from standard input.
-#[derive(Clone, Debug, Args)]
-pub(crate) struct VerifyArgs {
-    /// What it must grant: a permission, or several with AND, OR and parentheses
-    #[arg(long, value_name = "QUERY", value_parser = query)]
-    pub(crate) require: Option<String>,
-}
-
-/// A question over permissions, as text that the server will read.
-fn query(text: &str) -> Result<String, Invalid> {
-    Query::parse(text).map(|_| text.to_owned())
 }
 
 #[cfg(test)]

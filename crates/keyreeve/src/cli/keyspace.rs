@@ -3,7 +3,10 @@
 use clap::{Args, Subcommand, ValueEnum};
 use keyreeve_core::name::{KeyPrefix, KeyspaceName};
 
-use super::time::{Life, length};
+use super::{
+    policy::{LimitArgs, LimitChanges, RestrictionArgs, RestrictionChanges},
+    time::{Life, length},
+};
 
 /// Examples of `keyspace`.
 pub(super) const ABOUT: &str = "\
@@ -14,7 +17,8 @@ Examples:
 const CREATE: &str = "\
 Examples:
   keyreeve keyspace create partners --prefix acme_partner
-  keyreeve keyspace create internal --prefix int --default-expires-in 30d --default-grace 2h";
+  keyreeve keyspace create internal --prefix int --default-expires-in 30d --default-grace 2h
+  keyreeve keyspace create web --prefix web --origin https://app.example.com --limit day=1000/1d";
 
 const LIST: &str = "\
 Examples:
@@ -27,7 +31,8 @@ Examples:
 const UPDATE: &str = "\
 Examples:
   keyreeve keyspace update partners --default-expires-in never
-  keyreeve keyspace update partners --fail-policy open";
+  keyreeve keyspace update partners --fail-policy open
+  keyreeve keyspace update partners --limit burst=20/10s --no-windows";
 
 const DELETE: &str = "\
 Examples:
@@ -38,7 +43,7 @@ Examples:
 pub(crate) enum KeyspaceCommand {
     /// Make a keyspace
     #[command(after_help = CREATE)]
-    Create(CreateArgs),
+    Create(Box<CreateArgs>),
     /// List keyspaces
     #[command(after_help = LIST)]
     List,
@@ -47,7 +52,7 @@ pub(crate) enum KeyspaceCommand {
     Show(NameArgs),
     /// Change a keyspace; what is not named stays as it is, and so does the prefix
     #[command(after_help = UPDATE)]
-    Update(UpdateArgs),
+    Update(Box<UpdateArgs>),
     /// Remove a keyspace that has no keys
     #[command(after_help = DELETE)]
     Delete(NameArgs),
@@ -77,6 +82,10 @@ pub(crate) struct CreateArgs {
     /// What a server answers for keys it cannot vouch for (default: closed)
     #[arg(long, value_enum, value_name = "POLICY")]
     pub(crate) fail_policy: Option<FailPolicy>,
+    #[command(flatten)]
+    pub(crate) limits: LimitArgs,
+    #[command(flatten)]
+    pub(crate) restrictions: RestrictionArgs,
 }
 
 /// `keyreeve keyspace update`.
@@ -90,7 +99,7 @@ pub(crate) struct UpdateArgs {
 
 /// What to change on a keyspace.
 #[derive(Clone, Debug, Args)]
-#[group(required = true, multiple = true)]
+#[group(skip)]
 pub(crate) struct KeyspaceChanges {
     /// The life of a key that names none, such as 90d, or never
     #[arg(long, value_name = "LENGTH")]
@@ -101,6 +110,10 @@ pub(crate) struct KeyspaceChanges {
     /// What a server answers for keys it cannot vouch for
     #[arg(long, value_enum, value_name = "POLICY")]
     pub(crate) fail_policy: Option<FailPolicy>,
+    #[command(flatten)]
+    pub(crate) limits: LimitChanges,
+    #[command(flatten)]
+    pub(crate) restrictions: RestrictionChanges,
 }
 
 /// What a server answers for keys it cannot vouch for.

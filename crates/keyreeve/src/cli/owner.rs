@@ -2,7 +2,10 @@
 
 use clap::{Args, Subcommand};
 
-use super::page::PageArgs;
+use super::{
+    page::PageArgs,
+    policy::{LimitArgs, LimitChanges, SpendingArgs, SpendingChanges},
+};
 
 /// Examples of `owner`.
 pub(super) const ABOUT: &str = "\
@@ -13,7 +16,8 @@ Examples:
 const CREATE: &str = "\
 Examples:
   keyreeve owner create acme --name 'Acme Ltd'
-  keyreeve owner create acme --metadata '{\"plan\":\"gold\"}'";
+  keyreeve owner create acme --metadata '{\"plan\":\"gold\"}'
+  keyreeve owner create acme --limit burst=100/10s --quota 50000/month";
 
 const LIST: &str = "\
 Examples:
@@ -27,7 +31,8 @@ Examples:
 const UPDATE: &str = "\
 Examples:
   keyreeve owner update acme --name 'Acme Inc'
-  keyreeve owner update acme --no-name --metadata '{}'";
+  keyreeve owner update acme --no-name --metadata '{}'
+  keyreeve owner update acme --quota 100000/month --no-limits";
 
 const DELETE: &str = "\
 Examples:
@@ -71,6 +76,10 @@ pub(crate) struct CreateArgs {
     /// A JSON object that comes back with every verdict on its keys
     #[arg(long, value_name = "JSON")]
     pub(crate) metadata: Option<String>,
+    #[command(flatten)]
+    pub(crate) limits: LimitArgs,
+    #[command(flatten)]
+    pub(crate) spending: SpendingArgs,
 }
 
 /// `keyreeve owner update`.
@@ -83,8 +92,8 @@ pub(crate) struct UpdateArgs {
 }
 
 /// What to change on an owner.
-#[derive(Clone, Debug, Args)]
-#[group(required = true, multiple = true)]
+#[derive(Clone, Debug, Default, Args)]
+#[group(skip)]
 pub(crate) struct OwnerChanges {
     /// What people call it
     #[arg(long, conflicts_with = "no_name")]
@@ -95,4 +104,8 @@ pub(crate) struct OwnerChanges {
     /// A JSON object, in place of the one it has
     #[arg(long, value_name = "JSON")]
     pub(crate) metadata: Option<String>,
+    #[command(flatten)]
+    pub(crate) limits: LimitChanges,
+    #[command(flatten)]
+    pub(crate) spending: SpendingChanges,
 }

@@ -1,37 +1,59 @@
 //! What bounds the use of keys, as it is typed.
 
+mod changes;
+mod limit;
+
+pub(crate) use changes::{LimitChanges, RestrictionChanges, SpendingChanges};
+
 use clap::Args;
-use jiff::Timestamp;
 use keyreeve_api::{LimitView, RestrictionsView};
 use keyreeve_core::limit::Limit;
 
-use super::time::timestamp;
+use self::limit::Override;
 
-/// How often, how much, from when, from where and for what.
+/// How often, how much, from where and for what.
 #[derive(Clone, Debug, Default, Args)]
 #[group(skip)]
+#[command(next_help_heading = "What bounds it")]
 pub(crate) struct PolicyArgs {
+    #[command(flatten)]
+    pub(crate) limits: LimitArgs,
+    #[command(flatten)]
+    pub(crate) spending: SpendingArgs,
+    #[command(flatten)]
+    pub(crate) restrictions: RestrictionArgs,
+}
+
+/// How often.
+#[derive(Clone, Debug, Default, Args)]
+#[group(skip)]
+pub(crate) struct LimitArgs {
     /// How often, such as burst=20/10s, then per=ip, 'route=GET /v1/*' or adaptive=10%-100% after
     /// commas; can be repeated
     #[arg(long = "limit", value_name = "NAME=RATE")]
-    pub(crate) limits: Vec<Limit>,
+    limits: Vec<Limit>,
+    /// Another rate for some of what a limit counts, such as burst:203.0.113.7=100/10s or
+    /// 'burst:acme-*=50/10s'; can be repeated
+    #[arg(long = "override", value_name = "NAME:SUBJECT=RATE", requires = "limits")]
+    overrides: Vec<Override>,
+}
+
+/// How much, and how many at once.
+#[derive(Clone, Debug, Default, Args)]
+#[group(skip)]
+pub(crate) struct SpendingArgs {
     /// How much in each period, such as 5000/month or '100/day Europe/Berlin'
     #[arg(long, value_name = "QUOTA")]
     pub(crate) quota: Option<String>,
     /// How many requests at once, and for how long each holds its place, such as 5/30s
     #[arg(long, value_name = "N/LENGTH")]
     pub(crate) concurrency: Option<String>,
-    /// The first moment of use
-    #[arg(long, value_name = "TIME", value_parser = timestamp)]
-    pub(crate) not_before: Option<Timestamp>,
-    #[command(flatten)]
-    restrictions: RestrictionArgs,
 }
 
 /// From where, when and for what.
 #[derive(Clone, Debug, Default, Args)]
 #[group(skip)]
-struct RestrictionArgs {
+pub(crate) struct RestrictionArgs {
     /// Address or network to work from, and from no others; can be repeated
     #[arg(long = "allow-ip", value_name = "NETWORK")]
     allow_ips: Vec<String>,
@@ -55,20 +77,20 @@ struct RestrictionArgs {
     deny_countries: Vec<String>,
 }
 
-impl PolicyArgs {
-    /// The limits for the server.
-    pub(crate) fn limits(&self) -> Vec<LimitView> {
-        self.limits.iter().map(limit).collect()
-    }
-
-    /// The restrictions for the server.
-    pub(crate) fn restrictions(&self) -> RestrictionsView {
-        self.restrictions.to_wire()
+impl LimitArgs {
+    /// The limits for the server, with their overrides.
+    ///
+    /// # Errors
+    ///
+    /// An override names no limit that was typed.
+    pub(crate) fn to_wire(&self) -> anyhow::Result<Vec<LimitView>> {
+        limit::to_wire(&self.limits, &self.overrides)
     }
 }
 
 impl RestrictionArgs {
-    fn to_wire(&self) -> RestrictionsView {
+    /// The restrictions for the server.
+    pub(crate) fn to_wire(&self) -> RestrictionsView {
         RestrictionsView {
             allow_ips: self.allow_ips.clone(),
             deny_ips: self.deny_ips.clone(),
@@ -78,16 +100,5 @@ impl RestrictionArgs {
             allow_countries: self.allow_countries.clone(),
             deny_countries: self.deny_countries.clone(),
         }
-    }
-}
-
-fn limit(limit: &Limit) -> LimitView {
-    LimitView {
-        name: limit.name.to_string(),
-        rate: limit.rate.to_string(),
-        per: limit.per.map(|per| per.to_string()),
-        route: limit.route.as_ref().map(ToString::to_string),
-        adaptive: limit.adaptive.as_ref().map(ToString::to_string),
-        overrides: Vec::new(),
     }
 }

@@ -81,8 +81,8 @@ pub(crate) struct UpdateArgs {
 }
 
 /// What to change on a role.
-#[derive(Clone, Debug, Args)]
-#[group(required = true, multiple = true)]
+#[derive(Clone, Debug, Default, Args)]
+#[group(skip)]
 pub(crate) struct RoleChanges {
     /// What it grants, in place of what it does; can be repeated
     #[arg(long = "permission", value_name = "PERMISSION", conflicts_with = "no_permissions")]

@@ -1,8 +1,10 @@
 //! `keyreeve key`.
 
 mod create;
+mod derive;
 mod explain;
 mod id;
+mod import;
 mod read_key;
 mod update;
 
@@ -65,6 +67,8 @@ pub(super) async fn run(command: &KeyCommand, context: &Context) -> anyhow::Resu
         KeyCommand::Purge(args) => purge(args, context).await,
         KeyCommand::Expiring(args) => expiring(args, context).await,
         KeyCommand::CleanupExpired(args) => cleanup_expired(args, context).await,
+        KeyCommand::Derive(args) => derive::run(args, context).await,
+        KeyCommand::Import(args) => import::run(args, context).await,
         KeyCommand::Explain(args) => explain::run(args, context).await,
         KeyCommand::SuggestLimits(args) => explain::suggest(args, context).await,
         KeyCommand::Verify(args) => verify(args, context).await,
@@ -159,7 +163,14 @@ async fn cleanup_expired(args: &CleanupExpiredArgs, context: &Context) -> anyhow
 async fn verify(args: &VerifyArgs, context: &Context) -> anyhow::Result<Outcome> {
     let client = context.client()?;
     let key = read_key::from(io::stdin(), &context.output)?;
-    let body = VerifyRequest { require: args.require.clone(), ..VerifyRequest::new(key) };
+    let asked = &args.request;
+    let body = VerifyRequest {
+        require: asked.require.clone(),
+        request: asked.context(args.at),
+        cost: asked.cost(),
+        dry_run: args.dry_run,
+        ..VerifyRequest::new(key)
+    };
     let verdict = client.verify(&body).await?;
     context.output.show(&verdict, verdict::fields)?;
     Ok(if verdict.valid { Outcome::Done } else { Outcome::Negative })

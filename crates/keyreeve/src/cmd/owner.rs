@@ -2,14 +2,13 @@
 
 use keyreeve_api::{CreateOwnerRequest, PageQuery, Patch, UpdateOwnerRequest};
 
-use super::{Outcome, deletion, listing, metadata};
+use super::{Outcome, change::must_change, deletion, listing, metadata};
 use crate::{
     cli::{
         owner::{CreateArgs, OwnerChanges, OwnerCommand},
         page::PageArgs,
     },
     context::Context,
-    failure::Advised,
     output::owner,
 };
 
@@ -23,6 +22,7 @@ pub(super) async fn run(command: &OwnerCommand, context: &Context) -> anyhow::Re
         OwnerCommand::Show(args) => context.client()?.owner(&args.id).await?,
         OwnerCommand::Update(args) => {
             let body = change(&args.changes)?;
+            must_change(&body, "owner update")?;
             context.client()?.update_owner(&args.id, &body).await?
         }
         OwnerCommand::Delete(args) => {
@@ -40,16 +40,19 @@ async fn list(args: &PageArgs, context: &Context) -> anyhow::Result<Outcome> {
     listing::show(&page.await?, "owners", owner::table, context)
 }
 
-fn creation(args: &CreateArgs) -> Result<CreateOwnerRequest, Advised> {
+fn creation(args: &CreateArgs) -> anyhow::Result<CreateOwnerRequest> {
     Ok(CreateOwnerRequest {
         id: args.id.clone(),
         name: args.name.clone(),
         metadata: args.metadata.as_deref().map(metadata::parse).transpose()?.unwrap_or_default(),
+        limits: args.limits.to_wire()?,
+        quota: args.spending.quota.clone(),
+        concurrency: args.spending.concurrency.clone(),
         ..Default::default()
     })
 }
 
-fn change(changes: &OwnerChanges) -> Result<UpdateOwnerRequest, Advised> {
+fn change(changes: &OwnerChanges) -> anyhow::Result<UpdateOwnerRequest> {
     Ok(UpdateOwnerRequest {
         name: match &changes.name {
             Some(name) => Patch::Set(name.clone()),
@@ -57,6 +60,9 @@ fn change(changes: &OwnerChanges) -> Result<UpdateOwnerRequest, Advised> {
             None => Patch::Keep,
         },
         metadata: changes.metadata.as_deref().map(metadata::parse).transpose()?,
+        limits: changes.limits.to_wire()?,
+        quota: changes.spending.quota(),
+        concurrency: changes.spending.concurrency(),
         ..Default::default()
     })
 }
@@ -67,7 +73,7 @@ mod tests {
 
     #[test]
     fn the_name_stays_unless_named() {
-        let mut changes = OwnerChanges { name: None, no_name: false, metadata: None };
+        let mut changes = OwnerChanges::default();
         assert!(change(&changes).unwrap().name.is_keep());
         changes.no_name = true;
         assert_eq!(change(&changes).unwrap().name, Patch::Clear);

@@ -3,7 +3,7 @@
 use keyreeve_api::{CreateRoleRequest, UpdateRoleRequest};
 use keyreeve_core::permission::Permission;
 
-use super::{Outcome, deletion, listing};
+use super::{Outcome, change::must_change, deletion, listing};
 use crate::{
     cli::role::{RoleChanges, RoleCommand},
     context::Context,
@@ -27,7 +27,9 @@ pub(super) async fn run(command: &RoleCommand, context: &Context) -> anyhow::Res
         }
         RoleCommand::Show(args) => client.role(args.name.as_str()).await?,
         RoleCommand::Update(args) => {
-            client.update_role(args.name.as_str(), &change(&args.changes)).await?
+            let body = change(&args.changes);
+            must_change(&body, "role update")?;
+            client.update_role(args.name.as_str(), &body).await?
         }
         RoleCommand::Delete(args) => {
             client.delete_role(args.name.as_str()).await?;

@@ -9,7 +9,7 @@ use super::{fault::Rules, rule::path};
 /// `[geo]`, judged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct GeoConfig {
-    /// A database of countries in the format of `MaxMind`; `None` means that no country is known.
+    /// A database of countries in the format of MaxMind; `None` means that no country is known.
     pub(crate) database: Option<PathBuf>,
 }
 

@@ -5,6 +5,7 @@ use keyreeve_api::{ApiKeyView, CleanupExpiredView, Page};
 use super::{
     canvas::{Canvas, Tone},
     fields::Fields,
+    policy,
     table::{Cell, Column, Table},
 };
 
@@ -66,22 +67,13 @@ pub(crate) fn fields(key: &ApiKeyView, canvas: &Canvas) -> String {
 }
 
 fn bounds(fields: &mut Fields, key: &ApiKeyView, canvas: &Canvas) {
-    let restrictions = &key.restrictions;
-    let limits: Vec<String> =
-        key.limits.iter().map(|limit| format!("{}={}", limit.name, limit.rate)).collect();
     fields
         .maybe("not before", key.not_before.map(|at| canvas.moment(at)))
         .maybe("derived from", key.parent.as_ref())
-        .list("limits", &limits)
-        .maybe("quota", key.quota.as_ref())
-        .maybe("in flight", key.concurrency.as_ref())
-        .list("from", &restrictions.allow_ips)
-        .list("not from", &restrictions.deny_ips)
-        .list("hours", &restrictions.windows)
-        .list("origins", &restrictions.origins)
-        .list("routes", &restrictions.routes)
-        .list("countries", &restrictions.allow_countries)
-        .list("not in", &restrictions.deny_countries);
+        .maybe("imported", key.imported.then_some("by its hash"));
+    policy::restrictions(fields, &key.restrictions);
+    policy::limits(fields, &key.limits);
+    policy::spending(fields, key.quota.as_ref(), key.concurrency.as_ref());
 }
 
 fn history(fields: &mut Fields, key: &ApiKeyView, canvas: &Canvas) {

@@ -5,6 +5,7 @@ use keyreeve_api::{KeyspaceView, Page};
 use super::{
     canvas::Canvas,
     fields::Fields,
+    policy,
     table::{Cell, Column, Table},
 };
 
@@ -41,7 +42,10 @@ pub(crate) fn fields(keyspace: &KeyspaceView, canvas: &Canvas) -> String {
         .add("prefix", &keyspace.prefix)
         .add("default expires in", &keyspace.default_expires_in)
         .add("default grace", &keyspace.default_grace)
-        .add("fail policy", &keyspace.fail_policy)
+        .add("fail policy", &keyspace.fail_policy);
+    policy::restrictions(&mut fields, &keyspace.restrictions);
+    policy::limits(&mut fields, &keyspace.limits);
+    fields
         .add("created", canvas.moment(keyspace.created_at))
         .add("revision", keyspace.revision.to_string());
     fields.draw(canvas)

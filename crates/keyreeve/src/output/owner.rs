@@ -5,6 +5,7 @@ use keyreeve_api::{OwnerView, Page};
 use super::{
     canvas::Canvas,
     fields::Fields,
+    policy,
     table::{Cell, Column, Table},
 };
 
@@ -33,7 +34,10 @@ pub(crate) fn fields(owner: &OwnerView, canvas: &Canvas) -> String {
     fields
         .add("id", &owner.id)
         .maybe("name", owner.name.as_ref())
-        .object("metadata", &owner.metadata)
+        .object("metadata", &owner.metadata);
+    policy::limits(&mut fields, &owner.limits);
+    policy::spending(&mut fields, owner.quota.as_ref(), owner.concurrency.as_ref());
+    fields
         .add("since", canvas.moment(owner.created_at))
         .add("revision", owner.revision.to_string());
     fields.draw(canvas)

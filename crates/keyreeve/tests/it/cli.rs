@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::support::{Installation, Server, keyreeve, run, run_json, text};
 
-fn with_stdin(arguments: &[&str], stdin: &str, server: &Server) -> Output {
+pub(crate) fn with_stdin(arguments: &[&str], stdin: &str, server: &Server) -> Output {
     let mut command = keyreeve();
     command.args(arguments).arg("--data-dir").arg(&server.data_dir);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());

@@ -12,7 +12,7 @@ use keyreeve_engine::{
 use super::create::DEFAULT_ENVIRONMENT;
 use crate::{
     api::fields::Fields,
-    extract::{Authenticated, EngineRef, JsonBody},
+    extract::{Authenticated, EngineRef, LargeBody},
     problem::{Answer, Failure},
 };
 
@@ -29,11 +29,13 @@ const MOST_ROWS: usize = 50_000;
 pub(crate) async fn import(
     State(engine): State<EngineRef>,
     Authenticated(caller): Authenticated,
-    body: JsonBody<ImportRequest>,
+    large: LargeBody,
 ) -> Answer<Json<ImportView>> {
+    // Who may not import does not get to send so much.
     let permit = engine.authorize::<ImportKeys>(&caller).await?;
-    let dry_run = body.value.dry_run;
-    let done = engine.import_keys(permit, spec(body.value)?).await?;
+    let request: ImportRequest = large.json().await?;
+    let dry_run = request.dry_run;
+    let done = engine.import_keys(permit, spec(request)?).await?;
     let mut view = ImportView { dry_run, stored: done.stored, ..ImportView::default() };
     for (row, outcome) in (1..).zip(done.rows) {
         view.rows.push(match outcome {

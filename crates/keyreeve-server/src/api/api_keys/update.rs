@@ -43,7 +43,7 @@ fn change(request: UpdateApiKeyRequest) -> Result<KeyChange, Failure> {
         Patch::Set(id) => fields.parse("owner", &id).map_or(Replace::Keep, Replace::With),
     };
     let policy = fields.policy_change(
-        request.restrictions.as_ref(),
+        &request.restrictions,
         request.limits.as_ref(),
         request.quota,
         request.concurrency,

@@ -15,6 +15,8 @@ Examples:
   keyreeve key create --name acme --owner acme --permission documents.read --expires-in 30d
   keyreeve key create --name ci --metadata '{\"team\":\"platform\"}' --tag ci --tag eu
   keyreeve key create --name deploy --idempotency-key deploy-2026-11 > deploy.key
+  keyreeve key create --name c --limit burst=20/10s --quota 5000/month
+  keyreeve key create --name d --allow-ip 203.0.113.0/24 --window 'Mon-Fri 09:00-17:00 Europe/Berlin'
 
 The key is the only thing on standard output; a note on it goes to standard error.";
 
@@ -36,7 +38,8 @@ pub(super) const UPDATE: &str = "\
 Examples:
   keyreeve key update 4Tn0Zs8QbW1c --name 'billing (EU)'
   keyreeve key update 4Tn0Zs8QbW1c --role viewer --role verifier --no-permissions
-  keyreeve key update 4Tn0Zs8QbW1c --expires-in 30d --if-revision 3";
+  keyreeve key update 4Tn0Zs8QbW1c --expires-in 30d --if-revision 3
+  keyreeve key update 4Tn0Zs8QbW1c --limit burst=20/10s --allow-ip 203.0.113.0/24 --no-quota";
 
 /// Of `key rotate`.
 pub(super) const ROTATE: &str = "\
@@ -100,7 +103,8 @@ pub(super) const VERIFY: &str = "\
 Examples:
   keyreeve key verify < billing.key
   printf %s \"$KEY\" | keyreeve key verify --require documents.read
-  keyreeve key verify --require 'documents.read AND documents.write' < billing.key";
+  keyreeve key verify --require 'documents.read AND documents.write' < billing.key
+  keyreeve key verify --ip 203.0.113.9 --method GET --path /v1/items --dry-run < billing.key";
 
 /// Examples of `key explain`.
 pub(super) const EXPLAIN: &str = "\
@@ -112,3 +116,24 @@ Examples:
 pub(super) const SUGGEST_LIMITS: &str = "\
 Examples:
   keyreeve key suggest-limits 4Tn0Zs8QbW1c";
+
+/// Of `key derive`.
+pub(super) const DERIVE: &str = "\
+Examples:
+  keyreeve key derive --name nightly --expires-in 1h --permission documents.read > nightly.key
+  keyreeve key derive --name browser --expires-in 10m --origin https://app.example.com
+
+The key behind it is the one in KEYREEVE_TOKEN; it needs the permission keyreeve.keys.derive.";
+
+/// Of `key import`.
+pub(super) const IMPORT: &str = "\
+Examples:
+  keyreeve key import keys.csv --dry-run
+  keyreeve key import keys.json --keyspace partners
+  keyreeve key import keys.csv --partial --format json > report.json
+
+Columns of a .csv file: name, hash, start, owner, roles, permissions, tags, metadata, expires_at.
+Only name and hash have to be there; roles, permissions and tags are separated by spaces.
+A .json file is a list of objects with the same fields. Hashes are SHA-256 or SHA-512, HMAC-SHA-256,
+bcrypt or Argon2; the last two need start, the first 4 to 32 characters of the key.
+All rows are brought in or none, unless --partial is given; exit code 1 if one is refused.";

@@ -6,7 +6,6 @@ use crate::{
     cli::{key::CreateArgs, time::Life},
     cmd::{Outcome, metadata, new_key},
     context::Context,
-    failure::Advised,
     output::canvas::Canvas,
 };
 
@@ -21,7 +20,7 @@ pub(super) async fn run(args: &CreateArgs, context: &Context) -> anyhow::Result<
     new_key::print(&answer, &answer.key, about, context)
 }
 
-fn request(args: &CreateArgs) -> Result<CreateApiKeyRequest, Advised> {
+fn request(args: &CreateArgs) -> anyhow::Result<CreateApiKeyRequest> {
     Ok(CreateApiKeyRequest {
         name: args.name.clone(),
         keyspace: args.keyspace.clone(),
@@ -33,11 +32,11 @@ fn request(args: &CreateArgs) -> Result<CreateApiKeyRequest, Advised> {
         tags: args.tags.clone(),
         expires_in: args.expires_in.as_ref().map(Life::to_wire),
         expires_at: args.expires_at,
-        not_before: args.policy.not_before,
-        restrictions: args.policy.restrictions(),
-        limits: args.policy.limits(),
-        quota: args.policy.quota.clone(),
-        concurrency: args.policy.concurrency.clone(),
+        not_before: args.not_before,
+        restrictions: args.policy.restrictions.to_wire(),
+        limits: args.policy.limits.to_wire()?,
+        quota: args.policy.spending.quota.clone(),
+        concurrency: args.policy.spending.concurrency.clone(),
     })
 }
 

@@ -1,8 +1,6 @@
 //! `keyreeve key explain` and `keyreeve key suggest-limits`.
 
-use keyreeve_api::{
-    ExplainRequest, ExplanationView, LimitView, RequestContext, SuggestedLimitsView,
-};
+use keyreeve_api::{ExplainRequest, ExplanationView, SuggestedLimitsView};
 
 use super::id::checked;
 use crate::{
@@ -12,6 +10,7 @@ use crate::{
     output::{
         canvas::{Canvas, Tone},
         fields::Fields,
+        policy::limit,
         printable::printable,
         table::{Cell, Column, Table},
     },
@@ -28,17 +27,12 @@ pub(super) async fn run(args: &ExplainArgs, context: &Context) -> anyhow::Result
 }
 
 fn question(args: &ExplainArgs) -> ExplainRequest {
-    let request = RequestContext {
-        ip: args.ip,
-        method: args.method.clone(),
-        host: args.host.clone(),
-        path: args.path.clone(),
-        origin: args.origin.clone(),
-        user_agent: None,
-        at: args.at,
-    };
-    let request = (request != RequestContext::default()).then_some(request);
-    ExplainRequest { require: args.require.clone(), request, cost: None }
+    let asked = &args.request;
+    ExplainRequest {
+        require: asked.require.clone(),
+        request: asked.context(args.at),
+        cost: asked.cost(),
+    }
 }
 
 /// Every check, beneath what comes of them.
@@ -64,17 +58,6 @@ pub(super) async fn suggest(args: &IdArgs, context: &Context) -> anyhow::Result<
     let view = context.client()?.suggested_limits(id).await?;
     context.output.show(&view, |view, _| suggestion(id, view))?;
     Ok(Outcome::Done)
-}
-
-/// A limit as it is typed, without its overrides.
-fn limit(view: &LimitView) -> String {
-    let options = [("per", &view.per), ("route", &view.route), ("adaptive", &view.adaptive)];
-    let options = options.into_iter().filter_map(|(name, value)| {
-        let value = value.as_ref()?;
-        Some(format!(",{name}={value}"))
-    });
-    let options: String = options.collect();
-    format!("{}={}{options}", view.name, view.rate)
 }
 
 /// Proposed limits, and how to set them.
@@ -135,6 +118,9 @@ mod tests {
         let expected = serde_json::json!({
             "request": {"origin": "https://a", "at": "2026-12-21T00:00:00Z"},
         });
+        assert_eq!(json(&typed), expected);
+        let typed = ["--cost", "0", "--limit-cost", "burst=3"];
+        let expected = serde_json::json!({"cost": {"quota": 0, "limits": {"burst": 3}}});
         assert_eq!(json(&typed), expected);
     }
 

@@ -9,25 +9,22 @@ use crate::{
         key::{KeyChanges, UpdateArgs},
         time::Life,
     },
-    cmd::{Outcome, metadata},
+    cmd::{Outcome, change::must_change, metadata},
     context::Context,
-    failure::Advised,
     output::api_key,
 };
 
 pub(super) async fn run(args: &UpdateArgs, context: &Context) -> anyhow::Result<Outcome> {
     let id = checked(&args.id)?;
-    let body = request(&args.changes, args.if_revision, context.now)?;
+    let body = request(&args.changes, context.now)?;
+    must_change(&body, "key update")?;
+    let body = UpdateApiKeyRequest { revision: args.if_revision, ..body };
     let key = context.client()?.update_api_key(id, &body).await?;
     context.output.show(&key, api_key::fields)?;
     Ok(Outcome::Done)
 }
 
-fn request(
-    changes: &KeyChanges,
-    revision: Option<u64>,
-    now: Timestamp,
-) -> Result<UpdateApiKeyRequest, Advised> {
+fn request(changes: &KeyChanges, now: Timestamp) -> anyhow::Result<UpdateApiKeyRequest> {
     Ok(UpdateApiKeyRequest {
         name: changes.name.clone(),
         owner: match &changes.owner {
@@ -40,8 +37,16 @@ fn request(
         metadata: changes.metadata.as_deref().map(metadata::parse).transpose()?,
         tags: replaced(&changes.tags, changes.no_tags),
         expires_at: expiry(changes, now),
-        revision,
-        ..Default::default()
+        not_before: match changes.not_before {
+            Some(at) => Patch::Set(at),
+            None if changes.no_not_before => Patch::Clear,
+            None => Patch::Keep,
+        },
+        restrictions: changes.restrictions.to_wire(),
+        limits: changes.limits.to_wire()?,
+        quota: changes.spending.quota(),
+        concurrency: changes.spending.concurrency(),
+        revision: None,
     })
 }
 
@@ -75,7 +80,7 @@ mod tests {
         let cli = Cli::try_parse_from(words.chain(arguments.split(' '))).unwrap();
         let Command::Key(KeyCommand::Update(args)) = cli.command else { panic!("not update") };
         let now = "2026-11-21T09:00:00Z".parse().unwrap();
-        serde_json::to_value(request(&args.changes, args.if_revision, now).unwrap()).unwrap()
+        serde_json::to_value(request(&args.changes, now).unwrap()).unwrap()
     }
 
     #[test]
@@ -92,7 +97,29 @@ mod tests {
             ("--expires-in never", serde_json::json!({"expires_at": null})),
             ("--never-expires", serde_json::json!({"expires_at": null})),
             ("--expires-at 2027-01-01", serde_json::json!({"expires_at": "2027-01-01T00:00:00Z"})),
-            ("--name a --if-revision 3", serde_json::json!({"name": "a", "revision": 3})),
+            ("--not-before 2027-01-01", serde_json::json!({"not_before": "2027-01-01T00:00:00Z"})),
+            ("--no-not-before", serde_json::json!({"not_before": null})),
+            ("--quota 5/day", serde_json::json!({"quota": "5/day"})),
+            ("--no-quota", serde_json::json!({"quota": null})),
+            ("--no-concurrency", serde_json::json!({"concurrency": null})),
+            ("--no-limits", serde_json::json!({"limits": []})),
+            (
+                "--limit a=1/1s --override a:b=2/1s",
+                serde_json::json!({"limits": [
+                    {"name": "a", "rate": "1/1s", "overrides": [{"subject": "b", "rate": "2/1s"}]},
+                ]}),
+            ),
+            (
+                "--allow-ip 192.0.2.1 --no-windows",
+                serde_json::json!({"restrictions": {"allow_ips": ["192.0.2.1"], "windows": []}}),
+            ),
+            (
+                "--no-restrictions",
+                serde_json::json!({"restrictions": {
+                    "allow_ips": [], "deny_ips": [], "windows": [], "origins": [], "routes": [],
+                    "allow_countries": [], "deny_countries": [],
+                }}),
+            ),
         ] {
             assert_eq!(json(typed), expected, "{typed}");
         }
