@@ -5,7 +5,7 @@
 //! [`AdaptiveState`] for a limit that moves. Time in these is nanoseconds of a clock of this
 //! process that never goes back.
 
-use std::{fmt, ops::Deref, str::FromStr, sync::Arc};
+use std::{fmt, ops::Deref, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
@@ -48,13 +48,23 @@ pub const MOST_LIMITS: usize = 16;
 pub const MOST_OVERRIDES: usize = 100;
 
 /// A limit's name: 1 to 32 characters of `a-z`, `0-9`, `-` and `_`.
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct LimitName(Arc<str>);
+///
+/// Held in place: it goes into every verdict, and threads that share text wait for one another to
+/// count who holds it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct LimitName {
+    /// The rest is zeros.
+    bytes: [u8; LimitName::LONGEST],
+    length: u8,
+}
 
 impl LimitName {
+    const LONGEST: usize = 32;
+
     /// The name as text.
     pub fn as_str(&self) -> &str {
-        &self.0
+        // It was text when it came in.
+        str::from_utf8(&self.bytes[..usize::from(self.length)]).unwrap_or_default()
     }
 }
 
@@ -63,8 +73,11 @@ impl FromStr for LimitName {
 
     fn from_str(text: &str) -> Result<Self, Invalid> {
         let good = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'_');
-        if (1..=32).contains(&text.len()) && text.bytes().all(good) {
-            return Ok(Self(text.into()));
+        let length = u8::try_from(text.len()).unwrap_or(u8::MAX);
+        if (1..=Self::LONGEST).contains(&text.len()) && text.bytes().all(good) {
+            let mut bytes = [0; Self::LONGEST];
+            bytes[..text.len()].copy_from_slice(text.as_bytes());
+            return Ok(Self { bytes, length });
         }
         Err(Invalid::new("must have a name of 1 to 32 characters of a-z, 0-9, '-' and '_'"))
     }
@@ -72,13 +85,13 @@ impl FromStr for LimitName {
 
 impl fmt::Display for LimitName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(self.as_str())
     }
 }
 
 impl fmt::Debug for LimitName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?}", &*self.0)
+        write!(f, "{:?}", self.as_str())
     }
 }
 

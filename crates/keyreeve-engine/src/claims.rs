@@ -42,10 +42,14 @@ impl Engine {
     pub(crate) async fn claim_quota(&self, claims: Vec<NeededClaim>) -> bool {
         self.claims.pending.lock().extend(claims.iter().cloned());
         let _writing = self.claims.writing.lock().await;
-        // Somebody may have taken ours along meanwhile; but if they were dropped half-way, ours
+        // Most often somebody has taken ours along meanwhile. If they were dropped half-way, ours
         // are neither waiting nor written, so they are asked for again.
+        let unwritten = |claim: &NeededClaim| !claim.counters.quota.lock().is_claimed(&claim.claim);
         let mut all = std::mem::take(&mut *self.claims.pending.lock());
-        all.extend(claims);
+        all.extend(claims.into_iter().filter(unwritten));
+        if all.is_empty() {
+            return true;
+        }
         self.write_claims(all).await
     }
 

@@ -8,7 +8,7 @@ use std::{
     net::IpAddr,
     sync::{
         Arc,
-        atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering},
     },
 };
 
@@ -24,6 +24,8 @@ use crate::{
 /// Address and user agent are noted at most this often per key; the counter misses nothing.
 const NOTE_EVERY_MS: i64 = 1000;
 const LONGEST_USER_AGENT: usize = 200;
+/// The shortest span.
+const SPAN_MS: i64 = 10_000;
 
 /// Use of a key since the last flush.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,102 +42,134 @@ pub struct Seen {
     pub peaks: Peaks,
 }
 
+/// Use of one key since the process started.
+///
+/// Two threads that serve the same key write to the same memory at each use, and waiting for that
+/// memory is the dearest part of counting. So a use adds to one number; everything else is worked
+/// out from that number when a span or a flush interval ends.
 #[derive(Debug, Default)]
 pub(crate) struct KeyUsage {
-    pending: AtomicU64,
+    total: AtomicU64,
+    /// Whether the key is on the list of the next flush.
+    listed: AtomicBool,
+    /// The running ten seconds, counted from the epoch.
+    span: AtomicU32,
     last_used_ms: AtomicI64,
     noted_ms: AtomicI64,
-    spans: [Span; 3],
-    note: Mutex<Note>,
+    book: Mutex<Book>,
 }
 
-/// The requests of the running span of one length, and the most in any.
+/// What is written seldom.
 #[derive(Debug, Default)]
-struct Span {
-    /// The span's number in the high half, its count in the low one.
-    running: AtomicU64,
-    peak: AtomicU32,
-}
-
-/// Ten seconds, an hour, a day.
-const SPANS_MS: [i64; 3] = [10_000, 3_600_000, 86_400_000];
-
-impl Span {
-    fn count(&self, number: u32) {
-        let step = |running: u64| {
-            let same = running >> 32 == u64::from(number);
-            Some(if same { running.saturating_add(1) } else { u64::from(number) << 32 | 1 })
-        };
-        let order = Ordering::Relaxed;
-        let before = self.running.fetch_update(order, order, step).unwrap_or_default();
-        let now = step(before).unwrap_or_default();
-        let count = u32::try_from(now & u64::from(u32::MAX)).unwrap_or(u32::MAX);
-        if count > self.peak.load(order) {
-            self.peak.fetch_max(count, order);
-        }
-    }
-}
-
-#[derive(Clone, Debug, Default)]
-struct Note {
+struct Book {
+    /// How much of the total is stored.
+    flushed: u64,
+    /// Of ten seconds, an hour and a day.
+    spans: [Span; 3],
     ip: Option<IpAddr>,
     user_agent: Option<Box<str>>,
+}
+
+/// The running span of one length, and the most in any before it. A use that comes just as a span
+/// ends may be counted in the other one.
+#[derive(Clone, Copy, Debug, Default)]
+struct Span {
+    number: u32,
+    /// The total when it began.
+    begun_at: u64,
+    peak: u32,
+}
+
+/// How many runs of ten seconds a span has.
+const SPANS: [u32; 3] = [1, 360, 8_640];
+
+impl Span {
+    fn count(&self, total: u64) -> u32 {
+        let running = total.saturating_sub(self.begun_at);
+        self.peak.max(u32::try_from(running).unwrap_or(u32::MAX))
+    }
+
+    fn turn(&mut self, number: u32, total: u64) {
+        if self.number != number {
+            *self = Self { number, begun_at: total, peak: self.count(total) };
+        }
+    }
 }
 
 impl KeyUsage {
     /// Counts one use. Returns whether it is the first since the last flush.
     fn count(&self, now_ms: i64, ip: Option<IpAddr>, user_agent: Option<&str>) -> bool {
-        self.last_used_ms.fetch_max(now_ms, Ordering::Relaxed);
-        for (span, length_ms) in self.spans.iter().zip(SPANS_MS) {
-            // Times before 1970 or after 3327 would share a span, which harms nobody.
-            span.count(u32::try_from(now_ms / length_ms).unwrap_or_default());
+        // In one order with `take`: a use that finds the key listed is seen by the flush that
+        // takes it off the list.
+        let before = self.total.fetch_add(1, Ordering::SeqCst);
+        let first =
+            !self.listed.load(Ordering::SeqCst) && !self.listed.swap(true, Ordering::SeqCst);
+        if self.last_used_ms.load(Ordering::Relaxed) < now_ms {
+            self.last_used_ms.fetch_max(now_ms, Ordering::Relaxed);
         }
-        let first = self.pending.fetch_add(1, Ordering::AcqRel) == 0;
+        // Times before 1970 or after 3327 would share a span, which harms nobody.
+        let span = u32::try_from(now_ms / SPAN_MS).unwrap_or_default();
+        if self.span.load(Ordering::Relaxed) != span {
+            let mut book = self.book.lock();
+            self.span.store(span, Ordering::Relaxed);
+            for (running, length) in book.spans.iter_mut().zip(SPANS) {
+                running.turn(span / length, before);
+            }
+        }
         let known = ip.is_some() || user_agent.is_some();
         let due = first || now_ms - self.noted_ms.load(Ordering::Relaxed) >= NOTE_EVERY_MS;
         // Whoever holds the lock is noting something just as fresh.
         if known
             && due
-            && let Some(mut note) = self.note.try_lock()
+            && let Some(mut book) = self.book.try_lock()
         {
             self.noted_ms.store(now_ms, Ordering::Relaxed);
-            note.ip = ip.or(note.ip);
+            book.ip = ip.or(book.ip);
             if let Some(agent) = user_agent.map(shortened)
-                && note.user_agent.as_deref() != Some(agent)
+                && book.user_agent.as_deref() != Some(agent)
             {
-                note.user_agent = Some(agent.into());
+                book.user_agent = Some(agent.into());
             }
         }
         first
     }
 
     pub(crate) fn peek(&self) -> Option<Seen> {
-        let verifications = self.pending.load(Ordering::Acquire);
-        (verifications > 0).then(|| self.seen(verifications))
+        let book = self.book.lock();
+        self.seen(&book, self.total.load(Ordering::SeqCst))
     }
 
     fn take(&self) -> Option<Seen> {
-        let verifications = self.pending.swap(0, Ordering::AcqRel);
-        (verifications > 0).then(|| self.seen(verifications))
+        let mut book = self.book.lock();
+        self.listed.swap(false, Ordering::SeqCst);
+        let total = self.total.load(Ordering::SeqCst);
+        let seen = self.seen(&book, total);
+        book.flushed = total;
+        seen
     }
 
-    fn peaks(&self) -> Peaks {
-        let [ten_seconds, hour, day] =
-            [0, 1, 2].map(|n: usize| self.spans[n].peak.load(Ordering::Relaxed));
-        Peaks { ten_seconds, hour, day }
+    /// Uses could not be stored. Returns whether the key has to go on the list again.
+    fn put_back(&self, verifications: u64) -> bool {
+        let mut book = self.book.lock();
+        book.flushed = book.flushed.saturating_sub(verifications);
+        !self.listed.swap(true, Ordering::SeqCst)
     }
 
-    fn seen(&self, verifications: u64) -> Seen {
-        let note = self.note.lock().clone();
+    fn seen(&self, book: &Book, total: u64) -> Option<Seen> {
+        let verifications = total.saturating_sub(book.flushed);
+        if verifications == 0 {
+            return None;
+        }
+        let [ten_seconds, hour, day] = book.spans.map(|span| span.count(total));
         let last_used_ms = self.last_used_ms.load(Ordering::Relaxed);
-        Seen {
+        Some(Seen {
             verifications,
             last_used_at: Timestamp::from_millisecond(last_used_ms)
                 .unwrap_or(Timestamp::UNIX_EPOCH),
-            last_ip: note.ip,
-            last_user_agent: note.user_agent.map(Into::into),
-            peaks: self.peaks(),
-        }
+            last_ip: book.ip,
+            last_user_agent: book.user_agent.clone().map(Into::into),
+            peaks: Peaks { ten_seconds, hour, day },
+        })
     }
 }
 
@@ -188,7 +222,7 @@ impl UsageLedger {
 
     /// Puts back what could not be stored, so that the next flush tries again.
     pub(crate) fn restore(&self, key: &Arc<LiveKey>, verifications: u64) {
-        if key.usage().pending.fetch_add(verifications, Ordering::AcqRel) == 0 {
+        if key.usage().put_back(verifications) {
             self.used.lock().push(key.clone());
         }
     }
@@ -224,6 +258,31 @@ mod tests {
         assert_eq!(seen.peaks, Peaks { ten_seconds: 3, hour: 3, day: 3 });
         assert_eq!(usage.take(), None);
         assert!(usage.count(6_000, None, None), "first after a flush");
+    }
+
+    #[test]
+    fn the_busiest_spans_are_kept() {
+        let usage = KeyUsage::default();
+        let hour = 3_600_000;
+        for now_ms in [1, 2, 3, 10_001, hour + 1, hour + 2] {
+            usage.count(now_ms, None, None);
+        }
+        assert_eq!(usage.take().unwrap().peaks, Peaks { ten_seconds: 3, hour: 4, day: 6 });
+        usage.count(25 * hour, None, None);
+        assert_eq!(usage.peek().unwrap().peaks, Peaks { ten_seconds: 3, hour: 4, day: 6 });
+    }
+
+    #[test]
+    fn what_was_not_stored_is_counted_again() {
+        let usage = KeyUsage::default();
+        usage.count(1, None, None);
+        usage.count(2, None, None);
+        let seen = usage.take().unwrap();
+        assert!(usage.count(3, None, None));
+        assert!(!usage.put_back(seen.verifications), "it is on the list");
+        assert_eq!(usage.take().unwrap().verifications, 3);
+        assert!(usage.put_back(3), "it is not");
+        assert_eq!(usage.take().unwrap().verifications, 3);
     }
 
     #[test]

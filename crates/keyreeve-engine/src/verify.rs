@@ -213,12 +213,15 @@ impl Engine {
     /// refuses. A key of another project is not found.
     pub async fn verify(&self, permit: &Permit<'_, VerifyKey>, input: &VerifyInput<'_>) -> Verdict {
         let project = permit.project();
-        let (verdict, _) = self.settle(Some(project), input).await;
+        let (mut verdict, chain) = self.settle(Some(project), input).await;
+        if let Some(chain) = chain {
+            verdict.key = Some(chain.key);
+        }
         if input.simulate.is_some() {
             return verdict;
         }
         if let Some(key) = &verdict.key {
-            self.note_outcome(key, verdict.code);
+            self.note_outcome(key, &input.request, verdict.code);
         }
         match (&verdict.key, verdict.code) {
             (Some(key), VerdictCode::Valid) => {
@@ -241,7 +244,8 @@ impl Engine {
         verdict
     }
 
-    /// Decides, waiting for what has to be waited for.
+    /// Decides, waiting for what has to be waited for. A good verdict comes with the keys behind it
+    /// and has no key of its own: counting who holds a key is dear where many ask about one.
     pub(crate) async fn settle(
         &self,
         project: Option<&keyreeve_core::name::ProjectName>,

@@ -11,6 +11,10 @@ pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Failure> {
     if bytes.trim_ascii_start().first().is_some_and(|first| *first != b'{') {
         return Err(Failure::field("body", "must be a JSON object"));
     }
+    // Keeping track of the path costs as much as the reading: only a body that is wrong pays for it.
+    if let Ok(value) = serde_json::from_slice(bytes) {
+        return Ok(value);
+    }
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
     let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
         let path = error.path().to_string();

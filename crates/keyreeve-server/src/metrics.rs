@@ -1,11 +1,15 @@
 //! Figures for Prometheus. Labels hold routes, methods, statuses and codes: never a name, an id
 //! or an address, so the page can be open and its size is bounded.
 
+mod tally;
+
 use std::sync::Arc;
 
 use keyreeve_core::verdict::VerdictCode;
 use metrics::{Counter, Gauge, counter, gauge, histogram, with_local_recorder};
 use metrics_exporter_prometheus::{BuildError, PrometheusBuilder, PrometheusRecorder};
+
+use self::tally::Tally;
 
 const LATENCY_BUCKETS_S: [f64; 12] =
     [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
@@ -20,11 +24,20 @@ pub struct Metrics {
     recorder: Arc<PrometheusRecorder>,
     verdicts: Arc<[Counter]>,
     verify_requests: Arc<[Counter]>,
+    hot: Arc<Hot>,
     connections: Gauge,
     connections_refused: Counter,
     live_keys: Gauge,
     epoch: Gauge,
     lockouts: Counter,
+}
+
+/// What is counted at every verification, until the page is wanted.
+#[derive(Default)]
+struct Hot {
+    /// In the order of the enum.
+    verdicts: Tally<{ VerdictCode::ALL.len() }>,
+    verify_requests: Tally<{ VERIFY_STATUSES.len() }>,
 }
 
 impl std::fmt::Debug for Metrics {
@@ -75,17 +88,13 @@ impl Metrics {
     }
 
     pub(crate) fn count_verdict(&self, code: VerdictCode) {
-        // The order of the counters is that of the enum.
-        if let Some(counter) = self.verdicts.get(code as usize) {
-            counter.increment(1);
-        }
+        self.hot.verdicts.add(code as usize);
     }
 
     /// Counts a request that was verified in place of being routed.
     pub(crate) fn count_verify(&self, status: u16) {
-        let mut counters = VERIFY_STATUSES.iter().zip(&*self.verify_requests);
-        if let Some((_, counter)) = counters.find(|(known, _)| **known == status) {
-            counter.increment(1);
+        if let Some(place) = VERIFY_STATUSES.iter().position(|known| *known == status) {
+            self.hot.verify_requests.add(place);
         } else {
             with_local_recorder(&*self.recorder, || verify_requests(status).increment(1));
         }
@@ -131,6 +140,12 @@ impl Metrics {
         self.live_keys.set(as_float(live.len() as u64));
         self.epoch.set(as_float(live.epoch()));
         self.lockouts.absolute(engine.lockouts());
+        for (counter, sum) in self.verdicts.iter().zip(self.hot.verdicts.sums()) {
+            counter.absolute(sum);
+        }
+        for (counter, sum) in self.verify_requests.iter().zip(self.hot.verify_requests.sums()) {
+            counter.absolute(sum);
+        }
         self.recorder.handle().render()
     }
 
@@ -166,6 +181,7 @@ impl Handles {
             recorder: Arc::new(recorder),
             verdicts: self.verdicts,
             verify_requests: self.verify_requests,
+            hot: Arc::default(),
             connections: self.connections,
             connections_refused: self.connections_refused,
             live_keys: self.live_keys,

@@ -1,5 +1,7 @@
 //! The account of what one subject spent in the running period.
 
+use std::cmp::Ordering;
+
 use jiff::Timestamp;
 
 use super::{
@@ -174,6 +176,17 @@ impl QuotaAccount {
             // Only somebody else can be further on. What they claimed they may have spent.
             _ => self.restored(stored),
         }
+    }
+
+    /// Whether nobody has to wait for this claim any more: it is on disk, or its period is over.
+    pub fn is_claimed(&self, claim: &Claim) -> bool {
+        self.period.is_some_and(|period| match period.start.cmp(&claim.period_start) {
+            Ordering::Greater => true,
+            Ordering::Equal => {
+                self.claimed >= claim.claim && !ends_later(period.end, claim.period_end)
+            }
+            Ordering::Less => false,
+        })
     }
 
     /// A claim could not be made durable. The next call that needs one asks for it again.

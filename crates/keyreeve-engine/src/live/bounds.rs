@@ -16,6 +16,8 @@ pub(crate) struct KeyBounds {
     /// The policies these were made from, to tell whether they still stand.
     owner: Option<Arc<Policy>>,
     keyspace: Arc<Policy>,
+    /// What is counted for the key's chain of rotations.
+    pub(crate) counters: Arc<Counters>,
     pub(crate) limits: Box<[BoundLimit]>,
 }
 
@@ -83,7 +85,7 @@ impl KeyBounds {
                 }
             }
         }
-        Self { owner, keyspace, limits: limits.into() }
+        Self { owner, keyspace, counters: subjects.counters.clone(), limits: limits.into() }
     }
 }
 

@@ -47,7 +47,7 @@ impl Counters {
             return cell.clone();
         }
         let cell = Arc::new(LimitCell::default());
-        cells.push((name.clone(), cell.clone()));
+        cells.push((*name, cell.clone()));
         cell
     }
 }

@@ -300,6 +300,15 @@ impl LiveKey {
         Some(bounds)
     }
 
+    /// What is counted for its chain of rotations.
+    pub(crate) fn counters(&self, table: &LiveTable) -> Arc<Counters> {
+        // Where there are limits, the counters are at hand.
+        match self.bounds(table) {
+            Some(bounds) => bounds.counters.clone(),
+            None => table.counters(self.lineage()),
+        }
+    }
+
     pub(crate) fn usage(&self) -> &Arc<KeyUsage> {
         self.usage.get_or_init(Arc::default)
     }

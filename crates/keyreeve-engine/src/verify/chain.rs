@@ -19,19 +19,19 @@ pub(crate) struct Chain {
 }
 
 impl Chain {
-    /// `None` if an ancestor is gone.
-    pub(crate) fn of(key: Arc<LiveKey>, table: &LiveTable) -> Option<Self> {
+    /// Hands the key back if an ancestor of it is gone.
+    pub(crate) fn of(key: Arc<LiveKey>, table: &LiveTable) -> Result<Self, Arc<LiveKey>> {
         let mut ancestors: Vec<Arc<LiveKey>> = Vec::new();
         let mut next = key.parent();
         while let Some(id) = next {
-            if ancestors.len() == MOST_ANCESTORS {
-                return None;
-            }
-            let parent = table.key(&id).filter(|parent| parent.project() == key.project())?;
+            let parent = table.key(&id).filter(|parent| parent.project() == key.project());
+            let Some(parent) = parent.filter(|_| ancestors.len() < MOST_ANCESTORS) else {
+                return Err(key);
+            };
             next = parent.parent();
             ancestors.push(parent);
         }
-        Some(Self { key, ancestors })
+        Ok(Self { key, ancestors })
     }
 
     /// The key itself, then its ancestors.

@@ -1,5 +1,7 @@
 //! The checks, in order. Nothing here waits.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use keyreeve_core::{
     key::{KeyId, ParsedKey},
@@ -22,12 +24,20 @@ use crate::{
 
 /// How far a decision came.
 pub(super) enum Step {
-    /// There is a verdict; with the keys behind it if it is a good one.
+    /// There is a verdict; a good one comes with the keys behind it, and has no key of its own.
     Decided(Box<Verdict>, Option<Chain>),
     /// More of a quota has to be on disk first.
     NeedsClaims(Vec<NeededClaim>),
     /// One of these may be the key; their hashes are slow.
     Perhaps(ProjectName, Vec<KeyId>),
+}
+
+/// What a text leads to.
+enum Match {
+    Key(Arc<LiveKey>),
+    /// Perhaps one of these: their hashes are slow to try.
+    Perhaps(Vec<KeyId>),
+    Nothing,
 }
 
 /// A refusal on its way to becoming a verdict.
@@ -52,9 +62,9 @@ impl Engine {
             return Step::Decided(Box::new(verdict), None);
         }
         let key = match self.find_key(project, input.key) {
-            Ok(Found::Key(id)) => id,
-            Ok(Found::Nothing) => return Step::Decided(Box::new(verdict), None),
-            Ok(Found::Perhaps(ids)) => {
+            Ok(Match::Key(key)) => key,
+            Ok(Match::Nothing) => return Step::Decided(Box::new(verdict), None),
+            Ok(Match::Perhaps(ids)) => {
                 // Only asked for with a project.
                 let project = project.cloned().unwrap_or_else(ProjectName::default_project);
                 return Step::Perhaps(project, ids);
@@ -63,24 +73,21 @@ impl Engine {
                 return Step::Decided(Box::new(Verdict { code, ..verdict }), None);
             }
         };
-        let Some(key) = self.live.key(&key) else {
-            return Step::Decided(Box::new(verdict), None);
-        };
         self.judge(key, input, verdict)
     }
 
     /// From text to key: format and checksum, then lookup and digest.
-    fn find_key(&self, project: Option<&ProjectName>, text: &str) -> Result<Found, VerdictCode> {
+    fn find_key(&self, project: Option<&ProjectName>, text: &str) -> Result<Match, VerdictCode> {
         match ParsedKey::parse(text) {
             Ok(parsed) => {
                 let Some(key) = self.live.key(&parsed.id) else {
-                    return Ok(Found::Nothing);
+                    return Ok(Match::Nothing);
                 };
                 let of_project = project.is_none_or(|project| key.project() == project);
                 if !of_project || !self.digester.matches(key.digest(), &parsed.token) {
-                    return Ok(Found::Nothing);
+                    return Ok(Match::Nothing);
                 }
-                Ok(Found::Key(key.id()))
+                Ok(Match::Key(key))
             }
             // What has our form and a wrong checksum is a mistyped key of ours: no lookup.
             Err(malformed) if malformed.is_mistyped() => Err(VerdictCode::Malformed),
@@ -92,7 +99,8 @@ impl Engine {
                 let hmac = self.import_secret.as_ref();
                 match self.live.foreign_key(project, text, peppered, hmac) {
                     Found::Nothing => Err(VerdictCode::Malformed),
-                    found => Ok(found),
+                    Found::Perhaps(ids) => Ok(Match::Perhaps(ids)),
+                    Found::Key(id) => Ok(self.live.key(&id).map_or(Match::Nothing, Match::Key)),
                 }
             }
         }
@@ -101,14 +109,17 @@ impl Engine {
     /// Everything after the key is known to be the one that was shown.
     pub(super) fn judge(
         &self,
-        key: std::sync::Arc<LiveKey>,
+        key: Arc<LiveKey>,
         input: &VerifyInput<'_>,
         mut verdict: Verdict,
     ) -> Step {
-        verdict.key = Some(key.clone());
-        let Some(chain) = Chain::of(key, &self.live) else {
-            let gone = "the key it was derived from is gone";
-            return Step::Decided(Box::new(verdict.because(VerdictCode::Revoked, gone)), None);
+        let chain = match Chain::of(key, &self.live) {
+            Ok(chain) => chain,
+            Err(orphan) => {
+                verdict.key = Some(orphan);
+                let gone = "the key it was derived from is gone";
+                return Step::Decided(Box::new(verdict.because(VerdictCode::Revoked, gone)), None);
+            }
         };
         match self.judge_chain(&chain, input, &mut verdict) {
             Ok(()) => {
@@ -116,6 +127,7 @@ impl Engine {
                 Step::Decided(Box::new(verdict), Some(chain))
             }
             Err(Stop::Refused(refused)) => {
+                verdict.key = Some(chain.key);
                 verdict.code = refused.code;
                 if !refused.why.is_empty() {
                     verdict.why = Some(refused.why.into());

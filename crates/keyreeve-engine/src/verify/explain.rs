@@ -45,11 +45,13 @@ impl Engine {
         let verdict = Verdict::new(VerdictCode::NotFound, at, self.live.epoch());
         let chain = Chain::of(key.clone(), &self.live);
         let verdict = match self.judge(key, &input, verdict) {
-            Step::Decided(verdict, _) => *verdict,
+            Step::Decided(verdict, Some(decided)) => Verdict { key: Some(decided.key), ..*verdict },
+            Step::Decided(verdict, None) => *verdict,
             // A simulation claims nothing, and the key is known.
             Step::NeedsClaims(_) | Step::Perhaps(..) => return Err(Error::NotFound(Kind::ApiKey)),
         };
-        let checks = chain.map_or_else(Vec::new, |chain| self.checks(&chain, &input, &verdict));
+        let checks =
+            chain.map_or_else(|_| Vec::new(), |chain| self.checks(&chain, &input, &verdict));
         Ok(Explanation { verdict, checks })
     }
 

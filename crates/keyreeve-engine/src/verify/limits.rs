@@ -3,9 +3,11 @@
 use std::sync::Arc;
 
 use keyreeve_core::{
-    limit::{Concurrency, Exceeded, GcraCell, Level, LimitName, Per, Rate, Taken},
+    limit::{Concurrency, Exceeded, GcraCell, Level, Limit, LimitName, Per, Rate, Taken},
+    restriction::RequestFacts,
     verdict::VerdictCode,
 };
+use smallvec::SmallVec;
 
 use super::{Lease, Verdict, VerifyInput, chain::Chain, decide::Refused, spending::ReservationId};
 use crate::{
@@ -63,14 +65,26 @@ struct Applied<'a> {
 /// What was taken from limits.
 #[derive(Default)]
 pub(super) struct LimitsTaken {
-    own: Vec<(Arc<LimitCell>, Taken)>,
-    subjects: Vec<(Arc<SubjectCell>, Taken)>,
+    own: SmallVec<[(Arc<LimitCell>, Taken); 4]>,
+    subjects: SmallVec<[(Arc<SubjectCell>, Taken); 1]>,
 }
+
+/// What bounds the requests in flight, and where they are counted.
+type Places = SmallVec<[(Concurrency, Arc<Counters>); 2]>;
 
 /// Places that were taken among the requests in flight.
 pub(super) struct Leased {
-    places: Vec<Arc<Counters>>,
+    places: SmallVec<[Arc<Counters>; 2]>,
     id: u64,
+}
+
+impl LimitsTaken {
+    fn add(&mut self, cell: &Cell<'_>, took: Taken) {
+        match cell {
+            Cell::Own(cell) => self.own.push(((*cell).clone(), took)),
+            Cell::Subject(cell) => self.subjects.push((cell.clone(), took)),
+        }
+    }
 }
 
 impl Cell<'_> {
@@ -91,40 +105,58 @@ impl Engine {
         verdict: &mut Verdict,
     ) -> Result<LimitsTaken, Refused> {
         let mut taken = LimitsTaken::default();
-        let bounds: Vec<Arc<KeyBounds>> =
+        let bounds: SmallVec<[Arc<KeyBounds>; 2]> =
             chain.keys().filter_map(|key| key.bounds(&self.live)).collect();
         if bounds.is_empty() {
             return Ok(taken);
         }
         let now_ns = self.clock.monotonic_ns();
-        let applied: Vec<Applied<'_>> = bounds
+        let applied: SmallVec<[Applied<'_>; 4]> = bounds
             .iter()
             .flat_map(|bounds| &bounds.limits)
             .filter_map(|bound| self.apply_limit(bound, input, now_ns))
             .collect();
-        let mut retry_ns = None;
         // Asked first and taken then, so that a request that is refused takes nothing from
         // others, not even for a moment.
-        for limit in &applied {
-            let asked = limit.cell.gcra().peek(&limit.rate, limit.cost, now_ns);
-            verdict.limits.push(limit.level(&asked, &mut retry_ns));
-        }
-        let refused = verdict.limits.iter().any(|level| level.exceeded);
-        if !refused && input.simulate.is_none() {
+        let peek = |limit: &Applied<'_>| limit.cell.gcra().peek(&limit.rate, limit.cost, now_ns);
+        let fits = applied.iter().all(|limit| peek(limit).is_ok());
+        verdict.limits.reserve_exact(applied.len());
+        let mut lost = None;
+        if fits && input.simulate.is_none() {
             for (n, limit) in applied.iter().enumerate() {
-                let asked = limit.cell.gcra().take(&limit.rate, limit.cost, now_ns);
-                verdict.limits[n] = limit
-                    .level(&asked.as_ref().map(|took| took.level).map_err(|e| *e), &mut retry_ns);
-                match (asked, &limit.cell) {
-                    (Ok(took), Cell::Own(cell)) => taken.own.push(((*cell).clone(), took)),
-                    (Ok(took), Cell::Subject(cell)) => taken.subjects.push((cell.clone(), took)),
-                    // Another request was faster.
-                    (Err(_), _) => break,
+                match limit.cell.gcra().take(&limit.rate, limit.cost, now_ns) {
+                    Ok(took) => {
+                        verdict.limits.push(limit.level(&Ok(took.level)));
+                        taken.add(&limit.cell, took);
+                    }
+                    Err(exceeded) => {
+                        // Another request was faster.
+                        lost = Some((n, exceeded));
+                        break;
+                    }
                 }
             }
-        }
-        if verdict.limits.iter().any(|level| level.exceeded) {
+            if lost.is_none() {
+                return Ok(taken);
+            }
             self.give_back_limits(&taken);
+            verdict.limits.clear();
+        }
+        let mut refused = false;
+        let mut retry_ns = None;
+        for (n, limit) in applied.iter().enumerate() {
+            let asked = match lost {
+                Some((at, exceeded)) if at == n => Err(exceeded),
+                _ => peek(limit),
+            };
+            if let Err(exceeded) = &asked {
+                refused = true;
+                // A cost beyond the whole limit never fits: there is no time to wait for.
+                retry_ns = retry_ns.max(exceeded.retry_after_ns);
+            }
+            verdict.limits.push(limit.level(&asked));
+        }
+        if refused {
             verdict.retry_after_s = retry_ns.map(whole_seconds);
             return Err(Refused { code: VerdictCode::RateLimited, why: "a limit is reached" });
         }
@@ -138,12 +170,8 @@ impl Engine {
         now_ns: u64,
     ) -> Option<Applied<'a>> {
         let limit = bound.limit();
-        let facts = &input.request;
-        if let Some(route) = &limit.route {
-            let (method, path) = (facts.method.unwrap_or_default(), facts.path.unwrap_or_default());
-            if !route.matches(method, facts.host, path) {
-                return None;
-            }
+        if !looks_at(limit, &input.request) {
+            return None;
         }
         let cost = input.cost.of_limit(&limit.name);
         let (cell, mut rate) = match &bound.place {
@@ -203,8 +231,13 @@ impl Engine {
         }
     }
 
-    /// Tells adaptive limits how a request went.
-    pub(super) fn note_outcome(&self, key: &LiveKey, code: VerdictCode) {
+    /// Tells the adaptive limits that look at a request how it went.
+    pub(super) fn note_outcome(
+        &self,
+        key: &LiveKey,
+        request: &RequestFacts<'_>,
+        code: VerdictCode,
+    ) {
         // What the limit itself refused says nothing about the key.
         let failed = !matches!(
             code,
@@ -215,18 +248,21 @@ impl Engine {
         );
         let Some(bounds) = key.bounds(&self.live) else { return };
         for bound in &bounds.limits {
-            if let (Some(range), Place::Here(cell, _)) = (&bound.limit().adaptive, &bound.place) {
+            let limit = bound.limit();
+            if let (Some(range), Place::Here(cell, _)) = (&limit.adaptive, &bound.place)
+                && looks_at(limit, request)
+            {
                 cell.note(*range, failed, self.clock.monotonic_ns());
             }
         }
     }
 
     /// What bounds the requests in flight: of the key and its ancestors, and of their owner.
-    pub(super) fn concurrency(&self, chain: &Chain) -> Vec<(Concurrency, Arc<Counters>)> {
+    pub(super) fn concurrency(&self, chain: &Chain) -> Places {
         let own = chain
             .keys()
-            .filter_map(|key| Some((key.policy().concurrency?, self.live.counters(key.lineage()))));
-        let mut rules: Vec<_> = own.collect();
+            .filter_map(|key| Some((key.policy().concurrency?, key.counters(&self.live))));
+        let mut rules: Places = own.collect();
         if let Some((policy, counters)) = chain.key.owner_bounds()
             && let Some(rule) = policy.concurrency
         {
@@ -242,8 +278,8 @@ impl Engine {
         input: &VerifyInput<'_>,
         verdict: &mut Verdict,
     ) -> Result<Leased, Refused> {
-        let mut leased = Leased { places: Vec::new(), id: 0 };
-        let rules = if input.in_flight { self.concurrency(chain) } else { Vec::new() };
+        let mut leased = Leased { places: SmallVec::new(), id: 0 };
+        let rules = if input.in_flight { self.concurrency(chain) } else { Places::new() };
         if rules.is_empty() {
             return Ok(leased);
         }
@@ -294,17 +330,13 @@ impl Engine {
 }
 
 impl Applied<'_> {
-    fn level(&self, asked: &Result<Level, Exceeded>, retry_ns: &mut Option<u64>) -> LimitLevel {
+    fn level(&self, asked: &Result<Level, Exceeded>) -> LimitLevel {
         let (level, exceeded) = match asked {
             Ok(level) => (*level, false),
-            Err(exceeded) => {
-                // A cost beyond the whole limit never fits: there is no time to wait for.
-                *retry_ns = (*retry_ns).max(exceeded.retry_after_ns);
-                (exceeded.level, true)
-            }
+            Err(exceeded) => (exceeded.level, true),
         };
         LimitLevel {
-            name: self.bound.limit().name.clone(),
+            name: self.bound.limit().name,
             per: self.bound.per,
             limit: self.rate.requests(),
             period_s: self.rate.period_s(),
@@ -314,6 +346,14 @@ impl Applied<'_> {
             why: self.why.clone(),
         }
     }
+}
+
+/// Whether a limit is about such requests.
+fn looks_at(limit: &Limit, request: &RequestFacts<'_>) -> bool {
+    limit.route.as_ref().is_none_or(|route| {
+        let (method, path) = (request.method.unwrap_or_default(), request.path.unwrap_or_default());
+        route.matches(method, request.host, path)
+    })
 }
 
 /// Rounded up: whoever waits that long has waited long enough.
@@ -331,7 +371,7 @@ impl Engine {
             let applied = bounds.limits.iter();
             for limit in applied.filter_map(|bound| self.apply_limit(bound, input, now_ns)) {
                 let asked = limit.cell.gcra().peek(&limit.rate, limit.cost, now_ns);
-                levels.push(limit.level(&asked, &mut None));
+                levels.push(limit.level(&asked));
             }
         }
         levels

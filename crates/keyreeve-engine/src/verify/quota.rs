@@ -1,13 +1,15 @@
 //! Quotas of a key's lineage, of its ancestors' and of its owner: all or nothing.
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 use jiff::{SignedDuration, Timestamp};
 use keyreeve_core::{
-    name::ProjectName,
+    key::KeyId,
+    name::{OwnerId, ProjectName},
     quota::{Claim, Quota, QuotaLevel, QuotaRefused},
     verdict::VerdictCode,
 };
+use smallvec::SmallVec;
 
 use super::{
     QuotaState, Reservation, Verdict, VerifyInput,
@@ -15,11 +17,7 @@ use super::{
     decide::Refused,
     spending::{Holder, ReservationId},
 };
-use crate::{
-    Engine,
-    live::{Counters, LiveKey},
-    store::QuotaSubject,
-};
+use crate::{Engine, live::Counters, store::QuotaSubject};
 
 /// More of a quota that has to be on disk before it may be spent.
 #[derive(Clone, Debug)]
@@ -37,18 +35,30 @@ pub(super) enum Short {
 }
 
 /// One quota that counts a request.
-pub(crate) struct Account {
-    pub(crate) project: ProjectName,
-    pub(crate) subject: QuotaSubject,
-    pub(crate) quota: Quota,
-    pub(crate) counters: Arc<Counters>,
+pub(crate) struct Account<'a> {
+    project: &'a ProjectName,
+    subject: Subject<'a>,
+    pub(super) quota: Cow<'a, Quota>,
+    pub(super) counters: Arc<Counters>,
 }
 
-impl Account {
-    fn needs(&self, claim: Claim) -> NeededClaim {
+/// The quotas that count a request: seldom more than its key's and its owner's.
+pub(super) type Accounts<'a> = SmallVec<[Account<'a>; 2]>;
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Subject<'a> {
+    Lineage(KeyId),
+    Owner(&'a OwnerId),
+}
+
+impl Account<'_> {
+    pub(super) fn needs(&self, claim: Claim) -> NeededClaim {
         NeededClaim {
             project: self.project.clone(),
-            subject: self.subject.clone(),
+            subject: match self.subject {
+                Subject::Lineage(id) => QuotaSubject::Lineage(id),
+                Subject::Owner(id) => QuotaSubject::Owner(id.clone()),
+            },
             counters: self.counters.clone(),
             claim,
         }
@@ -56,29 +66,31 @@ impl Account {
 }
 
 impl Engine {
-    /// The quotas that count this key's requests.
-    pub(crate) fn accounts(&self, key: &LiveKey, into: &mut Vec<Account>) {
-        if let Some(quota) = &key.policy().quota {
-            into.push(Account {
-                project: key.project().clone(),
-                subject: QuotaSubject::Lineage(key.lineage()),
-                quota: quota.clone(),
-                counters: self.live.counters(key.lineage()),
-            });
-        }
-        if let (Some((policy, counters)), Some(owner)) = (key.owner_bounds(), key.owner_name())
-            && let Some(quota) = &policy.quota
-        {
-            let subject = QuotaSubject::Owner(owner.clone());
-            if into.iter().all(|account| account.subject != subject) {
-                into.push(Account {
-                    project: key.project().clone(),
-                    subject,
-                    quota: quota.clone(),
+    /// The quotas that count the requests of a key and of those it was derived from.
+    pub(super) fn accounts<'a>(&self, chain: &'a Chain) -> Accounts<'a> {
+        let mut accounts = Accounts::new();
+        for key in chain.keys() {
+            if let Some(quota) = &key.policy().quota {
+                accounts.push(Account {
+                    project: key.project(),
+                    subject: Subject::Lineage(key.lineage()),
+                    quota: Cow::Borrowed(quota),
+                    counters: key.counters(&self.live),
+                });
+            }
+            if let (Some((policy, counters)), Some(owner)) = (key.owner_bounds(), key.owner_name())
+                && let Some(quota) = &policy.quota
+                && accounts.iter().all(|account| account.subject != Subject::Owner(owner))
+            {
+                accounts.push(Account {
+                    project: key.project(),
+                    subject: Subject::Owner(owner),
+                    quota: Cow::Owned(quota.clone()),
                     counters: counters.clone(),
                 });
             }
         }
+        accounts
     }
 
     /// Spends from every quota that counts the request, or from none.
@@ -88,10 +100,7 @@ impl Engine {
         input: &VerifyInput<'_>,
         verdict: &mut Verdict,
     ) -> Result<(), Short> {
-        let mut accounts = Vec::new();
-        for key in chain.keys() {
-            self.accounts(key, &mut accounts);
-        }
+        let accounts = self.accounts(chain);
         if accounts.is_empty() {
             return Ok(());
         }
@@ -99,7 +108,7 @@ impl Engine {
             return self.peek_quota(&accounts, input, verdict);
         }
         let number = if input.reserve.is_some() { self.random_number() } else { 0 };
-        let mut spent: Vec<(&Account, QuotaLevel)> = Vec::with_capacity(accounts.len());
+        let mut spent: SmallVec<[(&Account<'_>, QuotaLevel); 2]> = SmallVec::new();
         for account in &accounts {
             match self.spend(account, input, number) {
                 Ok(level) => {
@@ -128,7 +137,7 @@ impl Engine {
 
     fn spend(
         &self,
-        account: &Account,
+        account: &Account<'_>,
         input: &VerifyInput<'_>,
         number: u64,
     ) -> Result<QuotaLevel, QuotaRefused> {
@@ -150,7 +159,7 @@ impl Engine {
 
     fn give_back_quota(
         &self,
-        spent: &[(&Account, QuotaLevel)],
+        spent: &[(&Account<'_>, QuotaLevel)],
         input: &VerifyInput<'_>,
         number: u64,
     ) {
@@ -165,7 +174,7 @@ impl Engine {
         }
     }
 
-    fn short(&self, refused: QuotaRefused, account: &Account, verdict: &mut Verdict) -> Short {
+    fn short(&self, refused: QuotaRefused, account: &Account<'_>, verdict: &mut Verdict) -> Short {
         let why = match refused {
             QuotaRefused::NeedsClaim(claim) => {
                 verdict.quota = None;
@@ -186,7 +195,7 @@ impl Engine {
 
     fn peek_quota(
         &self,
-        accounts: &[Account],
+        accounts: &[Account<'_>],
         input: &VerifyInput<'_>,
         verdict: &mut Verdict,
     ) -> Result<(), Short> {
@@ -224,11 +233,8 @@ impl Engine {
         input: &VerifyInput<'_>,
     ) -> Vec<(String, QuotaState)> {
         let wanted = input.reserve.map_or(input.cost.quota, |reserve| reserve.amount);
-        let mut accounts = Vec::new();
-        for key in chain.keys() {
-            self.accounts(key, &mut accounts);
-        }
-        let state = |account: &Account| {
+        let accounts = self.accounts(chain);
+        let state = |account: &Account<'_>| {
             let level = account.counters.quota.lock().peek(&account.quota, self.now());
             let state = QuotaState {
                 amount: level.amount,
@@ -236,9 +242,9 @@ impl Engine {
                 resets_at: level.resets_at,
                 exceeded: level.remaining < wanted,
             };
-            let subject = match &account.subject {
-                QuotaSubject::Lineage(id) => format!("key {id}"),
-                QuotaSubject::Owner(id) => format!("owner {id}"),
+            let subject = match account.subject {
+                Subject::Lineage(id) => format!("key {id}"),
+                Subject::Owner(id) => format!("owner {id}"),
             };
             (subject, state)
         };

@@ -1,15 +1,15 @@
 //! What happens to a reservation or a place in flight after the verification that made it.
 
-use std::{fmt, str::FromStr, sync::Arc};
+use std::{fmt, str::FromStr};
 
 use keyreeve_core::{Invalid, key::KeyId, quota::ReservationError};
 
 use super::{
     QuotaState,
     chain::Chain,
-    quota::{Account, NeededClaim},
+    quota::{Account, Accounts, NeededClaim},
 };
-use crate::{Engine, Error, FieldError, Permit, action::VerifyKey, live::LiveKey, store::Kind};
+use crate::{Engine, Error, FieldError, Permit, action::VerifyKey, store::Kind};
 
 /// How often a commit is tried again after more of the quota was claimed.
 const MOST_TRIES: usize = 4;
@@ -87,7 +87,8 @@ impl Engine {
         id: ReservationId,
         amount: u64,
     ) -> Result<QuotaState, Error> {
-        let accounts = self.reserved_accounts(permit, id)?;
+        let chain = self.chain_of(permit, id, Kind::Reservation)?;
+        let accounts = self.reserved_accounts(&chain, id)?;
         for _ in 0..MOST_TRIES {
             let held =
                 accounts.iter().map(|account| account.counters.quota.lock().reserved(id.number));
@@ -110,7 +111,7 @@ impl Engine {
 
     fn commit_all(
         &self,
-        accounts: &[Account],
+        accounts: &[Account<'_>],
         number: u64,
         amount: u64,
     ) -> Result<Option<QuotaState>, Vec<NeededClaim>> {
@@ -131,12 +132,7 @@ impl Engine {
                     }
                 }
                 Err(ReservationError::NeedsClaim(claim)) => {
-                    return Err(vec![NeededClaim {
-                        project: account.project.clone(),
-                        subject: account.subject.clone(),
-                        counters: account.counters.clone(),
-                        claim,
-                    }]);
+                    return Err(vec![account.needs(claim)]);
                 }
                 // It expired in between; what it held is free already.
                 Err(ReservationError::Unknown | ReservationError::Exceeded(_)) => {}
@@ -152,7 +148,8 @@ impl Engine {
         id: ReservationId,
     ) -> Result<(), Error> {
         let mut found = false;
-        for account in self.reserved_accounts(permit, id)? {
+        let chain = self.chain_of(permit, id, Kind::Reservation)?;
+        for account in self.reserved_accounts(&chain, id)? {
             found |= account.counters.quota.lock().cancel(id.number, self.now()).is_ok();
         }
         if found { Ok(()) } else { Err(Error::NotFound(Kind::Reservation)) }
@@ -164,8 +161,7 @@ impl Engine {
         permit: &Permit<'_, VerifyKey>,
         id: ReservationId,
     ) -> Result<(), Error> {
-        let key = self.key_of(permit, id)?;
-        let chain = Chain::of(key, &self.live).ok_or(Error::NotFound(Kind::Lease))?;
+        let chain = self.chain_of(permit, id, Kind::Lease)?;
         let now_ns = self.clock.monotonic_ns();
         let mut released = false;
         if id.holder == Holder::Lease {
@@ -176,26 +172,24 @@ impl Engine {
         if released { Ok(()) } else { Err(Error::NotFound(Kind::Lease)) }
     }
 
-    fn key_of(
+    /// The keys behind an id, which only their own project knows.
+    fn chain_of(
         &self,
         permit: &Permit<'_, VerifyKey>,
         id: ReservationId,
-    ) -> Result<Arc<LiveKey>, Error> {
+        kind: Kind,
+    ) -> Result<Chain, Error> {
         let key = self.live.key(&id.key).filter(|key| key.project() == permit.project());
-        key.ok_or(Error::NotFound(Kind::Reservation))
+        let chain = key.and_then(|key| Chain::of(key, &self.live).ok());
+        chain.ok_or(Error::NotFound(kind))
     }
 
-    fn reserved_accounts(
+    fn reserved_accounts<'a>(
         &self,
-        permit: &Permit<'_, VerifyKey>,
+        chain: &'a Chain,
         id: ReservationId,
-    ) -> Result<Vec<Account>, Error> {
-        let key = self.key_of(permit, id)?;
-        let chain = Chain::of(key, &self.live).ok_or(Error::NotFound(Kind::Reservation))?;
-        let mut accounts = Vec::new();
-        for key in chain.keys() {
-            self.accounts(key, &mut accounts);
-        }
+    ) -> Result<Accounts<'a>, Error> {
+        let mut accounts = self.accounts(chain);
         accounts.retain(|account| account.counters.quota.lock().reserved(id.number).is_some());
         if accounts.is_empty() { Err(Error::NotFound(Kind::Reservation)) } else { Ok(accounts) }
     }
