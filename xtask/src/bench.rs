@@ -5,6 +5,7 @@
 
 mod bare;
 mod create;
+mod engine;
 mod histogram;
 mod http;
 mod load;
@@ -40,6 +41,8 @@ pub(crate) struct BenchArgs {
 enum What {
     /// Verifications a second, next to a bare hyper server on the same machine.
     Verify(verify::VerifyOptions),
+    /// How long one verification takes in the process itself.
+    Engine(engine::EngineBenchOptions),
     /// Keys created a second, with one connection and with many.
     Create(create::CreateOptions),
 }
@@ -56,6 +59,7 @@ pub(crate) fn run(args: &BenchArgs) -> anyhow::Result<()> {
     let binaries = own_folder()?;
     match &args.what {
         What::Verify(options) => verify::run(options, &binaries, args.format),
+        What::Engine(options) => engine::run(options, args.format),
         What::Create(options) => create::run(options, &binaries, args.format),
     }
 }

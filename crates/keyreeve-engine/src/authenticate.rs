@@ -53,6 +53,6 @@ impl Engine {
             return Err(AuthenticationError::Invalid);
         }
         self.count_failed_authentication(meta.ip, verdict.code.as_str());
-        Err(AuthenticationError::Refused(Box::new(verdict)))
+        Err(AuthenticationError::Refused(verdict))
     }
 }

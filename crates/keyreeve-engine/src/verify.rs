@@ -195,10 +195,9 @@ impl Verdict {
         }
     }
 
-    pub(crate) fn because(mut self, code: VerdictCode, why: impl Into<Cow<'static, str>>) -> Self {
+    pub(crate) fn refuse(&mut self, code: VerdictCode, why: &'static str) {
         self.code = code;
         self.why = Some(why.into());
-        self
     }
 
     /// The key's public id, once its whole text matched.
@@ -211,7 +210,11 @@ impl Engine {
     /// Checks in the order of cost: format and checksum, lookup and digest, state and time,
     /// restrictions, permissions, limits, quota. What was taken is given back if a later check
     /// refuses. A key of another project is not found.
-    pub async fn verify(&self, permit: &Permit<'_, VerifyKey>, input: &VerifyInput<'_>) -> Verdict {
+    pub async fn verify(
+        &self,
+        permit: &Permit<'_, VerifyKey>,
+        input: &VerifyInput<'_>,
+    ) -> Box<Verdict> {
         let project = permit.project();
         let (mut verdict, chain) = self.settle(Some(project), input).await;
         if let Some(chain) = chain {
@@ -245,22 +248,23 @@ impl Engine {
     }
 
     /// Decides, waiting for what has to be waited for. A good verdict comes with the keys behind it
-    /// and has no key of its own: counting who holds a key is dear where many ask about one.
+    /// and has no key of its own: counting who holds a key is dear where many ask about one. What is
+    /// seldom waited for is boxed: else each request would carry its room about.
     pub(crate) async fn settle(
         &self,
         project: Option<&keyreeve_core::name::ProjectName>,
         input: &VerifyInput<'_>,
-    ) -> (Verdict, Option<Chain>) {
+    ) -> (Box<Verdict>, Option<Chain>) {
         for _ in 0..MOST_TRIES {
             match self.decide(project, input) {
-                Step::Decided(verdict, chain) => return (*verdict, chain),
+                Step::Decided(verdict, chain) => return (verdict, chain),
                 Step::NeedsClaims(claims) => {
-                    if !self.claim_quota(claims).await {
+                    if !Box::pin(self.claim_quota(claims)).await {
                         return (self.failed("the quota could not be claimed"), None);
                     }
                 }
                 Step::Perhaps(project, candidates) => {
-                    if !self.recognise(&project, candidates, input.key).await {
+                    if !Box::pin(self.recognise(&project, candidates, input.key)).await {
                         return (self.not_found(), None);
                     }
                 }
@@ -269,12 +273,14 @@ impl Engine {
         (self.failed("too much is going on with this key's quota"), None)
     }
 
-    fn not_found(&self) -> Verdict {
-        Verdict::new(VerdictCode::NotFound, self.now(), self.live.epoch())
+    fn not_found(&self) -> Box<Verdict> {
+        Box::new(Verdict::new(VerdictCode::NotFound, self.now(), self.live.epoch()))
     }
 
-    fn failed(&self, why: &'static str) -> Verdict {
-        self.not_found().because(VerdictCode::Error, why)
+    fn failed(&self, why: &'static str) -> Box<Verdict> {
+        let mut verdict = self.not_found();
+        verdict.refuse(VerdictCode::Error, why);
+        verdict
     }
 
     fn count_bad_key(

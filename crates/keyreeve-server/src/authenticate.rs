@@ -1,6 +1,6 @@
 //! From headers to a caller.
 
-use http::{HeaderMap, HeaderValue, header, request::Parts};
+use http::{HeaderMap, HeaderName, HeaderValue, header, request::Parts};
 use keyreeve_api::ErrorCode;
 use keyreeve_core::{
     name::ProjectName,
@@ -11,9 +11,9 @@ use keyreeve_engine::{AuthenticationError, Caller, Engine, RequestMeta};
 use crate::problem::Failure;
 
 /// The other header that may carry a key.
-const API_KEY: &str = "x-api-key";
+const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 /// Chooses the project for the local user.
-const PROJECT: &str = "keyreeve-project";
+const PROJECT: HeaderName = HeaderName::from_static("keyreeve-project");
 
 /// How a request reached us.
 #[derive(Clone, Copy, Debug)]
@@ -28,11 +28,11 @@ pub(crate) struct Arrival {
 /// Two credentials are refused rather than one picked: which one a proxy before us looked at,
 /// we cannot know.
 pub(crate) fn credential(headers: &HeaderMap) -> Result<Option<&str>, Failure> {
-    let bearer = single(headers, header::AUTHORIZATION.as_str())?.map(|value| {
+    let bearer = single(headers, &header::AUTHORIZATION)?.map(|value| {
         let (scheme, token) = value.split_once(' ').unwrap_or((value, ""));
         (scheme.eq_ignore_ascii_case("bearer"), token.trim_matches(' '))
     });
-    let api_key = single(headers, API_KEY)?;
+    let api_key = single(headers, &API_KEY)?;
     match (bearer, api_key) {
         (Some(_), Some(_)) => Err(Failure::new(ErrorCode::DuplicateHeader)
             .detail("send the key in Authorization or in X-API-Key, not in both")),
@@ -43,7 +43,10 @@ pub(crate) fn credential(headers: &HeaderMap) -> Result<Option<&str>, Failure> {
 }
 
 /// The header's one value; two are an error.
-pub(crate) fn single<'h>(headers: &'h HeaderMap, name: &str) -> Result<Option<&'h str>, Failure> {
+pub(crate) fn single<'h>(
+    headers: &'h HeaderMap,
+    name: &HeaderName,
+) -> Result<Option<&'h str>, Failure> {
     let mut values = headers.get_all(name).iter();
     let (first, second) = (values.next(), values.next());
     if second.is_some() {
@@ -53,7 +56,7 @@ pub(crate) fn single<'h>(headers: &'h HeaderMap, name: &str) -> Result<Option<&'
     first.map(|value| text(value, name)).transpose()
 }
 
-fn text<'h>(value: &'h HeaderValue, name: &str) -> Result<&'h str, Failure> {
+fn text<'h>(value: &'h HeaderValue, name: &HeaderName) -> Result<&'h str, Failure> {
     value
         .to_str()
         .map_err(|_| Failure::field(format!("header {name}"), "must be visible ASCII characters"))
@@ -83,7 +86,7 @@ pub(crate) async fn caller(
         .await
         .map_err(|error| not_let_in(engine, arrival, error))?;
     engine.admit_caller(&caller)?;
-    if let Some(project) = single(headers, PROJECT)?
+    if let Some(project) = single(headers, &PROJECT)?
         && project != caller.project().as_str()
     {
         return Err(no_such_project());
@@ -131,7 +134,7 @@ fn local_caller(
     uid: u32,
     meta: RequestMeta,
 ) -> Result<Caller, Failure> {
-    let project = match single(headers, PROJECT)? {
+    let project = match single(headers, &PROJECT)? {
         None => ProjectName::default_project(),
         Some(name) => name
             .parse()

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use bytes::Bytes;
-use http::request::Parts;
+use http::{HeaderName, request::Parts};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use keyreeve_api::ErrorCode;
 use keyreeve_core::Invalid;
@@ -156,6 +156,8 @@ impl Segment {
     }
 }
 
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+
 /// What makes a request repeatable, if the caller asked for it.
 pub(crate) struct IdempotencyHeader {
     key: Option<IdempotencyKey>,
@@ -167,7 +169,7 @@ impl FromRequestParts<AppState> for IdempotencyHeader {
     type Rejection = Failure;
 
     async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, Failure> {
-        let key = authenticate::single(&parts.headers, "idempotency-key")?
+        let key = authenticate::single(&parts.headers, &IDEMPOTENCY_KEY)?
             .map(IdempotencyKey::parse)
             .transpose()
             .map_err(|rule| Failure::field("header idempotency-key", rule.rule()))?;

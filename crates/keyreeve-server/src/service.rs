@@ -72,14 +72,15 @@ impl Service {
         };
         let arrival = Arrival { meta: RequestMeta { id, ip }, local_user };
         let mut response = if let (true, Some(options)) = (gateway, self.authorizer.clone()) {
-            self.authorize(request, &options, &arrival).await
+            Box::pin(self.authorize(request, &options, &arrival)).await
         } else if request.uri().path() == verify::PATH && request.method() == Method::POST {
             let served = AssertUnwindSafe(self.verify(request, &arrival)).catch_unwind().await;
             let response = served.unwrap_or_else(|panic| panicked(&*panic, &id));
             self.note_verify(response.status().as_u16(), &id);
             response
         } else {
-            self.route(request, arrival).await
+            // Boxed, so that a verification does not carry its room about.
+            Box::pin(self.route(request, arrival)).await
         };
         self.finish(&mut response, &id, origin);
         response

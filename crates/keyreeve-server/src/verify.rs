@@ -2,6 +2,7 @@
 //! answer.
 
 mod body;
+mod json_object;
 
 use std::sync::Arc;
 
@@ -19,7 +20,6 @@ use keyreeve_engine::{
     Cost, Engine, Permit, RequestId, Reserve, Simulation, VerifyInput, action::VerifyKey,
 };
 
-use self::body::VerdictBody;
 use crate::{
     authenticate::{self, Arrival},
     json,
@@ -29,6 +29,9 @@ use crate::{
 
 /// The path that is served here.
 pub(crate) const PATH: &str = "/api/v1/verify";
+
+/// Room for the headers of an answer, so that it is made once.
+const HEADERS: usize = 8;
 
 /// Answers whether a key is good and grants what is required.
 #[utoipa::path(
@@ -50,7 +53,7 @@ pub(crate) async fn verify(
     let permit = match Permit::<VerifyKey>::check(&caller) {
         Ok(permit) => permit,
         // The slow way: it records the refusal.
-        Err(_) => engine.authorize::<VerifyKey>(&caller).await?,
+        Err(_) => Box::pin(engine.authorize::<VerifyKey>(&caller)).await?,
     };
     require_json(headers)?;
     let body = body.await?;
@@ -83,7 +86,7 @@ pub(crate) async fn verify(
     };
     let verdict = engine.verify(&permit, &input).await;
     metrics.count_verdict(verdict.code);
-    Ok(respond(&VerdictBody::new(&verdict, &arrival.meta.id)))
+    Ok(respond(body::write(&verdict, &arrival.meta.id)))
 }
 
 /// What is known of the request that carried the key.
@@ -139,14 +142,11 @@ pub(crate) fn require_json(headers: &HeaderMap) -> Result<(), Failure> {
     }
 }
 
-fn respond(body: &VerdictBody<'_>) -> Response<Bytes> {
-    let mut bytes = Vec::with_capacity(1024);
-    // Strings and numbers into memory: there is nothing here that can fail.
-    let _ = serde_json::to_writer(&mut bytes, body);
-    let mut response = Response::new(bytes.into());
-    response
-        .headers_mut()
-        .insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+fn respond(body: Vec<u8>) -> Response<Bytes> {
+    let mut response = Response::new(body.into());
+    let headers = response.headers_mut();
+    headers.reserve(HEADERS);
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
 }
 

@@ -107,7 +107,8 @@ fn init(data_dir: &Path) -> anyhow::Result<String> {
     Ok(made["admin_key"].as_str().context("no admin key was shown")?.to_owned())
 }
 
-fn open(data_dir: &Path) -> anyhow::Result<Arc<dyn Store>> {
+/// Opens the store of a seeded data folder.
+pub(crate) fn open(data_dir: &Path) -> anyhow::Result<Arc<dyn Store>> {
     let text = Secret::new(std::fs::read_to_string(data_dir.join("audit.key"))?);
     let signer = CheckpointSigner::from_private_key(&text)?;
     let options = SqliteOptions { path: data_dir.join("keyreeve.db"), readers: 1, queue_limit: 16 };

@@ -14,7 +14,7 @@ use keyreeve_core::{
 use super::{
     Verdict, VerifyInput,
     chain::Chain,
-    limits,
+    limits::{self, LimitsTaken},
     quota::{self, NeededClaim},
 };
 use crate::{
@@ -49,28 +49,29 @@ pub(super) struct Refused {
 impl Engine {
     pub(super) fn decide(&self, project: Option<&ProjectName>, input: &VerifyInput<'_>) -> Step {
         let at = input.simulate.and_then(|simulation| simulation.at).unwrap_or_else(|| self.now());
-        let verdict = Verdict::new(VerdictCode::NotFound, at, self.live.epoch());
+        // On the heap from the start: it goes through many hands.
+        let mut verdict = Box::new(Verdict::new(VerdictCode::NotFound, at, self.live.epoch()));
         let now_ns = self.clock.monotonic_ns();
         let scope = |project: &ProjectName| self.subject_hash(&[project.as_str()]);
         if let Some(project) = project
             && let Some(left_ns) =
                 self.bad_keys.locked_for(|| scope(project), input.request.ip, now_ns)
         {
-            let mut verdict = verdict
-                .because(VerdictCode::AbuseLocked, "too many bad keys came from this address");
+            verdict.refuse(VerdictCode::AbuseLocked, "too many bad keys came from this address");
             verdict.retry_after_s = Some(limits::whole_seconds(left_ns));
-            return Step::Decided(Box::new(verdict), None);
+            return Step::Decided(verdict, None);
         }
         let key = match self.find_key(project, input.key) {
             Ok(Match::Key(key)) => key,
-            Ok(Match::Nothing) => return Step::Decided(Box::new(verdict), None),
+            Ok(Match::Nothing) => return Step::Decided(verdict, None),
             Ok(Match::Perhaps(ids)) => {
                 // Only asked for with a project.
                 let project = project.cloned().unwrap_or_else(ProjectName::default_project);
                 return Step::Perhaps(project, ids);
             }
             Err(code) => {
-                return Step::Decided(Box::new(Verdict { code, ..verdict }), None);
+                verdict.code = code;
+                return Step::Decided(verdict, None);
             }
         };
         self.judge(key, input, verdict)
@@ -111,20 +112,20 @@ impl Engine {
         &self,
         key: Arc<LiveKey>,
         input: &VerifyInput<'_>,
-        mut verdict: Verdict,
+        mut verdict: Box<Verdict>,
     ) -> Step {
         let chain = match Chain::of(key, &self.live) {
             Ok(chain) => chain,
             Err(orphan) => {
                 verdict.key = Some(orphan);
-                let gone = "the key it was derived from is gone";
-                return Step::Decided(Box::new(verdict.because(VerdictCode::Revoked, gone)), None);
+                verdict.refuse(VerdictCode::Revoked, "the key it was derived from is gone");
+                return Step::Decided(verdict, None);
             }
         };
         match self.judge_chain(&chain, input, &mut verdict) {
             Ok(()) => {
                 verdict.code = VerdictCode::Valid;
-                Step::Decided(Box::new(verdict), Some(chain))
+                Step::Decided(verdict, Some(chain))
             }
             Err(Stop::Refused(refused)) => {
                 verdict.key = Some(chain.key);
@@ -132,7 +133,7 @@ impl Engine {
                 if !refused.why.is_empty() {
                     verdict.why = Some(refused.why.into());
                 }
-                Step::Decided(Box::new(verdict), None)
+                Step::Decided(verdict, None)
             }
             Err(Stop::Claims(claims)) => Step::NeedsClaims(claims),
         }
@@ -154,7 +155,8 @@ impl Engine {
             verdict.missing = missing;
             return Err(Refused { code: VerdictCode::InsufficientPermissions, why: "" }.into());
         }
-        let taken = self.take_limits(chain, input, verdict)?;
+        let mut taken = LimitsTaken::default();
+        self.take_limits(chain, input, verdict, &mut taken)?;
         let leased = match self.take_lease(chain, input, verdict) {
             Ok(leased) => leased,
             Err(refused) => {

@@ -42,7 +42,7 @@ impl Engine {
         let simulation = input.simulate.unwrap_or_default();
         let input = VerifyInput { simulate: Some(simulation), ..input.clone() };
         let at = simulation.at.unwrap_or_else(|| self.now());
-        let verdict = Verdict::new(VerdictCode::NotFound, at, self.live.epoch());
+        let verdict = Box::new(Verdict::new(VerdictCode::NotFound, at, self.live.epoch()));
         let chain = Chain::of(key.clone(), &self.live);
         let verdict = match self.judge(key, &input, verdict) {
             Step::Decided(verdict, Some(decided)) => Verdict { key: Some(decided.key), ..*verdict },

@@ -103,12 +103,12 @@ impl Engine {
         chain: &Chain,
         input: &VerifyInput<'_>,
         verdict: &mut Verdict,
-    ) -> Result<LimitsTaken, Refused> {
-        let mut taken = LimitsTaken::default();
+        taken: &mut LimitsTaken,
+    ) -> Result<(), Refused> {
         let bounds: SmallVec<[Arc<KeyBounds>; 2]> =
             chain.keys().filter_map(|key| key.bounds(&self.live)).collect();
         if bounds.is_empty() {
-            return Ok(taken);
+            return Ok(());
         }
         let now_ns = self.clock.monotonic_ns();
         let applied: SmallVec<[Applied<'_>; 4]> = bounds
@@ -137,9 +137,10 @@ impl Engine {
                 }
             }
             if lost.is_none() {
-                return Ok(taken);
+                return Ok(());
             }
-            self.give_back_limits(&taken);
+            self.give_back_limits(taken);
+            *taken = LimitsTaken::default();
             verdict.limits.clear();
         }
         let mut refused = false;
@@ -160,7 +161,7 @@ impl Engine {
             verdict.retry_after_s = retry_ns.map(whole_seconds);
             return Err(Refused { code: VerdictCode::RateLimited, why: "a limit is reached" });
         }
-        Ok(taken)
+        Ok(())
     }
 
     fn apply_limit<'a>(

@@ -110,7 +110,7 @@ impl Engine {
         let number = if input.reserve.is_some() { self.random_number() } else { 0 };
         let mut spent: SmallVec<[(&Account<'_>, QuotaLevel); 2]> = SmallVec::new();
         for account in &accounts {
-            match self.spend(account, input, number) {
+            match self.spend(account, input, number, verdict.at) {
                 Ok(level) => {
                     spent.push((account, level));
                     note_level(verdict, &level, false);
@@ -140,8 +140,8 @@ impl Engine {
         account: &Account<'_>,
         input: &VerifyInput<'_>,
         number: u64,
+        now: Timestamp,
     ) -> Result<QuotaLevel, QuotaRefused> {
-        let now = self.now();
         let mut quota = account.counters.quota.lock();
         let taken = match input.reserve {
             Some(reserve) => {
