@@ -51,9 +51,14 @@ impl AbuseTracker {
         &self,
         scope: impl FnOnce() -> u64,
         ip: Option<IpAddr>,
-        now_ns: u64,
+        now_ns: impl FnOnce() -> u64,
     ) -> Option<u64> {
-        if self.last_lockout_ends_ns.load(Ordering::Acquire) <= now_ns {
+        let last_ends_ns = self.last_lockout_ends_ns.load(Ordering::Acquire);
+        if last_ends_ns == 0 {
+            return None;
+        }
+        let now_ns = now_ns();
+        if last_ends_ns <= now_ns {
             return None;
         }
         let cell = self.failures.get(&(scope(), AddressGroup::of(ip?)))?;
@@ -88,12 +93,15 @@ mod tests {
         for _ in 0..10 {
             assert_eq!(abuse.count(7, ip, SECOND), Failed::Counted);
         }
-        assert_eq!(abuse.locked_for(|| 7, ip, SECOND), None);
+        assert_eq!(abuse.locked_for(|| 7, ip, || SECOND), None);
         assert_eq!(abuse.count(7, ip, SECOND), Failed::LockedOut);
-        assert_eq!(abuse.locked_for(|| 7, ip, 2 * SECOND), Some(299 * SECOND));
-        assert_eq!(abuse.locked_for(|| 8, ip, 2 * SECOND), None, "another scope");
-        assert_eq!(abuse.locked_for(|| 7, Some(IpAddr::from([203, 0, 113, 10])), 2 * SECOND), None);
-        assert_eq!(abuse.locked_for(|| 7, ip, 301 * SECOND), None, "a lockout ends");
+        assert_eq!(abuse.locked_for(|| 7, ip, || 2 * SECOND), Some(299 * SECOND));
+        assert_eq!(abuse.locked_for(|| 8, ip, || 2 * SECOND), None, "another scope");
+        assert_eq!(
+            abuse.locked_for(|| 7, Some(IpAddr::from([203, 0, 113, 10])), || 2 * SECOND),
+            None
+        );
+        assert_eq!(abuse.locked_for(|| 7, ip, || 301 * SECOND), None, "a lockout ends");
     }
 
     #[test]
@@ -103,6 +111,6 @@ mod tests {
         for _ in 0..1_000 {
             assert_eq!(abuse.count(7, ip, 1), Failed::Counted);
         }
-        assert_eq!(abuse.locked_for(|| 7, ip, 2), None);
+        assert_eq!(abuse.locked_for(|| 7, ip, || 2), None);
     }
 }

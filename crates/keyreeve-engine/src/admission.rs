@@ -176,7 +176,8 @@ impl Engine {
 
     /// How many whole seconds an address is still locked out for its bad credentials.
     pub(crate) fn locked_out(&self, ip: Option<IpAddr>) -> Option<u64> {
-        let left_ns = self.bad_credentials.locked_for(|| 0, ip, self.clock.monotonic_ns())?;
+        let now_ns = || self.clock.monotonic_ns();
+        let left_ns = self.bad_credentials.locked_for(|| 0, ip, now_ns)?;
         Some(left_ns.div_ceil(1_000_000_000))
     }
 

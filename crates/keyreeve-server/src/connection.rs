@@ -50,11 +50,10 @@ pub(crate) async fn serve<I>(
     let activity = Activity::new();
     let requests = activity.clone();
     let handler = service_fn(move |request| {
-        let (service, activity, busy) = (service.clone(), requests.clone(), requests.begin());
+        let (service, busy) = (service.clone(), requests.begin());
         async move {
             let response = service.serve(request, peer.ip, peer.local_user).await;
-            drop(busy);
-            Ok::<_, Infallible>(response.map(|body| Watched::new(body, activity)))
+            Ok::<_, Infallible>(response.map(|body| Watched::new(body, busy)))
         }
     });
     let mut connection = pin!(builder.serve_connection(TokioIo::new(io), handler));

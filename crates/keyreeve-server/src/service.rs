@@ -1,7 +1,10 @@
 //! What surrounds every request: its id, its time limit, a net for panics, security headers, one
 //! log line and one figure. Verification is served here in place; the rest goes to the router.
 
-use std::{any::Any, net::IpAddr, panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use std::{
+    any::Any, future::poll_fn, net::IpAddr, panic::AssertUnwindSafe, pin::pin, sync::Arc,
+    task::Poll, time::Duration,
+};
 
 use axum::{Router, body::Body, extract::MatchedPath};
 use bytes::Bytes;
@@ -160,8 +163,14 @@ impl Service {
     }
 
     async fn read(&self, body: Incoming) -> Result<Bytes, Failure> {
-        let collect = Limited::new(body, self.limits.max_body_bytes).collect();
-        match tokio::time::timeout(self.limits.request_timeout, collect).await {
+        let mut collect = pin!(Limited::new(body, self.limits.max_body_bytes).collect());
+        // Most often all of it is here by now, and no time limit has to be set.
+        let here = poll_fn(|context| Poll::Ready(collect.as_mut().poll(context))).await;
+        let collected = match here {
+            Poll::Ready(collected) => Ok(collected),
+            Poll::Pending => tokio::time::timeout(self.limits.request_timeout, collect).await,
+        };
+        match collected {
             Ok(Ok(collected)) => Ok(collected.to_bytes()),
             Ok(Err(error)) if error.is::<LengthLimitError>() => {
                 Err(Failure::new(ErrorCode::PayloadTooLarge))

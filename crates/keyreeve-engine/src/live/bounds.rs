@@ -19,6 +19,8 @@ pub(crate) struct KeyBounds {
     /// What is counted for the key's chain of rotations.
     pub(crate) counters: Arc<Counters>,
     pub(crate) limits: Box<[BoundLimit]>,
+    /// Whether any of them moves with how requests go.
+    pub(crate) adaptive: bool,
 }
 
 /// One limit and where it counts.
@@ -85,7 +87,13 @@ impl KeyBounds {
                 }
             }
         }
-        Self { owner, keyspace, counters: subjects.counters.clone(), limits: limits.into() }
+        Self {
+            owner,
+            keyspace,
+            counters: subjects.counters.clone(),
+            adaptive: limits.iter().any(|bound| bound.limit().adaptive.is_some()),
+            limits: limits.into(),
+        }
     }
 }
 

@@ -51,7 +51,7 @@ impl Engine {
         let at = input.simulate.and_then(|simulation| simulation.at).unwrap_or_else(|| self.now());
         // On the heap from the start: it goes through many hands.
         let mut verdict = Box::new(Verdict::new(VerdictCode::NotFound, at, self.live.epoch()));
-        let now_ns = self.clock.monotonic_ns();
+        let now_ns = || self.clock.monotonic_ns();
         let scope = |project: &ProjectName| self.subject_hash(&[project.as_str()]);
         if let Some(project) = project
             && let Some(left_ns) =

@@ -247,7 +247,7 @@ impl Engine {
                 | VerdictCode::Concurrency
                 | VerdictCode::QuotaExceeded
         );
-        let Some(bounds) = key.bounds(&self.live) else { return };
+        let Some(bounds) = key.bounds(&self.live).filter(|bounds| bounds.adaptive) else { return };
         for bound in &bounds.limits {
             let limit = bound.limit();
             if let (Some(range), Place::Here(cell, _)) = (&limit.adaptive, &bound.place)

@@ -74,8 +74,9 @@ pub(super) struct Watched {
 }
 
 impl Watched {
-    pub(super) fn new(body: Body, activity: Arc<Activity>) -> Self {
-        Self { body, activity, making: None }
+    /// The request counts as open until the first piece is taken.
+    pub(super) fn new(body: Body, busy: Busy) -> Self {
+        Self { body, activity: busy.0.clone(), making: Some(busy) }
     }
 }
 

@@ -28,7 +28,12 @@ macro_rules! name {
 }
 pub(super) use name;
 
+#[expect(
+    clippy::inline_always,
+    reason = "where its length is known, a name is copied in one or two steps"
+)]
 impl JsonObject<'_> {
+    #[inline(always)]
     fn begin(&mut self, name: &'static str) {
         if !self.empty {
             self.bytes.push(b',');
@@ -37,41 +42,47 @@ impl JsonObject<'_> {
         self.bytes.extend_from_slice(name.as_bytes());
     }
 
+    #[inline(always)]
     pub(super) fn text(&mut self, name: &'static str, text: &str) {
         self.begin(name);
         string(self.bytes, text);
     }
 
+    #[inline(always)]
     pub(super) fn maybe_text(&mut self, name: &'static str, text: Option<&str>) {
         if let Some(text) = text {
             self.text(name, text);
         }
     }
 
+    #[inline(always)]
     pub(super) fn number(&mut self, name: &'static str, number: u64) {
         self.begin(name);
         self.bytes.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
     }
 
+    #[inline(always)]
     pub(super) fn maybe_number(&mut self, name: &'static str, number: Option<u64>) {
         if let Some(number) = number {
             self.number(name, number);
         }
     }
 
+    #[inline(always)]
     pub(super) fn flag(&mut self, name: &'static str, flag: bool) {
         self.begin(name);
         self.bytes.extend_from_slice(if flag { b"true" } else { b"false" });
     }
 
+    #[inline(always)]
     pub(super) fn moment(&mut self, name: &'static str, at: Option<Timestamp>) {
         if let Some(at) = at {
             self.begin(name);
-            // A timestamp and memory: there is nothing here that can fail.
-            let _ = serde_json::to_writer(&mut *self.bytes, &at);
+            moment(self.bytes, at);
         }
     }
 
+    #[inline(always)]
     pub(super) fn raw(&mut self, name: &'static str, json: Option<&RawValue>) {
         if let Some(json) = json {
             self.begin(name);
@@ -79,12 +90,14 @@ impl JsonObject<'_> {
         }
     }
 
+    #[inline(always)]
     pub(super) fn object(&mut self, name: &'static str, content: impl FnOnce(&mut JsonObject<'_>)) {
         self.begin(name);
         object(self.bytes, content);
     }
 
     /// A list of texts; `each` is called with what takes them.
+    #[inline(always)]
     pub(super) fn texts(&mut self, name: &'static str, each: impl FnOnce(&mut dyn FnMut(&str))) {
         self.begin(name);
         self.bytes.push(b'[');
@@ -117,6 +130,11 @@ impl JsonObject<'_> {
         }
         self.bytes.push(b']');
     }
+}
+
+fn moment(bytes: &mut Vec<u8>, at: Timestamp) {
+    // A timestamp and memory: there is nothing here that can fail.
+    let _ = serde_json::to_writer(bytes, &at);
 }
 
 #[expect(
