@@ -17,6 +17,7 @@ mod durability;
 mod first_run;
 mod gateways;
 mod keys;
+mod limits;
 mod openapi;
 mod policies;
 mod projects;
