@@ -40,17 +40,21 @@ impl ClaimQueue {
 impl Engine {
     /// Makes claims durable. Returns whether all of them are.
     pub(crate) async fn claim_quota(&self, claims: Vec<NeededClaim>) -> bool {
+        let wants_own = !claims.is_empty();
         self.claims.pending.lock().extend(claims.iter().cloned());
         let _writing = self.claims.writing.lock().await;
         // Most often somebody has taken ours along meanwhile. If they were dropped half-way, ours
         // are neither waiting nor written, so they are asked for again.
         let unwritten = |claim: &NeededClaim| !claim.counters.quota.lock().is_claimed(&claim.claim);
-        let mut all = std::mem::take(&mut *self.claims.pending.lock());
-        all.extend(claims.into_iter().filter(unwritten));
-        if all.is_empty() {
+        let own: Vec<NeededClaim> = claims.into_iter().filter(unwritten).collect();
+        if own.is_empty() && wants_own {
             return true;
         }
-        self.write_claims(all).await
+        let mut all = std::mem::take(&mut *self.claims.pending.lock());
+        all.extend(own.iter().cloned());
+        self.write_claims(all).await;
+        // Whether others' were written is for them to know.
+        !own.iter().any(unwritten)
     }
 
     /// Writes claims that were asked for ahead, for as long as it is polled.
@@ -61,21 +65,18 @@ impl Engine {
         }
     }
 
-    async fn write_claims(&self, claims: Vec<NeededClaim>) -> bool {
-        let mut all_written = true;
+    async fn write_claims(&self, claims: Vec<NeededClaim>) {
         for (project, claims) in by_project(claims) {
             for some in claims.chunks(MOST_IN_ONE) {
                 let rows = some.iter().map(row).collect();
                 if let Err(error) = self.store_quota(&project, Change::ClaimQuota, rows).await {
                     warn!(%error, "a quota could not be claimed");
-                    all_written = false;
                     for claim in some {
                         claim.counters.quota.lock().claim_failed();
                     }
                 }
             }
         }
-        all_written
     }
 
     /// As `settle_quotas`, for callers that can only go on. The last thing before the store is

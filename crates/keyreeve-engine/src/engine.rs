@@ -214,13 +214,23 @@ impl Engine {
         permit: &Permit<'_, A>,
         missing: Vec<String>,
     ) -> Error {
+        match self.record_escalation(permit, &missing).await {
+            Ok(()) => Error::Escalation { missing },
+            Err(error) => error,
+        }
+    }
+
+    /// Records that a caller tried to hand out more than they have.
+    pub(crate) async fn record_escalation<A: Action>(
+        &self,
+        permit: &Permit<'_, A>,
+        missing: &[String],
+    ) -> Result<(), Error> {
         let mut entry = permit.entry(self.now(), Target::new("permission", missing.join(" ")));
         entry.outcome = Outcome::Denied;
         entry.reason = Some("grants more than the caller has".to_owned());
-        match self.begin(permit.project()).commit(entry).await {
-            Ok(_) => Error::Escalation { missing },
-            Err(error) => error.into(),
-        }
+        self.begin(permit.project()).commit(entry).await?;
+        Ok(())
     }
 
     pub(crate) fn begin(&self, project: &ProjectName) -> Tx<'_> {

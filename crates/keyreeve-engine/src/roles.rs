@@ -163,13 +163,21 @@ impl Engine {
         permit: &Permit<'_, A>,
         permissions: &PermissionSet,
     ) -> Result<(), Error> {
-        let beyond = |permission: &&keyreeve_core::permission::Permission| {
-            !permit.caller().covers(permission.as_str())
-        };
-        let missing: Vec<_> = permissions.iter().filter(beyond).map(ToString::to_string).collect();
+        let missing = Self::beyond_caller(permit, permissions);
         if missing.is_empty() {
             return Ok(());
         }
         Err(self.refuse_escalation(permit, missing).await)
+    }
+
+    /// What of the permissions the caller lacks.
+    pub(crate) fn beyond_caller<A: Action>(
+        permit: &Permit<'_, A>,
+        permissions: &PermissionSet,
+    ) -> Vec<String> {
+        let beyond = |permission: &&keyreeve_core::permission::Permission| {
+            !permit.caller().covers(permission.as_str())
+        };
+        permissions.iter().filter(beyond).map(ToString::to_string).collect()
     }
 }

@@ -18,13 +18,13 @@ use keyreeve_core::{
     verdict::VerdictCode,
 };
 
-use self::decide::Step;
 pub(crate) use self::{
     chain::{Chain, MOST_ANCESTORS},
     foreign::SlowHashes,
     limits::RequestSubject,
     quota::NeededClaim,
 };
+use self::{decide::Step, foreign::Recognised};
 pub use self::{
     explain::{CheckOutcome, Explanation},
     limits::LimitLevel,
@@ -264,13 +264,18 @@ impl Engine {
                     }
                 }
                 Step::Perhaps(project, candidates) => {
-                    if !Box::pin(self.recognise(&project, candidates, input.key)).await {
-                        return (self.not_found(), None);
+                    match Box::pin(self.recognise(&project, candidates, input.key)).await {
+                        Recognised::Perhaps => {}
+                        Recognised::No => return (self.not_found(), None),
+                        Recognised::Busy => {
+                            let why = "too many keys of another system are being recognised";
+                            return (self.failed(why), None);
+                        }
                     }
                 }
             }
         }
-        (self.failed("too much is going on with this key's quota"), None)
+        (self.failed("too much is going on with this key"), None)
     }
 
     fn not_found(&self) -> Box<Verdict> {

@@ -18,6 +18,7 @@ use axum::extract::FromRef;
 
 use crate::{Metrics, MetricsAccess, ServerOptions, extract::EngineRef};
 
+pub(crate) use api_keys::import;
 pub(crate) use router::router;
 pub use router::{PUBLIC_ROUTES, openapi};
 

@@ -53,7 +53,7 @@ pub(crate) async fn serve<I>(
         let (service, busy) = (service.clone(), requests.begin());
         async move {
             let response = service.serve(request, peer.ip, peer.local_user).await;
-            Ok::<_, Infallible>(response.map(|body| Watched::new(body, busy)))
+            Ok::<_, Infallible>(response.map(|body| Watched::new(body, &busy)))
         }
     });
     let mut connection = pin!(builder.serve_connection(TokioIo::new(io), handler));

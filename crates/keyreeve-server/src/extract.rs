@@ -90,9 +90,11 @@ impl FromRequest<AppState> for LargeBody {
 }
 
 impl LargeBody {
-    /// Reads it.
-    pub(crate) async fn json<T: DeserializeOwned>(self) -> Result<T, Failure> {
-        json::parse(&collect(self.request, self.most).await?)
+    /// Reads it, off the thread that serves others.
+    pub(crate) async fn json<T: DeserializeOwned + Send + 'static>(self) -> Result<T, Failure> {
+        let bytes = collect(self.request, self.most).await?;
+        let parsed = tokio::task::spawn_blocking(move || json::parse(&bytes)).await;
+        parsed.unwrap_or_else(|_| Err(Failure::new(ErrorCode::Internal)))
     }
 }
 

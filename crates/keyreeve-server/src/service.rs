@@ -18,11 +18,13 @@ use keyreeve_core::{
     client_address::{TrustedProxies, client_address},
 };
 use keyreeve_engine::{Clock, Engine, RequestId, RequestMeta};
+use tokio::time::error::Elapsed;
 use tower::ServiceExt;
 use tracing::{debug, error, info};
 
 use crate::{
     AuthorizerOptions,
+    api::import,
     authenticate::Arrival,
     authz,
     metrics::Metrics,
@@ -144,10 +146,11 @@ impl Service {
     async fn verify(&self, request: Request<Incoming>, arrival: &Arrival) -> Response<Body> {
         let (parts, body) = request.into_parts();
         let body = self.read(body);
-        let verdict = verify::verify(&self.engine, &self.metrics, &parts, arrival, body).await;
-        match verdict {
-            Ok(response) => response.map(Body::from),
-            Err(failure) => failure.respond(&arrival.meta.id),
+        let verdict = verify::verify(&self.engine, &self.metrics, &parts, arrival, body);
+        match within(self.limits.request_timeout, verdict).await {
+            Ok(Ok(response)) => response.map(Body::from),
+            Ok(Err(failure)) => failure.respond(&arrival.meta.id),
+            Err(_) => Failure::new(ErrorCode::Timeout).respond(&arrival.meta.id),
         }
     }
 
@@ -163,14 +166,8 @@ impl Service {
     }
 
     async fn read(&self, body: Incoming) -> Result<Bytes, Failure> {
-        let mut collect = pin!(Limited::new(body, self.limits.max_body_bytes).collect());
-        // Most often all of it is here by now, and no time limit has to be set.
-        let here = poll_fn(|context| Poll::Ready(collect.as_mut().poll(context))).await;
-        let collected = match here {
-            Poll::Ready(collected) => Ok(collected),
-            Poll::Pending => tokio::time::timeout(self.limits.request_timeout, collect).await,
-        };
-        match collected {
+        let collect = Limited::new(body, self.limits.max_body_bytes).collect();
+        match within(self.limits.request_timeout, collect).await {
             Ok(Ok(collected)) => Ok(collected.to_bytes()),
             Ok(Err(error)) if error.is::<LengthLimitError>() => {
                 Err(Failure::new(ErrorCode::PayloadTooLarge))
@@ -188,8 +185,12 @@ impl Service {
         let method = method_label(request.method());
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(arrival);
+        let patience = match request.uri().path() {
+            import::PATH => self.limits.request_timeout.saturating_mul(import::PATIENCE),
+            _ => self.limits.request_timeout,
+        };
         let serve = AssertUnwindSafe(self.router.clone().oneshot(request)).catch_unwind();
-        let mut response = match tokio::time::timeout(self.limits.request_timeout, serve).await {
+        let mut response = match tokio::time::timeout(patience, serve).await {
             Ok(Ok(Ok(response))) => response,
             Ok(Ok(Err(never))) => match never {},
             Ok(Err(panic)) => panicked(&*panic, &id),
@@ -246,6 +247,15 @@ impl Service {
                 HeaderValue::from_static("max-age=31536000"),
             );
         }
+    }
+}
+
+/// As `tokio::time::timeout`. Most often the future is ready at once, and no alarm has to be set.
+async fn within<F: Future>(limit: Duration, future: F) -> Result<F::Output, Elapsed> {
+    let mut future = pin!(future);
+    match poll_fn(|context| Poll::Ready(future.as_mut().poll(context))).await {
+        Poll::Ready(output) => Ok(output),
+        Poll::Pending => tokio::time::timeout(limit, future).await,
     }
 }
 

@@ -109,7 +109,14 @@ async fn measure(
     let caller = Caller::gateway("bench", ProjectName::default_project(), meta);
     let permit = Permit::<VerifyKey>::check(&caller).ok().context("a gateway may verify")?;
     let query = Query::parse("documents.read")?;
-    let request = RequestFacts { ip: Some([203, 0, 113, 9].into()), ..RequestFacts::default() };
+    let request = RequestFacts {
+        ip: Some([203, 0, 113, 9].into()),
+        method: Some("GET"),
+        host: Some("api.example.com"),
+        path: Some("/v1/items/17"),
+        origin: Some("https://app.example.com"),
+        ..RequestFacts::default()
+    };
     let verify = async |n: usize| {
         // A large step through the keys, so that they are not met in the order of their making.
         let key = &keys[n.wrapping_mul(7_919) % keys.len()];

@@ -40,11 +40,18 @@ pub(crate) enum Mode {
     Plain,
     /// A permission, a network, a time window, two limits and a quota.
     Full,
+    /// A permission and every kind of restriction that needs no database.
+    Restricted,
     /// A permission and eight limits.
     Limits8,
 }
 
 impl Mode {
+    /// How many keys are seeded unless told otherwise.
+    pub(crate) fn usual_keys(self) -> usize {
+        if self == Self::Full { 1_000_000 } else { 100_000 }
+    }
+
     /// The policy of every key.
     fn policy(self) -> anyhow::Result<Policy> {
         let json = match self {
@@ -53,6 +60,12 @@ impl Mode {
                 "windows":["Mon-Sun 00:00-24:00 Europe/Berlin"]},
                 "limits":[{"name":"burst","rate":"1000000/1s"},{"name":"day","rate":"1000000000/1d"}],
                 "quota":"1000000000000/month"}"#
+                .to_owned(),
+            Self::Restricted => r#"{"restrictions":{
+                "allow_ips":["203.0.113.0/24","2001:db8::/32"],"deny_ips":["203.0.113.7"],
+                "windows":["Mon-Sun 00:00-24:00 Europe/Berlin"],
+                "origins":["https://app.example.com","https://*.example.org"],
+                "routes":["POST api.example.com/v1/*","GET api.example.com/v1/*"]}}"#
                 .to_owned(),
             Self::Limits8 => {
                 let limit = |n| format!(r#"{{"name":"l{n}","rate":"{n}0000000/{n}h"}}"#);

@@ -26,9 +26,9 @@ const VALID: &[u8] = b"\"valid\":true";
 /// Options of `bench verify`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct VerifyOptions {
-    /// Keys in the store.
-    #[arg(long, default_value = "100000")]
-    keys: NonZeroUsize,
+    /// Keys in the store; a million in mode full, else 100,000 when left out.
+    #[arg(long)]
+    keys: Option<NonZeroUsize>,
     /// What each key is bound by.
     #[arg(long, value_enum, default_value = "plain")]
     mode: Mode,
@@ -46,6 +46,12 @@ pub(crate) struct VerifyOptions {
     threads: Option<NonZeroUsize>,
 }
 
+impl VerifyOptions {
+    fn keys(&self) -> usize {
+        self.keys.map_or_else(|| self.mode.usual_keys(), NonZeroUsize::get)
+    }
+}
+
 /// Everything one run measured.
 #[derive(Debug)]
 struct Measured {
@@ -60,8 +66,8 @@ struct Measured {
 /// Seeds a store, measures both servers in turns, and prints the report.
 pub(crate) fn run(options: &VerifyOptions, binaries: &Path, format: Format) -> anyhow::Result<()> {
     let data = tempfile::tempdir().context("cannot create a data folder")?;
-    eprintln!("bench: seeding {} keys", options.keys);
-    let seeded = seed::seed(data.path(), options.keys.get(), options.mode)?;
+    eprintln!("bench: seeding {} keys", options.keys());
+    let seeded = seed::seed(data.path(), options.keys(), options.mode)?;
     let requests = Requests::of(build_requests(&seeded, options.mode))?;
     let measured = measure(options, binaries, data.path(), &requests)?;
     let bare = Summary::of(&measured.bare).context("no rounds with the bare server")?;
@@ -80,8 +86,18 @@ fn build_requests(seeded: &Seeded, mode: Mode) -> Vec<Vec<u8>> {
         .iter()
         .map(|key| {
             let mut body = json!({ "key": key, "require": "documents.read" });
-            if mode == Mode::Full {
-                body["request"] = json!({ "ip": "203.0.113.9" });
+            match mode {
+                Mode::Plain | Mode::Limits8 => {}
+                Mode::Full => body["request"] = json!({ "ip": "203.0.113.9" }),
+                Mode::Restricted => {
+                    body["request"] = json!({
+                        "ip": "203.0.113.9",
+                        "method": "GET",
+                        "host": "api.example.com",
+                        "path": "/v1/items/17",
+                        "origin": "https://app.example.com",
+                    });
+                }
             }
             let body = body.to_string();
             http::post("/api/v1/verify", &seeded.verifier_key, &body)
@@ -191,7 +207,7 @@ fn lines_of(
         format!(
             "bench verify, mode {:?}: {} keys, {} connections over {} load threads, median of {} rounds of {} s",
             options.mode,
-            options.keys,
+            options.keys(),
             options.connections,
             load_threads(options),
             options.rounds,
@@ -209,10 +225,10 @@ fn lines_of(
     lines.extend([
         String::new(),
         format!("answer size: {} bytes, the same from both", measured.response_bytes),
-        format!("start with {} keys: {}", options.keys, report::millis(measured.start_time)),
+        format!("start with {} keys: {}", options.keys(), report::millis(measured.start_time)),
         format!(
             "resident memory with {} keys: {} at start, {} after the load",
-            options.keys,
+            options.keys(),
             report::mebibytes(measured.resident_at_start),
             report::mebibytes(measured.resident_after_load)
         ),
@@ -244,7 +260,7 @@ fn json_of(
         "bench": "verify",
         "machine": machine.json(),
         "mode": format!("{:?}", options.mode).to_lowercase(),
-        "keys": options.keys.get(),
+        "keys": options.keys(),
         "connections": options.connections.get(),
         "load_threads": load_threads(options),
         "seconds": options.seconds,

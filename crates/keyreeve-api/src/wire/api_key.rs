@@ -91,9 +91,10 @@ pub struct UpdateApiKeyRequest {
     #[serde(default, skip_serializing_if = "Patch::is_keep")]
     #[schema(value_type = Option<Timestamp>)]
     pub not_before: Patch<Timestamp>,
-    /// Replaces its restrictions, each kind by itself.
-    #[serde(default, skip_serializing_if = "RestrictionsChange::is_empty")]
-    pub restrictions: RestrictionsChange,
+    /// Replaces its restrictions, each kind by itself; null takes all of them away.
+    #[serde(default, skip_serializing_if = "Patch::is_keep")]
+    #[schema(value_type = Option<RestrictionsChange>)]
+    pub restrictions: Patch<RestrictionsChange>,
     /// Replaces all its limits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limits: Option<Vec<LimitView>>,

@@ -70,20 +70,6 @@ impl RestrictionsChange {
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
-
-    /// Takes every restriction away.
-    pub fn clear() -> Self {
-        let none = || Some(Vec::new());
-        Self {
-            allow_ips: none(),
-            deny_ips: none(),
-            windows: none(),
-            origins: none(),
-            routes: none(),
-            allow_countries: none(),
-            deny_countries: none(),
-        }
-    }
 }
 
 /// How often something may happen.

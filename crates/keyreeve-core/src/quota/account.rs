@@ -38,6 +38,8 @@ pub struct QuotaAccount {
     /// The highest claim handed out: some of it may be on disk although nobody said so.
     asked: u64,
     claim_underway: bool,
+    /// What all want to spend who were told to wait since a claim was last answered.
+    waiting: u64,
     reservations: Reservations,
 }
 
@@ -167,7 +169,7 @@ impl QuotaAccount {
         match self.period {
             Some(period) if stored.period_start < period.start => {}
             Some(period) if stored.period_start == period.start => {
-                self.claim_underway = false;
+                self.answered();
                 if !ends_later(period.end, stored.period_end) {
                     self.claimed = self.claimed.max(stored.claimed);
                     self.asked = self.asked.max(self.claimed);
@@ -191,7 +193,12 @@ impl QuotaAccount {
 
     /// A claim could not be made durable. The next call that needs one asks for it again.
     pub fn claim_failed(&mut self) {
+        self.answered();
+    }
+
+    fn answered(&mut self) {
         self.claim_underway = false;
+        self.waiting = 0;
     }
 
     /// Spends `amount`. Nothing is spent unless all of it fits; 0 always fits.
@@ -287,7 +294,7 @@ impl QuotaAccount {
         let period = self.period.filter(|_| used != self.claimed || used != self.asked)?;
         self.claimed = used;
         self.asked = used;
-        self.claim_underway = false;
+        self.answered();
         Some(Stored { period_start: period.start, period_end: period.end, claimed: used })
     }
 
@@ -340,7 +347,7 @@ impl QuotaAccount {
         self.spent = 0;
         self.claimed = 0;
         self.asked = 0;
-        self.claim_underway = false;
+        self.answered();
         self.reservations.clear();
     }
 
@@ -369,7 +376,9 @@ impl QuotaAccount {
         if needed <= self.claimed {
             return Ok(());
         }
-        let ahead = self.used().saturating_add(chunk(quota));
+        // Others that wait for a claim will spend what they asked for: this one's comes on top.
+        self.waiting = self.waiting.saturating_add(needed.saturating_sub(self.used()));
+        let ahead = self.used().saturating_add(chunk(quota).max(self.waiting));
         Err(Short::NeedsClaim(self.ask(period, needed.max(ahead).min(quota.amount()))))
     }
 

@@ -1,6 +1,6 @@
 //! Bringing keys of another system in, by their hashes.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use jiff::Timestamp;
 use keyreeve_core::{
@@ -23,6 +23,9 @@ use crate::{
     live::MOST_CANDIDATES,
     store::{Change, CommitError, Kind},
 };
+
+/// Rows that are looked at before others get their turn.
+const ROWS_IN_A_ROW: usize = 256;
 
 /// A batch of keys to bring in.
 #[derive(Clone, Debug)]
@@ -86,18 +89,21 @@ impl Engine {
         permit: Permit<'_, ImportKeys>,
         spec: ImportSpec,
     ) -> Result<Imported, Error> {
-        if !spec.dry_run {
-            self.admit_creation(permit.caller())?;
-        }
         let keyspace = self.keyspace_of(&permit, &spec.keyspace).await?;
         let environment = self.environment_of(&permit, &spec.environment).await?;
         let now = self.now();
         let mut known = Known::default();
         let mut keys: Vec<ApiKey> = Vec::new();
         let mut rows = Vec::with_capacity(spec.rows.len());
-        for row in spec.rows {
+        let mut beyond: BTreeSet<String> = BTreeSet::new();
+        for (n, row) in spec.rows.into_iter().enumerate() {
+            if n % ROWS_IN_A_ROW == 0 {
+                // Others are served by this thread too.
+                tokio::task::yield_now().await;
+            }
             let made = row
                 .and_then(|row| self.imported_key(&permit, row, &keyspace, &environment, now))
+                .and_then(|key| self.check_row_grant(&permit, &mut beyond, key))
                 .and_then(|key| self.check_new(&permit, &mut known, key));
             rows.push(match made {
                 Ok(key) => {
@@ -108,13 +114,15 @@ impl Engine {
                 Err(error) => RowOutcome::Refused(error),
             });
         }
-        for key in &keys {
-            self.check_key_grant(&permit, key).await?;
+        if !beyond.is_empty() {
+            let beyond: Vec<String> = beyond.into_iter().collect();
+            self.record_escalation(&permit, &beyond).await?;
         }
         let all_good = keys.len() == rows.len();
         if spec.dry_run || keys.is_empty() || !(all_good || spec.partial) {
             return Ok(Imported { rows, stored: false });
         }
+        self.admit_creation(permit.caller())?;
         self.store_imported(&permit, keys, now).await?;
         Ok(Imported { rows, stored: true })
     }
@@ -197,6 +205,23 @@ impl Engine {
         })
     }
 
+    /// Refuses a key that would grant more than the caller has, and notes what that is.
+    fn check_row_grant(
+        &self,
+        permit: &Permit<'_, ImportKeys>,
+        beyond: &mut BTreeSet<String>,
+        key: ApiKey,
+    ) -> Result<ApiKey, FieldError> {
+        let missing = Self::beyond_caller(permit, &self.effective_grants(&key));
+        if missing.is_empty() {
+            return Ok(key);
+        }
+        let field = if key.roles.is_empty() { "permissions" } else { "roles" };
+        let rule = format!("must grant nothing the caller lacks: {}", missing.join(", "));
+        beyond.extend(missing);
+        Err(FieldError::new(field, keyreeve_core::Invalid::new(rule)))
+    }
+
     /// Refuses a key that is there already, here or in this batch, or that could not be found
     /// again.
     fn check_new(
@@ -210,7 +235,8 @@ impl Engine {
         };
         let Some(imported) = &key.imported else { return Ok(key) };
         let Some(hash) = &imported.hash else { return Ok(key) };
-        if self.live.has_foreign_hash(permit.project(), hash) {
+        let start = imported.start.as_deref();
+        if self.live.has_foreign_hash(permit.project(), start, hash) {
             return broken("hash", "must be of a key that is not here yet");
         }
         if !known.hashes.insert(hash.to_text()) {

@@ -97,6 +97,19 @@ pub struct RestrictionsChange {
 }
 
 impl RestrictionsChange {
+    /// Just these, in place of all that are there.
+    pub fn to(restrictions: Restrictions) -> Self {
+        Self {
+            allow_ips: Some(restrictions.allow_ips),
+            deny_ips: Some(restrictions.deny_ips),
+            windows: Some(restrictions.windows),
+            origins: Some(restrictions.origins),
+            routes: Some(restrictions.routes),
+            allow_countries: Some(restrictions.allow_countries),
+            deny_countries: Some(restrictions.deny_countries),
+        }
+    }
+
     fn apply_to(&self, restrictions: &mut Restrictions) {
         replace(&mut restrictions.allow_ips, self.allow_ips.clone());
         replace(&mut restrictions.deny_ips, self.deny_ips.clone());

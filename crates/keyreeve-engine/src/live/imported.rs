@@ -97,30 +97,40 @@ impl ImportedIndex {
         peppered: Option<[u8; 32]>,
         hmac: Option<&HmacSecret>,
     ) -> Found {
-        if let Some(id) = self.by_sha256.pin().get(&sha256(text)) {
-            return Found::Key(*id);
-        }
-        if !self.by_hmac.is_empty() {
-            let hashes = [peppered, hmac.map(|secret| secret.hash(text))];
-            for hash in hashes.into_iter().flatten() {
-                if let Some(id) = self.by_hmac.pin().get(&hash) {
-                    return Found::Key(*id);
-                }
-            }
-        }
-        if !self.by_sha512.is_empty()
-            && let Some(id) = self.by_sha512.pin().get(&sha512(text))
-        {
-            return Found::Key(*id);
-        }
-        let by_start = self.by_start.read();
-        if by_start.is_empty() {
-            return Found::Nothing;
+        let hashes = [peppered, hmac.map(|secret| secret.hash(text))];
+        if let Some(id) = self.by_digest(text, &hashes) {
+            return Found::Key(id);
         }
         let starts = (4..=32.min(text.len())).filter_map(|length| text.get(..length));
-        let ids: Vec<KeyId> =
-            starts.filter_map(|start| by_start.get(start)).flatten().copied().collect();
-        if ids.is_empty() { Found::Nothing } else { Found::Perhaps(ids) }
+        let ids: Vec<KeyId> = {
+            let by_start = self.by_start.read();
+            starts.filter_map(|start| by_start.get(start)).flatten().copied().collect()
+        };
+        if !ids.is_empty() {
+            return Found::Perhaps(ids);
+        }
+        // It may have been recognised between the two looks.
+        self.by_digest(text, &hashes).map_or(Found::Nothing, Found::Key)
+    }
+
+    fn by_digest(&self, text: &str, hashes: &[Option<[u8; 32]>]) -> Option<KeyId> {
+        if let Some(id) = self.by_sha256.pin().get(&sha256(text)) {
+            return Some(*id);
+        }
+        for hash in hashes.iter().flatten() {
+            if let Some(id) = self.by_hmac.pin().get(hash) {
+                return Some(*id);
+            }
+        }
+        if self.by_sha512.is_empty() {
+            return None;
+        }
+        self.by_sha512.pin().get(&sha512(text)).copied()
+    }
+
+    /// The keys with a salted hash that begin so.
+    pub(super) fn candidates(&self, start: &str) -> Vec<KeyId> {
+        self.by_start.read().get(start).cloned().unwrap_or_default()
     }
 
     /// Whether a key with this very hash is here. Salted hashes of one key differ each time.

@@ -68,9 +68,23 @@ impl LiveTable {
     }
 
     /// Whether a key with this very hash is here.
-    pub(crate) fn has_foreign_hash(&self, project: &ProjectName, hash: &ForeignHash) -> bool {
+    pub(crate) fn has_foreign_hash(
+        &self,
+        project: &ProjectName,
+        start: Option<&str>,
+        hash: &ForeignHash,
+    ) -> bool {
         let projects = self.projects.pin();
-        projects.get(project).is_some_and(|slot| slot.imported.has(hash))
+        let Some(slot) = projects.get(project) else { return false };
+        if !hash.is_salted() {
+            return slot.imported.has(hash);
+        }
+        let keys = self.keys.pin();
+        let has_it = |id: &KeyId| {
+            let imported = keys.get(id).and_then(|key| key.imported());
+            imported.is_some_and(|imported| imported.hash.as_ref() == Some(hash))
+        };
+        start.is_some_and(|start| slot.imported.candidates(start).iter().any(has_it))
     }
 
     /// How many keys with a salted hash begin so.
@@ -211,10 +225,11 @@ impl LiveTable {
         let Some(old) = keys.get(id) else { return };
         let Some(imported) = old.imported() else { return };
         let index = &self.project(old.project()).imported;
-        index.forget(*id, old.digest(), imported);
         let known = Imported { hash: None, ..imported.clone() };
+        // Found by the new way before it is lost by the old one.
         index.put(*id, &digest, &known);
         keys.insert(*id, Arc::new(old.recognised(digest, known)));
+        index.forget(*id, old.digest(), imported);
     }
 
     fn put_role(&self, project: &ProjectName, role: &Role) {

@@ -183,7 +183,7 @@ impl Engine {
 
     /// A node that may have missed a change vouches for nothing, unless the keyspace prefers what
     /// was last known.
-    fn check_freshness(&self, chain: &Chain) -> Result<(), Refused> {
+    pub(super) fn check_freshness(&self, chain: &Chain) -> Result<(), Refused> {
         let open = || chain.key.keyspace_content().fail_policy == FailPolicy::Open;
         if self.can_vouch() || open() {
             return Ok(());

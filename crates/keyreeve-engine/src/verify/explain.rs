@@ -50,8 +50,14 @@ impl Engine {
             // A simulation claims nothing, and the key is known.
             Step::NeedsClaims(_) | Step::Perhaps(..) => return Err(Error::NotFound(Kind::ApiKey)),
         };
-        let checks =
-            chain.map_or_else(|_| Vec::new(), |chain| self.checks(&chain, &input, &verdict));
+        let checks = match chain {
+            Ok(chain) => self.checks(&chain, &input, &verdict),
+            Err(_) => vec![CheckOutcome {
+                check: "state",
+                passed: false,
+                detail: "the key it was derived from is gone".to_owned(),
+            }],
+        };
         Ok(Explanation { verdict, checks })
     }
 
@@ -65,6 +71,12 @@ impl Engine {
         let mut note = |check, passed, detail: String| {
             checks.push(CheckOutcome { check, passed, detail });
         };
+        let fresh = self.check_freshness(chain);
+        note(
+            "freshness",
+            fresh.is_ok(),
+            fresh.err().map_or("nothing was missed", |refused| refused.why).to_owned(),
+        );
         let standing = check_standing(chain, verdict.at);
         let state = chain.key.state(verdict.at).as_str();
         match standing {
@@ -91,6 +103,9 @@ impl Engine {
             );
             let why = level.why.map(|why| format!(" ({why})")).unwrap_or_default();
             note("limits", !level.exceeded, detail + &why);
+        }
+        for (in_flight, most) in self.places(chain) {
+            note("concurrency", in_flight < most, format!("{in_flight} of {most} in flight"));
         }
         for (subject, state) in self.quota_states(chain, input) {
             let detail = format!("{subject}: {} of {} left", state.remaining, state.amount);

@@ -32,6 +32,16 @@ impl Default for SlowHashes {
     }
 }
 
+/// What became of a text that may be a key of another system.
+pub(super) enum Recognised {
+    /// It is worth looking for it by its digest again.
+    Perhaps,
+    /// It is none of the candidates.
+    No,
+    /// Nobody can tell now.
+    Busy,
+}
+
 /// Counts one that waits, until dropped.
 struct Waiting<'a>(&'a AtomicUsize);
 
@@ -49,33 +59,35 @@ impl Engine {
         project: &ProjectName,
         candidates: Vec<KeyId>,
         text: &str,
-    ) -> bool {
+    ) -> Recognised {
         if self.slow_hashes.waiting.fetch_add(1, Ordering::AcqRel) >= MOST_WAITING {
             self.slow_hashes.waiting.fetch_sub(1, Ordering::AcqRel);
             warn!("too many keys of another system are waiting to be recognised");
-            return false;
+            return Recognised::Busy;
         }
         let _waiting = Waiting(&self.slow_hashes.waiting);
         let Ok(_turn) = self.slow_hashes.turn.clone().acquire_owned().await else {
-            return false;
+            return Recognised::Busy;
         };
         for id in candidates.into_iter().take(MOST_CANDIDATES) {
             let Some(key) = self.live.key(&id).filter(|key| key.project() == project) else {
                 continue;
             };
             let Some(hash) = key.imported().and_then(|imported| imported.hash.clone()) else {
-                continue;
+                // Another request was first while this one waited, perhaps with the same text.
+                return Recognised::Perhaps;
             };
             let shown = Secret::new(text.to_owned());
             // EXPOSE: hashed on a thread of its own and dropped there.
             let tried = tokio::task::spawn_blocking(move || hash.matches(shown.expose(), None));
             match tried.await {
-                Ok(true) => return self.adopt(project, id, text).await,
+                Ok(true) if self.adopt(project, id, text).await => return Recognised::Perhaps,
+                Ok(true) => return Recognised::Busy,
                 Ok(false) => {}
                 Err(broken) => error!(error = %broken, "a slow hash broke off"),
             }
         }
-        false
+        Recognised::No
     }
 
     async fn adopt(&self, project: &ProjectName, id: KeyId, text: &str) -> bool {

@@ -62,6 +62,23 @@ struct Applied<'a> {
     why: Option<String>,
 }
 
+/// Whether any limit refused, and for how long.
+#[derive(Default)]
+struct Refusal {
+    any: bool,
+    /// The longest wait. A cost beyond a whole limit never fits: there is no time to wait for.
+    retry_ns: Option<u64>,
+}
+
+impl Refusal {
+    fn note(&mut self, asked: &Result<Level, Exceeded>) {
+        if let Err(exceeded) = asked {
+            self.any = true;
+            self.retry_ns = self.retry_ns.max(exceeded.retry_after_ns);
+        }
+    }
+}
+
 /// What was taken from limits.
 #[derive(Default)]
 pub(super) struct LimitsTaken {
@@ -116,49 +133,33 @@ impl Engine {
             .flat_map(|bounds| &bounds.limits)
             .filter_map(|bound| self.apply_limit(bound, input, now_ns))
             .collect();
+        verdict.limits.reserve_exact(applied.len());
+        let mut refused = Refusal::default();
         // Asked first and taken then, so that a request that is refused takes nothing from
         // others, not even for a moment.
-        let peek = |limit: &Applied<'_>| limit.cell.gcra().peek(&limit.rate, limit.cost, now_ns);
-        let fits = applied.iter().all(|limit| peek(limit).is_ok());
-        verdict.limits.reserve_exact(applied.len());
-        let mut lost = None;
-        if fits && input.simulate.is_none() {
-            for (n, limit) in applied.iter().enumerate() {
-                match limit.cell.gcra().take(&limit.rate, limit.cost, now_ns) {
-                    Ok(took) => {
-                        verdict.limits.push(limit.level(&Ok(took.level)));
-                        taken.add(&limit.cell, took);
-                    }
+        for limit in &applied {
+            let asked = limit.cell.gcra().peek(&limit.rate, limit.cost, now_ns);
+            refused.note(&asked);
+            verdict.limits.push(limit.level(&asked));
+        }
+        if !refused.any && input.simulate.is_none() {
+            for (limit, shown) in applied.iter().zip(&mut verdict.limits) {
+                let asked = limit.cell.gcra().take(&limit.rate, limit.cost, now_ns);
+                *shown = limit.level(&asked.as_ref().map(|took| took.level).map_err(|e| *e));
+                match asked {
+                    Ok(took) => taken.add(&limit.cell, took),
+                    // Another request was faster.
                     Err(exceeded) => {
-                        // Another request was faster.
-                        lost = Some((n, exceeded));
+                        refused.note(&Err(exceeded));
                         break;
                     }
                 }
             }
-            if lost.is_none() {
-                return Ok(());
-            }
+        }
+        if refused.any {
             self.give_back_limits(taken);
             *taken = LimitsTaken::default();
-            verdict.limits.clear();
-        }
-        let mut refused = false;
-        let mut retry_ns = None;
-        for (n, limit) in applied.iter().enumerate() {
-            let asked = match lost {
-                Some((at, exceeded)) if at == n => Err(exceeded),
-                _ => peek(limit),
-            };
-            if let Err(exceeded) = &asked {
-                refused = true;
-                // A cost beyond the whole limit never fits: there is no time to wait for.
-                retry_ns = retry_ns.max(exceeded.retry_after_ns);
-            }
-            verdict.limits.push(limit.level(&asked));
-        }
-        if refused {
-            verdict.retry_after_s = retry_ns.map(whole_seconds);
+            verdict.retry_after_s = refused.retry_ns.map(whole_seconds);
             return Err(Refused { code: VerdictCode::RateLimited, why: "a limit is reached" });
         }
         Ok(())
@@ -270,6 +271,15 @@ impl Engine {
             rules.push((rule, counters.clone()));
         }
         rules
+    }
+
+    /// How many requests are in flight wherever they are bounded, and how many may be.
+    pub(super) fn places(&self, chain: &Chain) -> Vec<(u32, u32)> {
+        let now_ns = self.clock.monotonic_ns();
+        let standing = |(rule, counters): (Concurrency, Arc<Counters>)| {
+            (counters.leases.lock().in_flight(now_ns), rule.most())
+        };
+        self.concurrency(chain).into_iter().map(standing).collect()
     }
 
     /// Takes a place among the requests in flight wherever they are bounded, or nowhere.

@@ -4,7 +4,7 @@ pub(super) mod cleanup;
 pub(super) mod create;
 pub(super) mod derive;
 pub(super) mod explain;
-pub(super) mod import;
+pub(crate) mod import;
 pub(super) mod list;
 pub(super) mod rotate;
 pub(super) mod show;

@@ -233,13 +233,17 @@ impl Fields {
     /// What is to be different of what bounds a thing.
     pub(crate) fn policy_change(
         &mut self,
-        restrictions: &wire::RestrictionsChange,
+        restrictions: &Patch<wire::RestrictionsChange>,
         limits: Option<&Vec<LimitView>>,
         quota: Patch<String>,
         concurrency: Patch<String>,
     ) -> PolicyChange {
         PolicyChange {
-            restrictions: self.restrictions_change(restrictions),
+            restrictions: match restrictions {
+                Patch::Keep => RestrictionsChange::default(),
+                Patch::Clear => RestrictionsChange::to(Restrictions::default()),
+                Patch::Set(change) => self.restrictions_change(change),
+            },
             limits: limits.map(|views| self.limits(views)),
             quota: self.replace("quota", quota),
             concurrency: self.replace("concurrency", concurrency),

@@ -74,9 +74,10 @@ pub(super) struct Watched {
 }
 
 impl Watched {
-    /// The request counts as open until the first piece is taken.
-    pub(super) fn new(body: Body, busy: Busy) -> Self {
-        Self { body, activity: busy.0.clone(), making: Some(busy) }
+    /// The request is served: from here on only pieces that are taken count. A peer that takes
+    /// none must not keep its connection.
+    pub(super) fn new(body: Body, busy: &Busy) -> Self {
+        Self { body, activity: busy.0.clone(), making: None }
     }
 }
 
@@ -114,6 +115,19 @@ mod tests {
     use super::*;
 
     const PATIENCE: Duration = Duration::from_secs(10);
+
+    #[test]
+    fn a_body_that_is_not_taken_is_no_activity() {
+        let activity = Activity::new();
+        let busy = activity.begin();
+        let body = Watched::new(Body::from("answer"), &busy);
+        drop(busy);
+        let silent = activity.deadline(PATIENCE);
+        std::thread::sleep(Duration::from_millis(2));
+        assert_eq!(activity.deadline(PATIENCE), silent);
+        drop(body);
+        assert_eq!(activity.deadline(PATIENCE), silent);
+    }
 
     #[test]
     fn open_requests_push_the_deadline_on() {

@@ -167,7 +167,7 @@ async fn verify(args: &VerifyArgs, context: &Context) -> anyhow::Result<Outcome>
     let body = VerifyRequest {
         require: asked.require.clone(),
         request: asked.context(args.at),
-        cost: asked.cost(),
+        cost: asked.cost()?,
         dry_run: args.dry_run,
         ..VerifyRequest::new(key)
     };

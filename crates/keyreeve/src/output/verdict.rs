@@ -61,6 +61,7 @@ fn levels(fields: &mut Fields, verdict: &VerifyView, canvas: &Canvas) {
     }
     if let Some(lease) = &verdict.lease {
         fields.add("at once", format!("{} of {}", lease.in_flight, lease.most));
+        fields.add("lease", format!("{}, free after {} ms", lease.id, lease.lasts_ms));
     }
     fields.maybe("retry after", verdict.retry_after_s.map(|seconds| format!("{seconds}s")));
 }

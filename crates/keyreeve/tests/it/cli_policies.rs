@@ -197,6 +197,13 @@ fn keys_are_imported_from_tables() {
     let report: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!((&report["imported"], &report["refused"]), (&json!(2), &json!(1)));
     assert!(report["rows"][0]["id"].is_string() && report["rows"][2]["rule"].is_string());
+    // What cannot even be read is a row among others.
+    let broken = format!("name,hash,expires_at\nlate,{mobile},soon\nother,{mobile},\n");
+    let (code, output) = import(&server, "broken.csv", &broken, &["--format", "json"]);
+    assert_eq!(code, Some(1), "{}", text(&output.stderr));
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((&report["stored"], &report["imported"]), (&json!(false), &json!(1)));
+    assert_eq!(report["rows"][0]["field"], "expires_at");
     let row = json!([{"name": "mobile", "hash": mobile, "expires_at": "2036-01-01T00:00:00Z"}]);
     let (code, output) = import(&server, "keys.json", &row.to_string(), &[]);
     assert_eq!(code, Some(0), "{}", text(&output.stderr));

@@ -158,9 +158,7 @@ fn a_keyspace_restricts_what_its_keys_leave_open() {
 fn an_adaptive_limit_tightens_on_failures_that_it_looks_at() {
     let setup = Setup::start();
     block_on(async {
-        let limit = |name: &str, route: &str| {
-            json!({"name": name, "rate": "100/1h", "route": route, "adaptive": "10%-100%"})
-        };
+        let limit = |name: &str, route: &str| json!({"name": name, "rate": "100/1h", "route": route, "adaptive": "10%-100%"});
         let limits = json!([limit("write", "POST /v1/*"), limit("read", "GET /v1/*")]);
         let key = setup.key(json!({ "limits": limits })).await;
         for _ in 0..12 {
@@ -176,5 +174,24 @@ fn an_adaptive_limit_tightens_on_failures_that_it_looks_at() {
         assert!(limit["why"].as_str().unwrap().contains("12 of 12 requests refused"), "{write}");
         let read = setup.verify(&key, to("GET", "/v1/x")).await;
         assert_eq!(read["limits"][0]["limit"], 100, "{read}");
+    });
+}
+
+/// A key whose own quota is spent takes from the limit it shares, and gives back. Whoever asks in
+/// between must not get through without taking.
+#[test]
+fn what_is_given_back_lets_nobody_through_for_nothing() {
+    let setup = Setup::start();
+    block_on(async {
+        let limits = json!([{"name": "all", "rate": "30/1d"}]);
+        setup.post("owners", json!({"id": "acme", "limits": limits})).await;
+        let spent = setup.key(json!({"owner": "acme", "quota": "1/month"})).await;
+        assert_eq!(setup.verify(&spent, json!({})).await["code"], "VALID");
+        let good = setup.key(json!({"owner": "acme"})).await;
+        let ask = async |key: &str| setup.verify(key, json!({})).await["valid"] == true;
+        let asked = (0..600).map(|n| ask(if n % 2 == 0 { &spent } else { &good }));
+        let admitted = futures_util::future::join_all(asked).await;
+        let admitted = admitted.into_iter().filter(|admitted| *admitted).count();
+        assert!((25..=29).contains(&admitted), "{admitted} of the 29 that were left");
     });
 }

@@ -377,6 +377,55 @@ fn keys_of_another_system_come_in_by_their_hashes() {
 }
 
 #[test]
+fn many_first_uses_at_once_are_all_good() {
+    let installation = Installation::new();
+    let server = installation.serve();
+    let client = server.client(&installation.admin_key);
+    block_on(async {
+        let row = ImportRowRequest {
+            name: "salted".into(),
+            hash: BCRYPT_OF_2.into(),
+            start: Some("sk_other_".into()),
+            ..ImportRowRequest::default()
+        };
+        let request = ImportRequest { keys: vec![row], ..ImportRequest::default() };
+        assert!(client.import_api_keys(&request).await.unwrap().stored);
+        let again = client.import_api_keys(&request).await.unwrap();
+        assert_eq!(again.rows[0].field.as_deref(), Some("hash"), "the very hash is here");
+        let key = SecretText::new("sk_other_made_up_for_this_test_2".to_owned());
+        let verdicts = futures_util::future::join_all((0..20).map(|_| plain(&client, &key))).await;
+        let codes: Vec<&str> = verdicts.iter().map(|verdict| verdict.code.as_str()).collect();
+        assert_eq!(codes, ["VALID"; 20]);
+    });
+}
+
+#[test]
+fn no_row_grants_more_than_the_caller_has() {
+    let installation = Installation::new();
+    let server = installation.serve();
+    let admin = server.client(&installation.admin_key);
+    block_on(async {
+        let permissions = texts(&["keyreeve.keys.manage", "documents.*"]);
+        let request = CreateApiKeyRequest { permissions, ..named("weak") };
+        let weak = server.client(make(&admin, request).await.key.expose());
+        let row = |number: u8, permission: &str| ImportRowRequest {
+            name: permission.into(),
+            hash: format!("{number:064x}"),
+            permissions: texts(&[permission]),
+            ..ImportRowRequest::default()
+        };
+        let keys = vec![row(1, "documents.read"), row(2, "payments.write")];
+        let request = ImportRequest { keys, dry_run: true, ..ImportRequest::default() };
+        let told = weak.import_api_keys(&request).await.unwrap();
+        assert_eq!((told.imported, told.refused), (1, 1));
+        assert_eq!(told.rows[1].field.as_deref(), Some("permissions"));
+        let request = ImportRequest { dry_run: false, partial: true, ..request };
+        let done = weak.import_api_keys(&request).await.unwrap();
+        assert_eq!((done.imported, done.refused, done.stored), (1, 1, true));
+    });
+}
+
+#[test]
 fn a_derived_key_makes_nothing_that_would_outlive_its_parent() {
     let installation = Installation::new();
     let server = installation.serve();

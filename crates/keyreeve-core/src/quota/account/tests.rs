@@ -328,6 +328,27 @@ fn a_commit_beyond_the_claim_waits_and_keeps_the_reservation() {
 }
 
 #[test]
+fn a_claim_is_enough_for_all_who_wait_for_it() {
+    let quota = quota("50/day");
+    let now = at(MAY_20);
+    let mut account = QuotaAccount::new();
+    let mut asked = Vec::new();
+    for _ in 0..60 {
+        let Err(QuotaRefused::NeedsClaim(claim)) = account.take(&quota, 1, now) else {
+            panic!("nothing is claimed yet");
+        };
+        asked.push(claim);
+    }
+    let largest = asked.into_iter().max_by_key(|claim| claim.claim).unwrap();
+    assert_eq!(largest.claim, 50);
+    account.claimed(largest.into());
+    for _ in 0..50 {
+        account.take(&quota, 1, now).unwrap();
+    }
+    assert!(matches!(account.take(&quota, 1, now), Err(QuotaRefused::Exceeded(_))));
+}
+
+#[test]
 fn open_reservations_are_bounded() {
     let quota = quota("1000000/day");
     let now = at(MAY_20);

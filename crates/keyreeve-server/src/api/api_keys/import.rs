@@ -16,6 +16,11 @@ use crate::{
     problem::{Answer, Failure},
 };
 
+/// The path that is served here.
+pub(crate) const PATH: &str = "/api/v1/api-keys/import";
+/// How many times longer than others an import may take: it is larger than others by far.
+pub(crate) const PATIENCE: u32 = 10;
+
 const MOST_ROWS: usize = 50_000;
 
 /// Brings keys of another system in by their hashes: all of them or none, unless told otherwise.

@@ -1,7 +1,8 @@
 //! Options of the commands of `keyreeve key` that ask about a request.
 
-use std::{net::IpAddr, str::FromStr};
+use std::{collections::BTreeMap, net::IpAddr, str::FromStr};
 
+use anyhow::ensure;
 use clap::Args;
 use jiff::Timestamp;
 use keyreeve_api::{CostRequest, RequestContext};
@@ -80,11 +81,18 @@ impl RequestArgs {
     }
 
     /// What it costs, if that was typed.
-    pub(crate) fn cost(&self) -> Option<CostRequest> {
-        let costs = self.limit_costs.iter();
-        let limits = costs.map(|LimitCost { name, cost }| (name.to_string(), *cost)).collect();
+    ///
+    /// # Errors
+    ///
+    /// Two costs of one limit were typed.
+    pub(crate) fn cost(&self) -> anyhow::Result<Option<CostRequest>> {
+        let mut limits = BTreeMap::new();
+        for LimitCost { name, cost } in &self.limit_costs {
+            let twice = limits.insert(name.to_string(), *cost).is_some();
+            ensure!(!twice, "--limit-cost names {name} twice");
+        }
         let cost = CostRequest { quota: self.cost, limits };
-        (cost != CostRequest::default()).then_some(cost)
+        Ok((cost != CostRequest::default()).then_some(cost))
     }
 }
 

@@ -11,10 +11,11 @@ const RESTRICTIONS: [&str; 7] =
 /// What to change of how often.
 #[derive(Clone, Debug, Default, Args)]
 #[group(skip)]
+#[command(next_help_heading = "What bounds it (in place of what is there of the same kind)")]
 pub(crate) struct LimitChanges {
     #[command(flatten)]
     limits: LimitArgs,
-    /// Take all limits away; typing limits replaces all that are there
+    /// Take all limits away; limits that are typed take the place of all that are there
     #[arg(long, conflicts_with = "limits")]
     no_limits: bool,
 }
@@ -89,12 +90,12 @@ impl SpendingChanges {
 
 impl RestrictionChanges {
     /// What becomes of the restrictions.
-    pub(crate) fn to_wire(&self) -> RestrictionsChange {
+    pub(crate) fn to_wire(&self) -> Patch<RestrictionsChange> {
         if self.no_restrictions {
-            return RestrictionsChange::clear();
+            return Patch::Clear;
         }
         let typed = &self.restrictions;
-        RestrictionsChange {
+        let change = RestrictionsChange {
             allow_ips: list(&typed.allow_ips, self.no_allow_ips),
             deny_ips: list(&typed.deny_ips, self.no_deny_ips),
             windows: list(&typed.windows, self.no_windows),
@@ -102,7 +103,8 @@ impl RestrictionChanges {
             routes: list(&typed.routes, self.no_routes),
             allow_countries: list(&typed.allow_countries, self.no_allow_countries),
             deny_countries: list(&typed.deny_countries, self.no_deny_countries),
-        }
+        };
+        if change.is_empty() { Patch::Keep } else { Patch::Set(change) }
     }
 }
 

@@ -21,18 +21,18 @@ const CHECKS: &[Column] =
 
 pub(super) async fn run(args: &ExplainArgs, context: &Context) -> anyhow::Result<Outcome> {
     let id = checked(&args.id)?;
-    let view = context.client()?.explain_api_key(id, &question(args)).await?;
+    let view = context.client()?.explain_api_key(id, &question(args)?).await?;
     context.output.show(&view, explanation)?;
     Ok(if view.valid { Outcome::Done } else { Outcome::Negative })
 }
 
-fn question(args: &ExplainArgs) -> ExplainRequest {
+fn question(args: &ExplainArgs) -> anyhow::Result<ExplainRequest> {
     let asked = &args.request;
-    ExplainRequest {
+    Ok(ExplainRequest {
         require: asked.require.clone(),
         request: asked.context(args.at),
-        cost: asked.cost(),
-    }
+        cost: asked.cost()?,
+    })
 }
 
 /// Every check, beneath what comes of them.
@@ -102,7 +102,7 @@ mod tests {
         let first = ["keyreeve", "key", "explain", "4Tn0Zs8QbW1c"].iter();
         let cli = Cli::try_parse_from(first.chain(words)).unwrap();
         let Command::Key(KeyCommand::Explain(args)) = cli.command else { panic!("not explain") };
-        serde_json::to_value(question(&args)).unwrap()
+        serde_json::to_value(question(&args).unwrap()).unwrap()
     }
 
     #[test]

@@ -5,6 +5,7 @@ mod file;
 use anyhow::ensure;
 use keyreeve_api::{Client, ImportRequest, ImportRowRequest, ImportView, ImportedRowView};
 
+use self::file::{Fault, Row};
 use crate::{
     cli::key::ImportArgs,
     cmd::Outcome,
@@ -29,7 +30,7 @@ pub(super) async fn run(args: &ImportArgs, context: &Context) -> anyhow::Result<
         rows.len()
     );
     let import = Import { client: &context.client()?, args, output: &context.output };
-    let view = import.bring(&rows).await;
+    let view = import.bring(rows).await;
     context.output.progress("");
     let view = view?;
     context.output.show(&view, outcome)?;
@@ -43,16 +44,43 @@ struct Import<'a> {
 }
 
 impl Import<'_> {
-    async fn bring(&self, rows: &[ImportRowRequest]) -> anyhow::Result<ImportView> {
+    async fn bring(&self, rows: Vec<Row>) -> anyhow::Result<ImportView> {
+        let mut good = Vec::with_capacity(rows.len());
+        let mut faults: Vec<Option<Fault>> = Vec::with_capacity(rows.len());
+        for row in rows {
+            match row {
+                Ok(row) => {
+                    good.push(row);
+                    faults.push(None);
+                }
+                Err(fault) => faults.push(Some(fault)),
+            }
+        }
+        let readable = good.len() == faults.len();
+        let view = if good.is_empty() {
+            ImportView::default()
+        } else {
+            self.bring_good(&good, readable).await?
+        };
+        let view = ImportView { dry_run: self.args.dry_run, ..view };
+        Ok(if readable { view } else { with_faults(view, faults) })
+    }
+
+    /// Brings in what could be read; `readable` says whether that is all.
+    async fn bring_good(
+        &self,
+        rows: &[ImportRowRequest],
+        readable: bool,
+    ) -> anyhow::Result<ImportView> {
         if self.args.partial {
             return self.pass("bringing in", rows, MOST_ROWS, self.args.dry_run).await;
         }
         // A look at a part at a time shows how far it is, and stores nothing. What only all rows
         // together can break, such as a hash that stands twice, the last request finds.
-        if rows.len() > ROWS_AT_A_LOOK {
+        if rows.len() > ROWS_AT_A_LOOK || !readable {
             let view = self.pass("checking", rows, ROWS_AT_A_LOOK, true).await?;
-            if view.refused > 0 {
-                return Ok(ImportView { dry_run: self.args.dry_run, ..view });
+            if view.refused > 0 || !readable {
+                return Ok(view);
             }
         }
         self.pass("bringing in", rows, MOST_ROWS, self.args.dry_run).await
@@ -74,8 +102,9 @@ impl Import<'_> {
                 Ok(view) => append(&mut all, view),
                 Err(error) if all.stored => {
                     let done = all.rows.len();
-                    return Err(anyhow::Error::from(error)
-                        .context(format!("rows 1 to {done} are done, those after them are not")));
+                    return Err(anyhow::Error::from(error).context(format!(
+                        "rows 1 to {done} are done; the same command finds what is not here yet"
+                    )));
                 }
                 Err(error) => return Err(error.into()),
             }
@@ -92,6 +121,23 @@ impl Import<'_> {
             dry_run,
         }
     }
+}
+
+/// Puts the rows that could not be read among those the server judged.
+fn with_faults(view: ImportView, faults: Vec<Option<Fault>>) -> ImportView {
+    let mut judged = view.rows.into_iter();
+    let mut all = ImportView { rows: Vec::with_capacity(faults.len()), ..view };
+    for (number, fault) in (1..).zip(faults) {
+        all.rows.push(match fault {
+            None => ImportedRowView { row: number, ..judged.next().unwrap_or_default() },
+            Some(Fault { field, rule }) => {
+                all.refused += 1;
+                let (field, rule) = (Some(field.to_owned()), Some(rule));
+                ImportedRowView { row: number, id: None, field, rule }
+            }
+        });
+    }
+    all
 }
 
 /// Adds what became of the next rows.

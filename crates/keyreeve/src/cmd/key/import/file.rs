@@ -11,11 +11,29 @@ use crate::{cli::time::timestamp, failure::Advised};
 const COLUMNS: [&str; 9] =
     ["name", "hash", "start", "owner", "roles", "permissions", "tags", "metadata", "expires_at"];
 
+/// One row, or what is wrong with it: one bad row must not hide the others.
+pub(super) type Row = Result<ImportRowRequest, Fault>;
+
+/// What is wrong with a row.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Fault {
+    /// The field that breaks a rule.
+    pub(super) field: &'static str,
+    /// The rule.
+    pub(super) rule: String,
+}
+
+impl Fault {
+    fn new(field: &'static str, rule: impl Into<String>) -> Self {
+        Self { field, rule: rule.into() }
+    }
+}
+
 /// Reads the rows of a file, by what its name ends in.
-pub(super) fn read(path: &Path) -> anyhow::Result<Vec<ImportRowRequest>> {
+pub(super) fn read(path: &Path) -> anyhow::Result<Vec<Row>> {
     let shown = path.display();
     let extension = path.extension().map(std::ffi::OsStr::to_ascii_lowercase);
-    let parse: fn(&[u8]) -> anyhow::Result<Vec<ImportRowRequest>> =
+    let parse: fn(&[u8]) -> anyhow::Result<Vec<Row>> =
         match extension.as_deref().and_then(|extension| extension.to_str()) {
             Some("csv") => from_csv,
             Some("json") => from_json,
@@ -31,28 +49,30 @@ pub(super) fn read(path: &Path) -> anyhow::Result<Vec<ImportRowRequest>> {
     Ok(rows)
 }
 
-fn from_json(bytes: &[u8]) -> anyhow::Result<Vec<ImportRowRequest>> {
+fn from_json(bytes: &[u8]) -> anyhow::Result<Vec<Row>> {
     // The reader's own account of an error may repeat a value.
-    serde_json::from_slice(bytes).map_err(|error| {
+    let rows: Vec<serde_json::Value> = serde_json::from_slice(bytes).map_err(|error| {
         anyhow!(
             "it must be a list of objects with name and hash: what is at line {} column {} is not",
             error.line(),
             error.column()
         )
-    })
+    })?;
+    let rule = "must be an object with name, hash and what else a row can have, each of its type";
+    let row = |row| serde_json::from_value(row).map_err(|_| Fault::new("row", rule));
+    Ok(rows.into_iter().map(row).collect())
 }
 
-fn from_csv(bytes: &[u8]) -> anyhow::Result<Vec<ImportRowRequest>> {
+fn from_csv(bytes: &[u8]) -> anyhow::Result<Vec<Row>> {
     // Spreadsheets put a byte order mark first.
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-    let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(bytes);
-    let columns = columns(reader.headers().map_err(|error| unreadable(&error))?)?;
-    let mut rows = Vec::new();
-    for (number, record) in (1_u64..).zip(reader.records()) {
-        let record = record.map_err(|error| unreadable(&error))?;
-        rows.push(row(&columns, &record).with_context(|| format!("row {number}"))?);
-    }
-    Ok(rows)
+    let mut reader =
+        csv::ReaderBuilder::new().trim(csv::Trim::All).flexible(true).from_reader(bytes);
+    let columns = columns(reader.headers().map_err(|_| anyhow!("its heading is not UTF-8 text"))?)?;
+    let row = |record: csv::Result<csv::StringRecord>| {
+        row(&columns, &record.map_err(|_| Fault::new("row", "must be UTF-8 text"))?)
+    };
+    Ok(reader.records().map(row).collect())
 }
 
 /// The columns in the order they stand in.
@@ -72,7 +92,11 @@ fn columns(heading: &csv::StringRecord) -> anyhow::Result<Vec<&'static str>> {
     Ok(columns)
 }
 
-fn row(columns: &[&str], record: &csv::StringRecord) -> anyhow::Result<ImportRowRequest> {
+fn row(columns: &[&str], record: &csv::StringRecord) -> Row {
+    if record.len() != columns.len() {
+        let rule = format!("must have {} fields, one for each column", columns.len());
+        return Err(Fault::new("row", rule));
+    }
     let mut row = ImportRowRequest::default();
     for (column, value) in columns.iter().zip(record) {
         let some = || (!value.is_empty()).then(|| value.to_owned());
@@ -88,26 +112,17 @@ fn row(columns: &[&str], record: &csv::StringRecord) -> anyhow::Result<ImportRow
             _ if value.is_empty() => {}
             "metadata" => {
                 let object = serde_json::from_str(value);
-                row.metadata = object.map_err(|_| anyhow!("metadata must be a JSON object"))?;
+                let rule = "must be a JSON object";
+                row.metadata = object.map_err(|_| Fault::new("metadata", rule))?;
             }
             _ => {
                 let at = timestamp(value);
-                row.expires_at = Some(at.map_err(|rule| anyhow!("expires_at {rule}"))?);
+                let fault = |rule: keyreeve_core::Invalid| Fault::new("expires_at", rule.rule());
+                row.expires_at = Some(at.map_err(fault)?);
             }
         }
     }
     Ok(row)
-}
-
-fn unreadable(error: &csv::Error) -> anyhow::Error {
-    let line = error.position().map_or(0, csv::Position::line);
-    match error.kind() {
-        csv::ErrorKind::UnequalLengths { expected_len, len, .. } => {
-            anyhow!("line {line} has {len} fields, and there are {expected_len} columns")
-        }
-        csv::ErrorKind::Utf8 { .. } => anyhow!("line {line} is not UTF-8 text"),
-        _ => anyhow!("line {line} is not CSV"),
-    }
 }
 
 #[cfg(test)]
@@ -120,6 +135,7 @@ mod tests {
                     ab12,\"Billing, \"\"EU\"\"\",kr_a,acme,viewer client,a.b c.*,eu,2026-12-21,\"{\"\"plan\"\":1}\"\r\n\
                     cd34,plain,,,,,,,\n";
         let rows = from_csv(text.as_bytes()).unwrap();
+        let rows: Vec<_> = rows.into_iter().map(Result::unwrap).collect();
         let expected = serde_json::json!([
             {
                 "name": "Billing, \"EU\"",
@@ -138,28 +154,48 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_told_without_repeating_it() {
+    fn a_wrong_heading_is_told_without_repeating_it() {
         for (text, expected) in [
             ("name\ncanary\n", "there must be a column hash"),
             ("name,hash,canary\n", "the heading of column 3 must be one of name, hash"),
             ("name,hash,name\n", "the heading of column 3 must be one of name, hash"),
-            ("name,hash\na,b\ncanary\n", "line 3 has 1 fields, and there are 2 columns"),
-            ("name,hash,metadata\na,b,canary\n", "row 1: metadata must be a JSON object"),
-            ("name,hash,expires_at\na,b,canary\n", "row 1: expires_at must be a time such as"),
         ] {
             let error = format!("{:#}", from_csv(text.as_bytes()).unwrap_err());
             assert!(error.starts_with(expected), "{error}");
             assert!(!error.contains("canary"), "{error}");
         }
-        let error = format!("{:#}", from_csv(b"name,hash\na,\xff\n").unwrap_err());
-        assert_eq!(error, "line 2 is not UTF-8 text");
+    }
+
+    #[test]
+    fn a_bad_row_is_told_without_repeating_it_and_hides_no_other() {
+        let text = b"name,hash,metadata,expires_at\n\
+                     a,b,,\n\
+                     canary\n\
+                     a,b,canary,\n\
+                     a,b,,canary\n\
+                     a,\xff,,\n\
+                     c,d,,2026-12-21\n";
+        let rows = from_csv(text).unwrap();
+        let fields: Vec<_> =
+            rows.iter().map(|row| row.as_ref().err().map(|fault| fault.field)).collect();
+        let expected = [None, Some("row"), Some("metadata"), Some("expires_at"), Some("row"), None];
+        assert_eq!(fields, expected);
+        for fault in rows.iter().filter_map(|row| row.as_ref().err()) {
+            assert!(!fault.rule.contains("canary"), "{}", fault.rule);
+        }
     }
 
     #[test]
     fn json_is_a_list_of_rows() {
-        let rows = from_json(br#"[{"name": "a", "hash": "b", "metadata": {"x": 1}}]"#).unwrap();
-        assert_eq!((rows[0].name.as_str(), rows[0].metadata["x"].as_u64()), ("a", Some(1)));
-        for bad in [r#"{"name": "canary"}"#, r#"[{"name": "a", "hash": "b", "canary": 1}]"#, "["] {
+        let good = r#"{"name": "a", "hash": "b", "metadata": {"x": 1}}"#;
+        let rows = from_json(format!("[{good}]").as_bytes()).unwrap();
+        let row = rows[0].as_ref().unwrap();
+        assert_eq!((row.name.as_str(), row.metadata["x"].as_u64()), ("a", Some(1)));
+        let rows = format!(r#"[{{"name": "a", "hash": "b", "canary": 1}}, {good}, "canary"]"#);
+        let rows = from_json(rows.as_bytes()).unwrap();
+        let good: Vec<bool> = rows.iter().map(Result::is_ok).collect();
+        assert_eq!(good, [false, true, false]);
+        for bad in [r#"{"name": "canary"}"#, "["] {
             let error = from_json(bad.as_bytes()).unwrap_err().to_string();
             assert!(error.contains("at line 1 column "), "{error}");
             assert!(!error.contains("canary"), "{error}");
