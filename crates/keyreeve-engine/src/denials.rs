@@ -36,11 +36,11 @@ pub(crate) enum DenialKind {
         /// `verification` or `authentication`.
         of: &'static str,
     },
-    /// A request came without a good credential.
+    /// A request was not let in: without a good credential, or because its limits are reached.
     Authentication {
         /// Where it came from.
         ip: Option<IpAddr>,
-        /// `unauthenticated` or `invalid_credential`.
+        /// What it was answered.
         code: &'static str,
     },
 }

@@ -96,11 +96,9 @@ pub(crate) async fn serve<I>(
 
 fn builder(limits: &Limits) -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
+    // Without a timer hyper sets no alarm for each head: a head that takes too long is idle time.
     let mut http1 = builder.http1();
-    http1
-        .timer(TokioTimer::new())
-        .header_read_timeout(limits.header_timeout)
-        .max_buf_size(limits.max_header_bytes.max(8192));
+    http1.header_read_timeout(None).max_buf_size(limits.max_header_bytes.max(8192));
     if limits.max_headers != HEADERS_ON_STACK {
         http1.max_headers(limits.max_headers);
     }

@@ -121,8 +121,10 @@ impl Client {
     pub async fn derive_api_key(
         &self,
         body: &DeriveApiKeyRequest,
+        idempotency_key: Option<&str>,
     ) -> Result<CreatedApiKeyView, ClientError> {
-        self.send(Method::POST, &["api-keys", "derive"], body).await
+        let request = self.request(Method::POST, &["api-keys", "derive"]).json(body);
+        self.answer(idempotent(request, idempotency_key)).await
     }
 
     /// Brings keys of another system in.

@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use keyreeve_core::{
     Invalid,
+    audit::AuditEntry,
     lifecycle::Lifecycle,
     model::{ApiKey, Metadata, Policy, PolicyHolder, Tags},
     name::{Label, RoleName},
@@ -16,10 +17,10 @@ use super::{
     target,
 };
 use crate::{
-    Engine, Error, FieldError, Permit,
+    Engine, Error, FieldError, Idempotency, Permit,
     action::DeriveKey,
     sources::to_ms,
-    store::{Change, Kind},
+    store::{Change, CommitError, Kind},
     verify::MOST_ANCESTORS,
 };
 
@@ -51,7 +52,11 @@ impl Engine {
         &self,
         permit: Permit<'_, DeriveKey>,
         spec: DeriveSpec,
+        idempotency: Option<Idempotency>,
     ) -> Result<Issued, Error> {
+        if let Some(first) = self.replay(&permit, idempotency.as_ref()).await? {
+            return Ok(first);
+        }
         self.admit_creation(permit.caller())?;
         check_policy(&spec.policy, PolicyHolder::Key)?;
         let Some(chain) = permit.caller().calling_key() else {
@@ -105,19 +110,36 @@ impl Engine {
         if !inherits {
             self.check_key_grant(&permit, &key).await?;
         }
-        let mut entry = permit.entry(now, target(key.id));
-        entry.details.extend([
-            ("parent".to_owned(), json!(key.parent.map(|id| id.to_string()))),
-            ("name".to_owned(), json!(key.name.as_str())),
-            ("roles".to_owned(), key.roles.iter().map(|role| json!(role.as_str())).collect()),
-            ("permissions".to_owned(), json!(key.permissions.to_strings())),
-            ("expires_at".to_owned(), json!(key.expires_at.map(|at| at.to_string()))),
-        ]);
-        note_bounds(&mut entry, &key);
-        let change = Change::CreateKey(Box::new(key.clone()));
-        self.begin(permit.project()).with(change).commit(entry).await?;
-        Ok(issued(key, ShownText::Fresh(token)))
+        let entry = entry(&permit, &key, now);
+        let mut tx = self.begin(permit.project());
+        tx = tx.with(Change::CreateKey(Box::new(key.clone())));
+        if let Some(result) = self.remember(&permit, idempotency.as_ref(), &token, now)? {
+            tx = tx.with(Change::RememberResult(result));
+        }
+        match tx.commit(entry).await {
+            Ok(_) => Ok(issued(key, ShownText::Fresh(token))),
+            // An equal request got there first.
+            Err(CommitError::AlreadyExists(Kind::IdempotentResult)) => self
+                .replay(&permit, idempotency.as_ref())
+                .await?
+                .ok_or(Error::ChangedMeanwhile(Kind::IdempotentResult)),
+            Err(error) => Err(error.into()),
+        }
     }
+}
+
+/// What the audit keeps of it.
+fn entry(permit: &Permit<'_, DeriveKey>, key: &ApiKey, now: Timestamp) -> AuditEntry {
+    let mut entry = permit.entry(now, target(key.id));
+    entry.details.extend([
+        ("parent".to_owned(), json!(key.parent.map(|id| id.to_string()))),
+        ("name".to_owned(), json!(key.name.as_str())),
+        ("roles".to_owned(), key.roles.iter().map(|role| json!(role.as_str())).collect()),
+        ("permissions".to_owned(), json!(key.permissions.to_strings())),
+        ("expires_at".to_owned(), json!(key.expires_at.map(|at| at.to_string()))),
+    ]);
+    note_bounds(&mut entry, key);
+    entry
 }
 
 /// A derived key does not outlive the one it was derived from.

@@ -310,13 +310,13 @@ fn a_derived_key_is_narrower_and_dies_with_its_parent() {
             expires_in: Some("1h".into()),
             ..DeriveApiKeyRequest::default()
         };
-        let child = holder.derive_api_key(&wanted).await.unwrap();
+        let child = holder.derive_api_key(&wanted, None).await.unwrap();
         assert_eq!(child.details.parent.as_deref(), Some(parent.details.id.as_str()));
         let stronger =
             DeriveApiKeyRequest { permissions: texts(&["accounts.read"]), ..wanted.clone() };
-        assert_eq!(refusal(holder.derive_api_key(&stronger).await), "escalation");
+        assert_eq!(refusal(holder.derive_api_key(&stronger, None).await), "escalation");
         let longer = DeriveApiKeyRequest { expires_in: Some("never".into()), ..wanted };
-        assert_eq!(refusal(holder.derive_api_key(&longer).await), "invalid_request");
+        assert_eq!(refusal(holder.derive_api_key(&longer, None).await), "invalid_request");
         let verdict =
             ask(&client, &child.key, |request| request.require = Some("documents.read".into()))
                 .await;
@@ -432,12 +432,12 @@ fn a_derived_key_makes_nothing_that_would_outlive_its_parent() {
     let admin = server.client(&installation.admin_key);
     block_on(async {
         let wanted = DeriveApiKeyRequest { name: "child".into(), ..DeriveApiKeyRequest::default() };
-        let child = admin.derive_api_key(&wanted).await.unwrap();
+        let child = admin.derive_api_key(&wanted, None).await.unwrap();
         assert_eq!(child.details.roles, ["admin"]);
         let child = server.client(child.key.expose());
         child.list_keyspaces().await.unwrap();
         assert_eq!(refusal(child.create_api_key(&named("free"), None).await), "forbidden");
-        child.derive_api_key(&wanted).await.unwrap();
+        child.derive_api_key(&wanted, None).await.unwrap();
     });
 }
 

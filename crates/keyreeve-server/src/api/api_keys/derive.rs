@@ -7,7 +7,7 @@ use keyreeve_engine::{action::DeriveKey, keys::DeriveSpec};
 use super::created;
 use crate::{
     api::fields::Fields,
-    extract::{Authenticated, EngineRef, JsonBody},
+    extract::{Authenticated, EngineRef, IdempotencyHeader, JsonBody},
     problem::{Answer, Failure},
     view,
 };
@@ -18,20 +18,23 @@ use crate::{
     path = "/api/v1/api-keys/derive",
     tag = "api-keys",
     request_body = DeriveApiKeyRequest,
+    params(("idempotency-key" = Option<String>, Header, description = "Makes a retry return the first answer")),
     responses((status = 201, description = "Made", body = CreatedApiKeyView))
 )]
 pub(crate) async fn derive(
     State(engine): State<EngineRef>,
     Authenticated(caller): Authenticated,
+    idempotency: IdempotencyHeader,
     body: JsonBody<DeriveApiKeyRequest>,
 ) -> Answer<Response> {
     let permit = engine.authorize::<DeriveKey>(&caller).await?;
-    let issued = engine.derive_key(permit, spec(body.value)?).await?;
+    let idempotency = idempotency.with_body(&body.bytes);
+    let issued = engine.derive_key(permit, spec(body.value)?, idempotency).await?;
     let view = CreatedApiKeyView {
         key: view::shown_once(&issued.text),
         details: view::api_key(issued.stored, engine.now()),
     };
-    Ok(created(&view.details.id.clone(), false, view))
+    Ok(created(&view.details.id.clone(), issued.replayed, view))
 }
 
 fn spec(request: DeriveApiKeyRequest) -> Result<DeriveSpec, Failure> {

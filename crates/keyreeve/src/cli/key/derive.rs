@@ -36,6 +36,9 @@ pub(crate) struct DeriveArgs {
     /// The first moment of use
     #[arg(long, value_name = "TIME", value_parser = timestamp)]
     pub(crate) not_before: Option<Timestamp>,
+    /// Text of your own: repeating the command with it makes no second key
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) idempotency_key: Option<String>,
     #[command(flatten)]
     pub(crate) policy: PolicyArgs,
 }

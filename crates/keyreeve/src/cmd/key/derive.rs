@@ -16,7 +16,8 @@ pub(super) async fn run(args: &DeriveArgs, context: &Context) -> anyhow::Result<
         return Err(Advised::new("there is no key to derive from", hint).into());
     }
     let body = request(args)?;
-    let answer = context.client()?.derive_api_key(&body).await?;
+    let client = context.client()?;
+    let answer = client.derive_api_key(&body, args.idempotency_key.as_deref()).await?;
     let about = |canvas: &Canvas| {
         let key = &answer.details;
         format!("{} {}.", new_key::name(key), new_key::expiry(key, canvas))
