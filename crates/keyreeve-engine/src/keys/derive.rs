@@ -59,17 +59,7 @@ impl Engine {
         }
         self.admit_creation(permit.caller())?;
         check_policy(&spec.policy, PolicyHolder::Key)?;
-        let Some(chain) = permit.caller().calling_key() else {
-            return Err(broken(
-                "key",
-                "must be shown: only the holder of a key can derive from it",
-            ));
-        };
-        if chain.ancestors.len() >= MOST_ANCESTORS {
-            return Err(broken("key", "must not itself be derived over more than three others"));
-        }
-        let parent = self.store.key(permit.project(), chain.key.id()).await?;
-        let parent = parent.ok_or(Error::NotFound(Kind::ApiKey))?.key;
+        let parent = self.deriving_key(&permit).await?;
         self.check_roles_exist(&permit, &spec.roles)?;
         let keyspace = self.keyspace_of(&permit, &parent.keyspace).await?;
         let now = self.now();
@@ -125,6 +115,21 @@ impl Engine {
                 .ok_or(Error::ChangedMeanwhile(Kind::IdempotentResult)),
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// The key that asks, which has to be one that others can be derived from.
+    async fn deriving_key(&self, permit: &Permit<'_, DeriveKey>) -> Result<ApiKey, Error> {
+        let Some(chain) = permit.caller().calling_key() else {
+            return Err(broken(
+                "key",
+                "must be shown: only the holder of a key can derive from it",
+            ));
+        };
+        if chain.ancestors.len() >= MOST_ANCESTORS {
+            return Err(broken("key", "must not itself be derived over more than three others"));
+        }
+        let parent = self.store.key(permit.project(), chain.key.id()).await?;
+        Ok(parent.ok_or(Error::NotFound(Kind::ApiKey))?.key)
     }
 }
 
