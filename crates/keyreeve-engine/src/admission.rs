@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use jiff::SignedDuration;
-use keyreeve_core::{key::KeyId, limit::Rate};
+use keyreeve_core::{key::KeyId, limit::Rate, name::ProjectName};
 
 use crate::{
     Caller, Engine,
@@ -117,7 +117,11 @@ fn take<K: std::hash::Hash + Eq>(
 impl Engine {
     /// Lets a request without a credential in. The local socket has no address and no limit.
     pub fn admit_anonymous(&self, ip: Option<IpAddr>) -> Result<(), TooMany> {
-        self.try_anonymous(ip).inspect_err(|_| self.count_refusal(ip))
+        self.try_anonymous(ip).inspect_err(|refused| {
+            let project = ProjectName::default_project();
+            self.denials
+                .count(&project, DenialKind::Admission { key: None, ip, limit: refused.limit });
+        })
     }
 
     fn try_anonymous(&self, ip: Option<IpAddr>) -> Result<(), TooMany> {
@@ -133,7 +137,7 @@ impl Engine {
 
     /// Lets a caller in, by its tier and its address. Services have no limit but their own.
     pub fn admit_caller(&self, caller: &Caller) -> Result<(), TooMany> {
-        self.try_caller(caller).inspect_err(|_| self.count_refusal(caller.request().ip))
+        self.try_caller(caller).inspect_err(|refused| self.count_refusal(caller, refused))
     }
 
     fn try_caller(&self, caller: &Caller) -> Result<(), TooMany> {
@@ -163,15 +167,17 @@ impl Engine {
             (Some((key, _)), Some(rate)) => {
                 let now_ns = self.clock.monotonic_ns();
                 take(&self.admission.creators, key, "key_creation", rate, now_ns)
-                    .inspect_err(|_| self.count_refusal(caller.request().ip))
+                    .inspect_err(|refused| self.count_refusal(caller, refused))
             }
             _ => Ok(()),
         }
     }
 
     /// Every refusal is in the audit, in batches: they cost their sender nothing.
-    fn count_refusal(&self, ip: Option<IpAddr>) {
-        self.count_failed_authentication(ip, "rate_limited");
+    fn count_refusal(&self, caller: &Caller, refused: &TooMany) {
+        let key = caller.tier().map(|(key, _)| key);
+        let (ip, limit) = (caller.request().ip, refused.limit);
+        self.denials.count(caller.project(), DenialKind::Admission { key, ip, limit });
     }
 
     /// How many whole seconds an address is still locked out for its bad credentials.
@@ -184,7 +190,7 @@ impl Engine {
     /// Counts a credential that was no good.
     pub(crate) fn count_bad_credential(&self, ip: Option<IpAddr>) {
         if self.bad_credentials.count(0, ip, self.clock.monotonic_ns()) == Failed::LockedOut {
-            let project = keyreeve_core::name::ProjectName::default_project();
+            let project = ProjectName::default_project();
             self.denials.count(&project, DenialKind::Lockout { ip, of: "authentication" });
             self.lockouts.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         }

@@ -36,7 +36,16 @@ pub(crate) enum DenialKind {
         /// `verification` or `authentication`.
         of: &'static str,
     },
-    /// A request was not let in: without a good credential, or because its limits are reached.
+    /// A request was one too many for the service.
+    Admission {
+        /// The key it came with; `None` without one.
+        key: Option<KeyId>,
+        /// Where it came from.
+        ip: Option<IpAddr>,
+        /// The limit that was reached.
+        limit: &'static str,
+    },
+    /// A request came without a credential that lets it in.
     Authentication {
         /// Where it came from.
         ip: Option<IpAddr>,
@@ -94,6 +103,7 @@ impl DenialKind {
         match self {
             Self::Verification { .. } => "verification",
             Self::Lockout { .. } => "lockout",
+            Self::Admission { .. } => "admission",
             Self::Authentication { .. } => "authentication",
         }
     }
@@ -103,6 +113,9 @@ impl DenialKind {
         match self {
             Self::Authentication { ip: Some(ip), code } => {
                 Self::Authentication { ip: Some(AddressGroup::of(ip).address()), code }
+            }
+            Self::Admission { key, ip: Some(ip), limit } => {
+                Self::Admission { key, ip: Some(AddressGroup::of(ip).address()), limit }
             }
             Self::Lockout { ip: Some(ip), of } => {
                 Self::Lockout { ip: Some(AddressGroup::of(ip).address()), of }
@@ -120,6 +133,12 @@ impl DenialKind {
                 json!({"fingerprint": fingerprint.to_string(), "code": code, "count": count})
             }
             Self::Lockout { ip, of } => json!({"ip": ip, "of": of, "count": count}),
+            Self::Admission { key: Some(key), ip, limit } => {
+                json!({"key": key.to_string(), "ip": ip, "limit": limit, "count": count})
+            }
+            Self::Admission { key: None, ip, limit } => {
+                json!({"ip": ip, "limit": limit, "count": count})
+            }
             Self::Authentication { ip, code } => json!({"ip": ip, "code": code, "count": count}),
         }
     }

@@ -24,6 +24,7 @@ pub struct Metrics {
     recorder: Arc<PrometheusRecorder>,
     verdicts: Arc<[Counter]>,
     verify_requests: Arc<[Counter]>,
+    authorizer_requests: Arc<[Counter]>,
     hot: Arc<Hot>,
     connections: Gauge,
     connections_refused: Counter,
@@ -38,6 +39,7 @@ struct Hot {
     /// In the order of the enum.
     verdicts: Tally<{ VerdictCode::ALL.len() }>,
     verify_requests: Tally<{ VERIFY_STATUSES.len() }>,
+    authorizer_requests: Tally<{ VERIFY_STATUSES.len() }>,
 }
 
 impl std::fmt::Debug for Metrics {
@@ -79,6 +81,7 @@ impl Metrics {
         Handles {
             verdicts,
             verify_requests: VERIFY_STATUSES.into_iter().map(verify_requests).collect(),
+            authorizer_requests: VERIFY_STATUSES.into_iter().map(authorizer_requests).collect(),
             connections: gauge!("keyreeve_connections"),
             connections_refused: counter!("keyreeve_connections_refused_total"),
             live_keys: gauge!("keyreeve_live_keys"),
@@ -97,6 +100,15 @@ impl Metrics {
             self.hot.verify_requests.add(place);
         } else {
             with_local_recorder(&*self.recorder, || verify_requests(status).increment(1));
+        }
+    }
+
+    /// Counts a question of a gateway.
+    pub(crate) fn count_authorized(&self, status: u16) {
+        if let Some(place) = VERIFY_STATUSES.iter().position(|known| *known == status) {
+            self.hot.authorizer_requests.add(place);
+        } else {
+            with_local_recorder(&*self.recorder, || authorizer_requests(status).increment(1));
         }
     }
 
@@ -146,6 +158,10 @@ impl Metrics {
         for (counter, sum) in self.verify_requests.iter().zip(self.hot.verify_requests.sums()) {
             counter.absolute(sum);
         }
+        let authorized = self.hot.authorizer_requests.sums();
+        for (counter, sum) in self.authorizer_requests.iter().zip(authorized) {
+            counter.absolute(sum);
+        }
         self.recorder.handle().render()
     }
 
@@ -153,6 +169,16 @@ impl Metrics {
     pub fn fold(&self) {
         self.recorder.handle().run_upkeep();
     }
+}
+
+/// Of the recorder that is set where this is called. Gateways ask about requests of any method.
+fn authorizer_requests(status: u16) -> Counter {
+    counter!(
+        "keyreeve_http_requests_total",
+        "route" => crate::authz::PREFIX,
+        "method" => "any",
+        "status" => status.to_string()
+    )
 }
 
 /// Of the recorder that is set where this is called.
@@ -168,6 +194,7 @@ fn verify_requests(status: u16) -> Counter {
 struct Handles {
     verdicts: Arc<[Counter]>,
     verify_requests: Arc<[Counter]>,
+    authorizer_requests: Arc<[Counter]>,
     connections: Gauge,
     connections_refused: Counter,
     live_keys: Gauge,
@@ -181,6 +208,7 @@ impl Handles {
             recorder: Arc::new(recorder),
             verdicts: self.verdicts,
             verify_requests: self.verify_requests,
+            authorizer_requests: self.authorizer_requests,
             hot: Arc::default(),
             connections: self.connections,
             connections_refused: self.connections_refused,

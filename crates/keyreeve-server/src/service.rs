@@ -121,11 +121,16 @@ impl Service {
         let id = arrival.meta.id;
         let answer = authz::serve(&self.engine, &self.metrics, options, &parts, arrival);
         let served = AssertUnwindSafe(answer).catch_unwind();
-        match tokio::time::timeout(self.limits.request_timeout, served).await {
+        let response = match within(self.limits.request_timeout, served).await {
             Ok(Ok(response)) => response,
             Ok(Err(panic)) => panicked(&*panic, &id),
             Err(_) => Failure::new(ErrorCode::Timeout).respond(&id),
-        }
+        };
+        let status = response.status().as_u16();
+        self.metrics.count_authorized(status);
+        // As with verdicts. What a client is refused for, its gateway logs.
+        debug!(request.id = id.as_str(), route = authz::PREFIX, status, "served");
+        response
     }
 
     /// The request's origin, if browsers may call from there.

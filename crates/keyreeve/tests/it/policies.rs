@@ -2,8 +2,9 @@
 
 use keyreeve_api::{
     Client, CostRequest, CreateApiKeyRequest, CreatedApiKeyView, DeriveApiKeyRequest,
-    ExplainRequest, ImportRequest, ImportRowRequest, LimitView, ReasonRequest, RequestContext,
-    ReserveRequest, RestrictionsView, SecretText, UpdateOwnerRequest, VerifyRequest, VerifyView,
+    ExplainRequest, ImportRequest, ImportRowRequest, LimitView, ListAuditQuery, ReasonRequest,
+    RequestContext, ReserveRequest, RestrictionsView, SecretText, UpdateOwnerRequest,
+    VerifyRequest, VerifyView,
 };
 use serde_json::{Value, json};
 
@@ -519,6 +520,20 @@ fn the_service_limits_its_own_callers() {
         tokio::time::sleep(std::time::Duration::from_millis(2100)).await;
         assert_eq!(get(Some(installation.admin_key.clone())).await.unwrap().status(), 200);
     });
+    // All of it stands in the record, in batches by check.
+    server.stop();
+    let server = installation.serve();
+    let query = ListAuditQuery { action: Some("denial.batch".into()), ..Default::default() };
+    let client = server.client(&installation.admin_key);
+    let entries = block_on(client.list_audit(&query)).unwrap().items;
+    let total = |check: &str| {
+        let entry = entries.iter().find(|entry| entry.details["check"] == check);
+        entry.map_or(0, |entry| entry.details["total"].as_u64().unwrap())
+    };
+    // One key too many and one anonymous request; 20 without and 11 with a bad credential, and two
+    // of an address that was locked out.
+    let totals = ["admission", "authentication", "lockout"].map(total);
+    assert_eq!(totals, [2, 33, 1], "{entries:?}");
 }
 
 #[test]

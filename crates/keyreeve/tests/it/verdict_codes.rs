@@ -248,6 +248,10 @@ fn every_code_has_a_request_that_brings_it_about() {
             assert_eq!(shown, told, "{code}");
             seen.insert(code);
         }
+        let metrics = http().get(format!("{}/metrics", setup.server.url)).send().await.unwrap();
+        let metrics = metrics.text().await.unwrap();
+        let refused = r#"{route="/authz/",method="any",status="403"} 6"#;
+        assert!(metrics.contains(refused), "{metrics}");
         for code in VerdictCode::ALL {
             let reached = seen.contains(code.as_str());
             assert_eq!(reached, !OUT_OF_REACH.contains(code), "{code:?}");
