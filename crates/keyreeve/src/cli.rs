@@ -5,6 +5,7 @@
 //! token: arguments are visible to every user of the machine and stay in the shell's history.
 
 pub(crate) mod audit;
+pub(crate) mod backup;
 pub(crate) mod environment;
 pub(crate) mod key;
 pub(crate) mod keyspace;
@@ -22,6 +23,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use self::{
     audit::AuditCommand,
+    backup::{BackupArgs, RestoreArgs},
     environment::EnvironmentCommand,
     key::KeyCommand,
     keyspace::KeyspaceCommand,
@@ -141,6 +143,12 @@ pub(crate) enum Command {
     /// Read, export and check the record of who did what
     #[command(subcommand, after_help = audit::ABOUT)]
     Audit(AuditCommand),
+    /// Copy all data into a folder, beside a running server, and check the copy
+    #[command(after_help = backup::BACKUP)]
+    Backup(BackupArgs),
+    /// Make a data folder from a backup
+    #[command(after_help = backup::RESTORE)]
+    Restore(RestoreArgs),
     /// Look for what is wrong with this installation
     #[command(after_help = DOCTOR)]
     Doctor,

@@ -1,6 +1,7 @@
 //! What each command does, one file a command.
 
 mod audit;
+mod backup;
 mod change;
 mod completions;
 mod deletion;
@@ -44,6 +45,8 @@ pub(crate) fn run(command: &Command, context: &Context) -> anyhow::Result<Outcom
         Command::Environment(command) => block_on(environment::run(command, context)),
         Command::Project(command) => block_on(project::run(command, context)),
         Command::Audit(command) => block_on(audit::run(command, context)),
+        Command::Backup(args) => backup::backup(args, context),
+        Command::Restore(args) => backup::restore(args, context),
         Command::Doctor => block_on(doctor::run(context)),
         Command::Completions(args) => completions::run(args, context),
         Command::Manual(args) => manual::run(args, context),

@@ -15,6 +15,7 @@ pub(crate) mod moment;
 pub(crate) mod owner;
 pub(crate) mod policy;
 pub(crate) mod printable;
+pub(crate) mod progress;
 pub(crate) mod role;
 pub(crate) mod table;
 pub(crate) mod tenancy;

@@ -3,11 +3,16 @@
 //! Nothing here trusts the file. It may belong to a running server, to one that was killed, or
 //! be a copy on a medium that cannot be written; and somebody may have edited it.
 
-use std::path::Path;
+use std::{fs::OpenOptions, os::unix::fs::OpenOptionsExt as _, path::Path};
 
 use keyreeve_core::audit::{AuditEntry, Hash};
 use keyreeve_engine::store::StoreError;
-use rusqlite::{Connection, OpenFlags, Row, ToSql, config::DbConfig, types::ValueRef};
+use rusqlite::{
+    Connection, OpenFlags, Row, ToSql,
+    backup::{Backup, StepResult},
+    config::DbConfig,
+    types::ValueRef,
+};
 
 use super::{
     audit::{self, outcome_word},
@@ -19,6 +24,9 @@ use crate::millis;
 
 /// The most complaints of SQLite's own check that are passed on.
 const MOST_PROBLEMS: u8 = 20;
+
+/// Pages copied between two reports of progress: 4 MiB.
+const PAGES_AT_ONCE: i32 = 1_024;
 
 /// The audit log in a database file, as it was at one moment.
 pub struct AuditFile {
@@ -145,6 +153,36 @@ impl AuditFile {
     /// at most 20 complaints, none if all is well.
     pub fn database_problems(&self) -> Result<Vec<String>, StoreError> {
         self.problems("quick_check", MOST_PROBLEMS)
+    }
+
+    /// Copies the whole database, as it was when this was opened, into a new file that only its
+    /// owner can read, and brings it to the disk. A server may go on writing meanwhile. `progress`
+    /// is told how many pages are done of how many.
+    pub fn copy_to(
+        &self,
+        path: &Path,
+        mut progress: impl FnMut(u64, u64),
+    ) -> Result<(), StoreError> {
+        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+        let file = file.map_err(|error| StoreError::Backend(error.into()))?;
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let mut copy = Connection::open_with_flags(path, flags).map_err(Broken::from)?;
+        let backup = Backup::new(&self.connection, &mut copy).map_err(Broken::from)?;
+        // The transaction that is open on the source keeps it as it was: pages that are written
+        // meanwhile do not make this begin anew.
+        loop {
+            match backup.step(PAGES_AT_ONCE).map_err(Broken::from)? {
+                StepResult::Done => break,
+                StepResult::More => {}
+                _ => return Err(StoreError::Backend("the copy is in use by others".into())),
+            }
+            let left = backup.progress();
+            let count = |pages: i32| u64::try_from(pages).unwrap_or_default();
+            progress(count(left.pagecount - left.remaining), count(left.pagecount));
+        }
+        drop(backup);
+        drop(copy);
+        file.sync_all().map_err(|error| StoreError::Backend(error.into()))
     }
 
     fn problems(&self, check: &str, argument: impl ToSql) -> Result<Vec<String>, StoreError> {

@@ -2,7 +2,7 @@
 
 mod export;
 mod part_file;
-mod verify;
+pub(super) mod verify;
 
 use keyreeve_api::{ListAuditQuery, PageQuery};
 

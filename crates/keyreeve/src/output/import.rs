@@ -9,13 +9,6 @@ use super::{
 
 const COLUMNS: &[Column] = &[Column::Whole("ROW"), Column::Whole("FIELD"), Column::Free("RULE")];
 
-/// How many rows of how many are done, such as `checking [####------] 2000 of 5000`.
-pub(crate) fn bar(what: &str, done: usize, all: usize) -> String {
-    const WIDTH: usize = 30;
-    let filled = (done * WIDTH).checked_div(all).unwrap_or(WIDTH).min(WIDTH);
-    format!("{what} [{:-<WIDTH$}] {done} of {all}", "#".repeat(filled))
-}
-
 /// What became of all rows in one line, then the refused ones.
 pub(crate) fn outcome(view: &ImportView, canvas: &Canvas) -> String {
     let keys = if view.imported == 1 { "key" } else { "keys" };
@@ -70,13 +63,5 @@ ROW  FIELD  RULE
         assert_eq!(outcome(&good, &Canvas::for_tests()), "brought in 2 keys");
         good.dry_run = true;
         assert_eq!(outcome(&good, &Canvas::for_tests()), "would bring in 2 keys");
-    }
-
-    #[test]
-    fn a_bar_fills() {
-        assert_eq!(bar("checking", 0, 9), format!("checking [{}] 0 of 9", "-".repeat(30)));
-        let half = format!("checking [{}{}] 5 of 10", "#".repeat(15), "-".repeat(15));
-        assert_eq!(bar("checking", 5, 10), half);
-        assert_eq!(bar("checking", 0, 0), format!("checking [{}] 0 of 0", "#".repeat(30)));
     }
 }

@@ -9,6 +9,7 @@
 
 mod access;
 mod audit;
+mod backup;
 mod bad_input;
 mod cli;
 mod cli_policies;

@@ -2,7 +2,7 @@
 
 mod source;
 
-use std::fs;
+use std::{fs, path::Path};
 
 use anyhow::Context as _;
 use keyreeve_core::audit::{Checkpoint, CheckpointVerifier, LogVerifier};
@@ -13,6 +13,7 @@ use crate::{
     cli::audit::VerifyArgs,
     cmd::Outcome,
     context::Context,
+    installation::DataFolder,
     output::{
         canvas::{Canvas, Tone},
         fields::Fields,
@@ -21,10 +22,10 @@ use crate::{
 
 /// What was found.
 #[derive(Debug, Serialize)]
-struct Findings {
-    intact: bool,
-    size: u64,
-    root: String,
+pub(in crate::cmd) struct Findings {
+    pub(in crate::cmd) intact: bool,
+    pub(in crate::cmd) size: u64,
+    pub(in crate::cmd) root: String,
     /// Signed tree heads that were compared.
     checkpoints: usize,
     public_key: String,
@@ -41,9 +42,18 @@ pub(super) async fn run(args: &VerifyArgs, context: &Context) -> anyhow::Result<
     };
     let verifier =
         CheckpointVerifier::parse(public_key.trim()).context("the public key cannot be read")?;
-    let findings = check(&source, &verifier, args)?;
+    let findings = check(&source, &verifier, args.checkpoint.as_deref())?;
     context.output.show(&findings, text)?;
     Ok(if findings.intact { Outcome::Done } else { Outcome::Negative })
+}
+
+/// Checks the log of a data folder with the key that lies in it.
+pub(in crate::cmd) fn folder(folder: &DataFolder, context: &Context) -> anyhow::Result<Findings> {
+    let source = Source::folder(folder.clone())?;
+    let public_key = source.public_key(context)?;
+    let verifier =
+        CheckpointVerifier::parse(public_key.trim()).context("the public key cannot be read")?;
+    check(&source, &verifier, None)
 }
 
 /// A key on the command line is the key itself or a file that holds it.
@@ -58,12 +68,12 @@ fn named_key(given: &str) -> anyhow::Result<String> {
 fn check(
     source: &Source,
     verifier: &CheckpointVerifier,
-    args: &VerifyArgs,
+    checkpoint: Option<&Path>,
 ) -> anyhow::Result<Findings> {
     let mut faults = Vec::new();
     let mut heads = Vec::new();
     let mut notes = source.checkpoints()?;
-    if let Some(path) = &args.checkpoint {
+    if let Some(path) = checkpoint {
         let note = fs::read_to_string(path)
             .with_context(|| format!("cannot read the checkpoint {}", path.display()))?;
         notes.push((path.display().to_string(), note));
@@ -98,7 +108,7 @@ fn check(
     })
 }
 
-fn text(findings: &Findings, canvas: &Canvas) -> String {
+pub(in crate::cmd) fn text(findings: &Findings, canvas: &Canvas) -> String {
     let mut fields = Fields::default();
     if findings.intact {
         fields.toned("audit", "intact", Tone::Good);

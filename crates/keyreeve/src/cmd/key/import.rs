@@ -10,10 +10,7 @@ use crate::{
     cli::key::ImportArgs,
     cmd::Outcome,
     context::Context,
-    output::{
-        Output,
-        import::{bar, outcome},
-    },
+    output::{Output, import::outcome, progress::bar},
 };
 
 /// Rows a server takes in one request.
@@ -96,7 +93,8 @@ impl Import<'_> {
     ) -> anyhow::Result<ImportView> {
         let mut all = ImportView { dry_run, ..ImportView::default() };
         for part in rows.chunks(at_once) {
-            self.output.progress(&bar(what, all.rows.len(), rows.len()));
+            let count = |rows: usize| u64::try_from(rows).unwrap_or(u64::MAX);
+            self.output.progress(&bar(what, count(all.rows.len()), count(rows.len())));
             let view = self.client.import_api_keys(&self.request(part, dry_run)).await;
             match view {
                 Ok(view) => append(&mut all, view),

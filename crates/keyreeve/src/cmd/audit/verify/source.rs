@@ -48,6 +48,11 @@ impl Source {
                  --url",
             ));
         }
+        Self::folder(folder)
+    }
+
+    /// The database in a data folder.
+    pub(super) fn folder(folder: DataFolder) -> anyhow::Result<Self> {
         let anchor = match std::fs::read_to_string(folder.anchor()) {
             Ok(note) => Some(note),
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
