@@ -175,7 +175,7 @@ impl Engine {
 
     /// Every refusal is in the audit, in batches: they cost their sender nothing.
     fn count_refusal(&self, caller: &Caller, refused: &TooMany) {
-        let key = caller.tier().map(|(key, _)| key);
+        let key = caller.calling_key().map(|chain| chain.key.id());
         let (ip, limit) = (caller.request().ip, refused.limit);
         self.denials.count(caller.project(), DenialKind::Admission { key, ip, limit });
     }

@@ -103,7 +103,9 @@ impl DenialKind {
         match self {
             Self::Verification { .. } => "verification",
             Self::Lockout { .. } => "lockout",
-            Self::Admission { .. } => "admission",
+            Self::Admission { key: Some(_), .. } => "admission",
+            // Apart: noise from nowhere must not hide what keys do.
+            Self::Admission { key: None, .. } => "anonymous",
             Self::Authentication { .. } => "authentication",
         }
     }

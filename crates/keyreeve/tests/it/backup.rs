@@ -42,10 +42,15 @@ fn a_backup_under_load_is_whole_and_can_be_restored() {
     assert_eq!(again.status.code(), Some(2), "a backup is not written over");
     server.stop();
 
+    // As a medium without modes would give it back. An empty folder gives way.
+    fs::set_permissions(backup.join("audit.key"), fs::Permissions::from_mode(0o644)).unwrap();
     let restored = installation.folder.path().join("restored");
+    fs::create_dir(&restored).unwrap();
     let output = run(&["restore", &named], &restored);
     assert!(output.status.success(), "{}", text(&output.stderr));
-    assert!(text(&output.stdout).contains("revoked since are good again"));
+    assert!(text(&output.stderr).contains("revoked since are good again"));
+    let mode = fs::metadata(restored.join("audit.key")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
     let server = Server::start(&restored, &[]);
     let verdict = with_stdin(&["key", "verify"], made["key"].as_str().unwrap(), &server);
     assert_eq!(verdict.status.code(), Some(0), "{}", text(&verdict.stdout));
@@ -54,7 +59,7 @@ fn a_backup_under_load_is_whole_and_can_be_restored() {
     server.stop();
     let over = run(&["restore", &named], &restored);
     assert_eq!(over.status.code(), Some(2));
-    assert!(text(&over.stderr).contains("holds an installation already"), "{}", text(&over.stderr));
+    assert!(text(&over.stderr).contains("something at"), "{}", text(&over.stderr));
 }
 
 #[test]
@@ -71,15 +76,19 @@ fn a_spoiled_backup_is_not_restored_and_a_spoiled_database_not_backed_up() {
     };
     spoil(&path("backup").join("keyreeve.db"));
     let output = run(&["restore", &backup], &path("restored"));
-    assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
-    assert!(text(&output.stdout).contains("NOT intact"), "{}", text(&output.stdout));
-    assert!(!path("restored").join("keyreeve.db").exists());
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).contains("is damaged"), "{}", text(&output.stderr));
+    assert!(!path("restored").exists());
 
     spoil(&data_dir.join("keyreeve.db"));
     let second = path("second").display().to_string();
     let output = run(&["backup", &second], &data_dir);
     assert_eq!(output.status.code(), Some(2));
-    assert!(text(&output.stderr).contains("no backup was made"), "{}", text(&output.stderr));
+    assert!(text(&output.stderr).contains("is damaged"), "{}", text(&output.stderr));
+    // A link that leads nowhere is something too.
+    std::os::unix::fs::symlink(path("nowhere"), path("link")).unwrap();
+    let output = run(&["backup", &path("link").display().to_string()], &data_dir);
+    assert!(text(&output.stderr).contains("something at"), "{}", text(&output.stderr));
     let left = fs::read_dir(installation.folder.path()).unwrap();
     let left: Vec<_> = left.map(|entry| entry.unwrap().file_name()).collect();
     assert!(!left.iter().any(|name| name.to_string_lossy().contains("second")), "{left:?}");
@@ -87,4 +96,16 @@ fn a_spoiled_backup_is_not_restored_and_a_spoiled_database_not_backed_up() {
     let nothing = run(&["restore", &second], &path("elsewhere"));
     assert_eq!(nothing.status.code(), Some(2));
     assert!(text(&nothing.stderr).contains("there is no database"), "{}", text(&nothing.stderr));
+}
+
+#[test]
+fn a_key_that_is_not_the_audits_is_no_backup() {
+    let installation = Installation::new();
+    let other = Installation::new();
+    let backup = installation.folder.path().join("backup").display().to_string();
+    fs::copy(other.data_dir().join("audit.key"), installation.data_dir().join("audit.key"))
+        .unwrap();
+    let output = run(&["backup", &backup], &installation.data_dir());
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).contains("do not belong together"), "{}", text(&output.stderr));
 }

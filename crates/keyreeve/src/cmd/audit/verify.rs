@@ -23,14 +23,14 @@ use crate::{
 /// What was found.
 #[derive(Debug, Serialize)]
 pub(in crate::cmd) struct Findings {
-    pub(in crate::cmd) intact: bool,
+    intact: bool,
     pub(in crate::cmd) size: u64,
     pub(in crate::cmd) root: String,
     /// Signed tree heads that were compared.
     checkpoints: usize,
     public_key: String,
     source: String,
-    faults: Vec<String>,
+    pub(in crate::cmd) faults: Vec<String>,
 }
 
 /// Checks the log of the data folder, of an export, or of a server elsewhere.
@@ -108,7 +108,7 @@ fn check(
     })
 }
 
-pub(in crate::cmd) fn text(findings: &Findings, canvas: &Canvas) -> String {
+fn text(findings: &Findings, canvas: &Canvas) -> String {
     let mut fields = Fields::default();
     if findings.intact {
         fields.toned("audit", "intact", Tone::Good);
