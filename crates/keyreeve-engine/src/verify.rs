@@ -268,7 +268,7 @@ impl Engine {
                         Recognised::Perhaps => {}
                         Recognised::No => return (self.not_found(), None),
                         Recognised::Busy => {
-                            let why = "too many keys of another system are being recognised";
+                            let why = "a key of another system could not be recognised now";
                             return (self.failed(why), None);
                         }
                     }

@@ -3,7 +3,7 @@
 
 mod idle;
 
-use std::{convert::Infallible, net::IpAddr, pin::pin, sync::Arc};
+use std::{convert::Infallible, net::IpAddr, pin::pin, sync::Arc, time::Duration};
 
 use hyper::service::service_fn;
 use hyper_util::{
@@ -22,6 +22,8 @@ use crate::{options::Limits, service::Service};
 
 /// How many requests one HTTP/2 connection may have open.
 const MAX_STREAMS: u32 = 200;
+/// How long a peer that was told to go may take to say goodbye. Half a head gets no longer either.
+const FAREWELL: Duration = Duration::from_secs(1);
 /// Hyper's own limit, below which it keeps headers on the stack.
 const HEADERS_ON_STACK: usize = 100;
 
@@ -83,7 +85,7 @@ pub(crate) async fn serve<I>(
                 } else {
                     told_idle = true;
                     connection.as_mut().graceful_shutdown();
-                    alarm.as_mut().reset(Instant::now() + patience);
+                    alarm.as_mut().reset(Instant::now() + patience.min(FAREWELL));
                 }
             }
         }

@@ -14,17 +14,16 @@ use self::tally::Tally;
 const LATENCY_BUCKETS_S: [f64; 12] =
     [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
 
-/// What verification answers with. Its counters are made up front, so that counting one request
+/// What hot routes answer with. Their counters are made up front, so that counting one request
 /// looks nothing up and makes no text.
-const VERIFY_STATUSES: [u16; 10] = [200, 400, 401, 403, 408, 413, 415, 429, 500, 503];
+const STATUSES: [u16; 10] = [200, 400, 401, 403, 408, 413, 415, 429, 500, 503];
 
 /// All figures of one server. Cheap to clone.
 #[derive(Clone)]
 pub struct Metrics {
     recorder: Arc<PrometheusRecorder>,
     verdicts: Arc<[Counter]>,
-    verify_requests: Arc<[Counter]>,
-    authorizer_requests: Arc<[Counter]>,
+    requests: Arc<[[Counter; STATUSES.len()]]>,
     hot: Arc<Hot>,
     connections: Gauge,
     connections_refused: Counter,
@@ -38,8 +37,34 @@ pub struct Metrics {
 struct Hot {
     /// In the order of the enum.
     verdicts: Tally<{ VerdictCode::ALL.len() }>,
-    verify_requests: Tally<{ VERIFY_STATUSES.len() }>,
-    authorizer_requests: Tally<{ VERIFY_STATUSES.len() }>,
+    requests: [Tally<{ STATUSES.len() }>; 2],
+}
+
+/// A route that is served in place of being routed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum HotRoute {
+    /// Verification over the API.
+    Verify,
+    /// Questions of gateways, about requests of any method.
+    Authorize,
+}
+
+impl HotRoute {
+    const ALL: [Self; 2] = [Self::Verify, Self::Authorize];
+
+    /// The counter of the recorder that is set where this is called.
+    fn counter(self, status: u16) -> Counter {
+        let (route, method) = match self {
+            Self::Verify => (crate::verify::PATH, "POST"),
+            Self::Authorize => (crate::authz::PREFIX, "any"),
+        };
+        counter!(
+            "keyreeve_http_requests_total",
+            "route" => route,
+            "method" => method,
+            "status" => status.to_string()
+        )
+    }
 }
 
 impl std::fmt::Debug for Metrics {
@@ -80,8 +105,9 @@ impl Metrics {
             .collect();
         Handles {
             verdicts,
-            verify_requests: VERIFY_STATUSES.into_iter().map(verify_requests).collect(),
-            authorizer_requests: VERIFY_STATUSES.into_iter().map(authorizer_requests).collect(),
+            requests: HotRoute::ALL
+                .map(|route| STATUSES.map(|status| route.counter(status)))
+                .into(),
             connections: gauge!("keyreeve_connections"),
             connections_refused: counter!("keyreeve_connections_refused_total"),
             live_keys: gauge!("keyreeve_live_keys"),
@@ -94,21 +120,12 @@ impl Metrics {
         self.hot.verdicts.add(code as usize);
     }
 
-    /// Counts a request that was verified in place of being routed.
-    pub(crate) fn count_verify(&self, status: u16) {
-        if let Some(place) = VERIFY_STATUSES.iter().position(|known| *known == status) {
-            self.hot.verify_requests.add(place);
+    /// Counts a request that was served in place of being routed.
+    pub(crate) fn count_hot(&self, route: HotRoute, status: u16) {
+        if let Some(place) = STATUSES.iter().position(|known| *known == status) {
+            self.hot.requests[route as usize].add(place);
         } else {
-            with_local_recorder(&*self.recorder, || verify_requests(status).increment(1));
-        }
-    }
-
-    /// Counts a question of a gateway.
-    pub(crate) fn count_authorized(&self, status: u16) {
-        if let Some(place) = VERIFY_STATUSES.iter().position(|known| *known == status) {
-            self.hot.authorizer_requests.add(place);
-        } else {
-            with_local_recorder(&*self.recorder, || authorizer_requests(status).increment(1));
+            with_local_recorder(&*self.recorder, || route.counter(status).increment(1));
         }
     }
 
@@ -155,12 +172,10 @@ impl Metrics {
         for (counter, sum) in self.verdicts.iter().zip(self.hot.verdicts.sums()) {
             counter.absolute(sum);
         }
-        for (counter, sum) in self.verify_requests.iter().zip(self.hot.verify_requests.sums()) {
-            counter.absolute(sum);
-        }
-        let authorized = self.hot.authorizer_requests.sums();
-        for (counter, sum) in self.authorizer_requests.iter().zip(authorized) {
-            counter.absolute(sum);
+        for (counters, tally) in self.requests.iter().zip(&self.hot.requests) {
+            for (counter, sum) in counters.iter().zip(tally.sums()) {
+                counter.absolute(sum);
+            }
         }
         self.recorder.handle().render()
     }
@@ -171,30 +186,9 @@ impl Metrics {
     }
 }
 
-/// Of the recorder that is set where this is called. Gateways ask about requests of any method.
-fn authorizer_requests(status: u16) -> Counter {
-    counter!(
-        "keyreeve_http_requests_total",
-        "route" => crate::authz::PREFIX,
-        "method" => "any",
-        "status" => status.to_string()
-    )
-}
-
-/// Of the recorder that is set where this is called.
-fn verify_requests(status: u16) -> Counter {
-    counter!(
-        "keyreeve_http_requests_total",
-        "route" => crate::verify::PATH,
-        "method" => "POST",
-        "status" => status.to_string()
-    )
-}
-
 struct Handles {
     verdicts: Arc<[Counter]>,
-    verify_requests: Arc<[Counter]>,
-    authorizer_requests: Arc<[Counter]>,
+    requests: Arc<[[Counter; STATUSES.len()]]>,
     connections: Gauge,
     connections_refused: Counter,
     live_keys: Gauge,
@@ -207,8 +201,7 @@ impl Handles {
         Metrics {
             recorder: Arc::new(recorder),
             verdicts: self.verdicts,
-            verify_requests: self.verify_requests,
-            authorizer_requests: self.authorizer_requests,
+            requests: self.requests,
             hot: Arc::default(),
             connections: self.connections,
             connections_refused: self.connections_refused,

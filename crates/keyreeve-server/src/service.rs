@@ -27,7 +27,7 @@ use crate::{
     api::import,
     authenticate::Arrival,
     authz,
-    metrics::Metrics,
+    metrics::{HotRoute, Metrics},
     options::Limits,
     problem::{self, Failure},
     verify,
@@ -127,7 +127,7 @@ impl Service {
             Err(_) => Failure::new(ErrorCode::Timeout).respond(&id),
         };
         let status = response.status().as_u16();
-        self.metrics.count_authorized(status);
+        self.metrics.count_hot(HotRoute::Authorize, status);
         // As with verdicts. What a client is refused for, its gateway logs.
         debug!(request.id = id.as_str(), route = authz::PREFIX, status, "served");
         response
@@ -161,7 +161,7 @@ impl Service {
 
     /// Verdicts are too many for a log line each; refusals and failures are not.
     fn note_verify(&self, status: u16, id: &RequestId) {
-        self.metrics.count_verify(status);
+        self.metrics.count_hot(HotRoute::Verify, status);
         let (method, route) = ("POST", verify::PATH);
         if status == 200 {
             debug!(request.id = id.as_str(), method, route, status, "served");

@@ -3,7 +3,6 @@
 use jiff::Timestamp;
 use keyreeve_core::{
     Invalid,
-    audit::AuditEntry,
     lifecycle::Lifecycle,
     model::{ApiKey, Metadata, Policy, PolicyHolder, Tags},
     name::{Label, RoleName},
@@ -12,15 +11,12 @@ use keyreeve_core::{
 use serde_json::json;
 
 use super::{
-    Expiry, Issued, ShownText,
-    issue::{check_not_before, check_policy, expiry, issued, note_bounds, shared},
+    Expiry, Issued,
+    issue::{check_not_before, check_policy, expiry, shared},
     target,
 };
 use crate::{
-    Engine, Error, FieldError, Idempotency, Permit,
-    action::DeriveKey,
-    sources::to_ms,
-    store::{Change, CommitError, Kind},
+    Engine, Error, FieldError, Idempotency, Permit, action::DeriveKey, sources::to_ms, store::Kind,
     verify::MOST_ANCESTORS,
 };
 
@@ -100,21 +96,11 @@ impl Engine {
         if !inherits {
             self.check_key_grant(&permit, &key).await?;
         }
-        let entry = entry(&permit, &key, now);
-        let mut tx = self.begin(permit.project());
-        tx = tx.with(Change::CreateKey(Box::new(key.clone())));
-        if let Some(result) = self.remember(&permit, idempotency.as_ref(), &token, now)? {
-            tx = tx.with(Change::RememberResult(result));
-        }
-        match tx.commit(entry).await {
-            Ok(_) => Ok(issued(key, ShownText::Fresh(token))),
-            // An equal request got there first.
-            Err(CommitError::AlreadyExists(Kind::IdempotentResult)) => self
-                .replay(&permit, idempotency.as_ref())
-                .await?
-                .ok_or(Error::ChangedMeanwhile(Kind::IdempotentResult)),
-            Err(error) => Err(error.into()),
-        }
+        let mut entry = permit.entry(now, target(key.id));
+        let parent = key.parent.map(|id| id.to_string());
+        entry.details.insert("parent".to_owned(), json!(parent));
+        let tx = self.begin(permit.project());
+        self.commit_key(&permit, tx, key, token, idempotency.as_ref(), entry).await
     }
 
     /// The key that asks, which has to be one that others can be derived from.
@@ -131,20 +117,6 @@ impl Engine {
         let parent = self.store.key(permit.project(), chain.key.id()).await?;
         Ok(parent.ok_or(Error::NotFound(Kind::ApiKey))?.key)
     }
-}
-
-/// What the audit keeps of it.
-fn entry(permit: &Permit<'_, DeriveKey>, key: &ApiKey, now: Timestamp) -> AuditEntry {
-    let mut entry = permit.entry(now, target(key.id));
-    entry.details.extend([
-        ("parent".to_owned(), json!(key.parent.map(|id| id.to_string()))),
-        ("name".to_owned(), json!(key.name.as_str())),
-        ("roles".to_owned(), key.roles.iter().map(|role| json!(role.as_str())).collect()),
-        ("permissions".to_owned(), json!(key.permissions.to_strings())),
-        ("expires_at".to_owned(), json!(key.expires_at.map(|at| at.to_string()))),
-    ]);
-    note_bounds(&mut entry, key);
-    entry
 }
 
 /// A derived key does not outlive the one it was derived from.

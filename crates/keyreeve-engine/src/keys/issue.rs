@@ -19,7 +19,7 @@ use crate::{
     Action, Engine, Error, FieldError, Idempotency, Permit,
     action::IssueKey,
     sources::to_ms,
-    store::{Change, CommitError, IdempotentResult, Kind, StoredKey, Usage},
+    store::{Change, CommitError, IdempotentResult, Kind, StoredKey, Tx, Usage},
 };
 
 /// The finest step of time that is stored.
@@ -100,26 +100,34 @@ impl Engine {
         if let Some(owner) = &key.owner {
             tx = tx.with(Change::EnsureOwner(new_owner(owner.clone(), now)));
         }
-        tx = tx.with(Change::CreateKey(Box::new(key.clone())));
-        if let Some(result) = self.remember(&permit, idempotency.as_ref(), &token, now)? {
-            tx = tx.with(Change::RememberResult(result));
-        }
         let mut entry = permit.entry(now, target(key.id));
         entry.details.extend([
-            ("name".to_owned(), json!(key.name.as_str())),
             ("keyspace".to_owned(), json!(key.keyspace.as_str())),
             ("environment".to_owned(), json!(key.environment.as_str())),
             ("owner".to_owned(), json!(key.owner.as_ref().map(OwnerId::as_str))),
-            ("roles".to_owned(), key.roles.iter().map(|role| json!(role.as_str())).collect()),
-            ("permissions".to_owned(), json!(key.permissions.to_strings())),
-            ("expires_at".to_owned(), json!(key.expires_at.map(|at| at.to_string()))),
         ]);
-        note_bounds(&mut entry, &key);
+        self.commit_key(&permit, tx, key, token, idempotency.as_ref(), entry).await
+    }
+
+    /// Stores a new key, or gives the answer of an equal request that got there first.
+    pub(super) async fn commit_key<A: Action>(
+        &self,
+        permit: &Permit<'_, A>,
+        mut tx: Tx<'_>,
+        key: ApiKey,
+        token: IssuedToken,
+        idempotency: Option<&Idempotency>,
+        mut entry: AuditEntry,
+    ) -> Result<Issued, Error> {
+        note_key(&mut entry, &key);
+        tx = tx.with(Change::CreateKey(Box::new(key.clone())));
+        if let Some(result) = self.remember(permit, idempotency, &token, key.created_at)? {
+            tx = tx.with(Change::RememberResult(result));
+        }
         match tx.commit(entry).await {
             Ok(_) => Ok(issued(key, ShownText::Fresh(token))),
-            // An equal request got there first.
             Err(CommitError::AlreadyExists(Kind::IdempotentResult)) => self
-                .replay(&permit, idempotency.as_ref())
+                .replay(permit, idempotency)
                 .await?
                 .ok_or(Error::ChangedMeanwhile(Kind::IdempotentResult)),
             Err(error) => Err(error.into()),
@@ -264,8 +272,14 @@ impl Engine {
     }
 }
 
-/// Adds what bounds a key to its record, where anything does.
-pub(super) fn note_bounds(entry: &mut AuditEntry, key: &ApiKey) {
+/// What the audit keeps of a new key besides its id.
+fn note_key(entry: &mut AuditEntry, key: &ApiKey) {
+    entry.details.extend([
+        ("name".to_owned(), json!(key.name.as_str())),
+        ("roles".to_owned(), key.roles.iter().map(|role| json!(role.as_str())).collect()),
+        ("permissions".to_owned(), json!(key.permissions.to_strings())),
+        ("expires_at".to_owned(), json!(key.expires_at.map(|at| at.to_string()))),
+    ]);
     if let Some(at) = key.not_before {
         entry.details.insert("not_before".to_owned(), json!(at.to_string()));
     }

@@ -16,7 +16,7 @@ const SHA_256: [&str; 3] = [
     "c0ffee00c0ffee00c0ffee00c0ffee00c0ffee00c0ffee00c0ffee00c0ffee00",
 ];
 
-/// The command of the issue that asked for all of this.
+/// A key that is bound in every way.
 const BOUND: [&str; 23] = [
     "key",
     "create",

@@ -17,6 +17,7 @@ mod country_database;
 mod durability;
 mod first_run;
 mod gateways;
+mod imported_keys;
 mod keys;
 mod limits;
 mod openapi;

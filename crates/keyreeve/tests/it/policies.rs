@@ -2,9 +2,8 @@
 
 use keyreeve_api::{
     Client, CostRequest, CreateApiKeyRequest, CreatedApiKeyView, DeriveApiKeyRequest,
-    ExplainRequest, ImportRequest, ImportRowRequest, LimitView, ListAuditQuery, ReasonRequest,
-    RequestContext, ReserveRequest, RestrictionsView, SecretText, UpdateOwnerRequest,
-    VerifyRequest, VerifyView,
+    ExplainRequest, LimitView, ListAuditQuery, ReasonRequest, RequestContext, ReserveRequest,
+    RestrictionsView, SecretText, UpdateOwnerRequest, VerifyRequest, VerifyView,
 };
 use serde_json::{Value, json};
 
@@ -23,11 +22,11 @@ async fn ask(
     client.verify(&request).await.unwrap()
 }
 
-async fn plain(client: &Client, key: &SecretText) -> VerifyView {
+pub(crate) async fn plain(client: &Client, key: &SecretText) -> VerifyView {
     ask(client, key, |_| {}).await
 }
 
-async fn make(client: &Client, request: CreateApiKeyRequest) -> CreatedApiKeyView {
+pub(crate) async fn make(client: &Client, request: CreateApiKeyRequest) -> CreatedApiKeyView {
     client.create_api_key(&request, None).await.unwrap()
 }
 
@@ -35,7 +34,7 @@ fn limit(name: &str, rate: &str) -> LimitView {
     LimitView { name: name.into(), rate: rate.into(), ..LimitView::default() }
 }
 
-fn texts(items: &[&str]) -> Vec<String> {
+pub(crate) fn texts(items: &[&str]) -> Vec<String> {
     items.iter().map(|&item| item.to_owned()).collect()
 }
 
@@ -329,100 +328,18 @@ fn a_derived_key_is_narrower_and_dies_with_its_parent() {
 }
 
 #[test]
-fn keys_of_another_system_come_in_by_their_hashes() {
-    let installation = Installation::new();
-    let server = installation.serve();
-    let client = server.client(&installation.admin_key);
-    block_on(async {
-        let plain_key = "sk_other_made_up_for_this_test_1";
-        let salted_key = "sk_other_made_up_for_this_test_2";
-        let row = |name: &str, hash: &str| ImportRowRequest {
-            name: name.into(),
-            hash: hash.into(),
-            ..ImportRowRequest::default()
-        };
-        // SHA-256 of the first, bcrypt (cost 4) of the second.
-        let sha256 = keyreeve_core::audit::Hash::of(plain_key.as_bytes()).to_string();
-        let salted = ImportRowRequest { start: Some("sk_other_".into()), ..row("b", BCRYPT_OF_2) };
-        let request =
-            ImportRequest { keys: vec![row("a", &sha256), salted], ..ImportRequest::default() };
-        let dry = client
-            .import_api_keys(&ImportRequest { dry_run: true, ..request.clone() })
-            .await
-            .unwrap();
-        assert_eq!((dry.imported, dry.stored), (2, false));
-        assert_eq!(plain(&client, &SecretText::new(plain_key.to_owned())).await.code, "MALFORMED");
-        let mut broken = request.clone();
-        broken.keys.push(row("c", "not a hash"));
-        let refused = client.import_api_keys(&broken).await.unwrap();
-        assert_eq!(
-            (refused.stored, refused.refused, refused.rows[2].field.as_deref()),
-            (false, 1, Some("hash"))
-        );
-        let done = client.import_api_keys(&request).await.unwrap();
-        assert!(done.stored && done.rows.iter().all(|row| row.id.is_some()));
-        for key in [plain_key, salted_key, salted_key] {
-            assert_eq!(
-                plain(&client, &SecretText::new(key.to_owned())).await.code,
-                "VALID",
-                "{key}"
-            );
-        }
-        assert_eq!(
-            plain(&client, &SecretText::new("sk_other_wrong".to_owned())).await.code,
-            "MALFORMED"
-        );
-        let twice = client.import_api_keys(&request).await.unwrap();
-        assert_eq!((twice.stored, twice.rows[0].field.as_deref()), (false, Some("hash")));
-    });
-}
-
-#[test]
-fn many_first_uses_at_once_are_all_good() {
-    let installation = Installation::new();
-    let server = installation.serve();
-    let client = server.client(&installation.admin_key);
-    block_on(async {
-        let row = ImportRowRequest {
-            name: "salted".into(),
-            hash: BCRYPT_OF_2.into(),
-            start: Some("sk_other_".into()),
-            ..ImportRowRequest::default()
-        };
-        let request = ImportRequest { keys: vec![row], ..ImportRequest::default() };
-        assert!(client.import_api_keys(&request).await.unwrap().stored);
-        let again = client.import_api_keys(&request).await.unwrap();
-        assert_eq!(again.rows[0].field.as_deref(), Some("hash"), "the very hash is here");
-        let key = SecretText::new("sk_other_made_up_for_this_test_2".to_owned());
-        let verdicts = futures_util::future::join_all((0..20).map(|_| plain(&client, &key))).await;
-        let codes: Vec<&str> = verdicts.iter().map(|verdict| verdict.code.as_str()).collect();
-        assert_eq!(codes, ["VALID"; 20]);
-    });
-}
-
-#[test]
-fn no_row_grants_more_than_the_caller_has() {
+fn a_key_is_derived_once_however_often_it_is_asked_for() {
     let installation = Installation::new();
     let server = installation.serve();
     let admin = server.client(&installation.admin_key);
     block_on(async {
-        let permissions = texts(&["keyreeve.keys.manage", "documents.*"]);
-        let request = CreateApiKeyRequest { permissions, ..named("weak") };
-        let weak = server.client(make(&admin, request).await.key.expose());
-        let row = |number: u8, permission: &str| ImportRowRequest {
-            name: permission.into(),
-            hash: format!("{number:064x}"),
-            permissions: texts(&[permission]),
-            ..ImportRowRequest::default()
-        };
-        let keys = vec![row(1, "documents.read"), row(2, "payments.write")];
-        let request = ImportRequest { keys, dry_run: true, ..ImportRequest::default() };
-        let told = weak.import_api_keys(&request).await.unwrap();
-        assert_eq!((told.imported, told.refused), (1, 1));
-        assert_eq!(told.rows[1].field.as_deref(), Some("permissions"));
-        let request = ImportRequest { dry_run: false, partial: true, ..request };
-        let done = weak.import_api_keys(&request).await.unwrap();
-        assert_eq!((done.imported, done.refused, done.stored), (1, 1, true));
+        let wanted = DeriveApiKeyRequest { name: "once".into(), ..DeriveApiKeyRequest::default() };
+        let first = admin.derive_api_key(&wanted, Some("once")).await.unwrap();
+        let again = admin.derive_api_key(&wanted, Some("once")).await.unwrap();
+        assert_eq!(first.details.id, again.details.id);
+        assert_eq!(first.key.expose(), again.key.expose());
+        let other = admin.derive_api_key(&wanted, None).await.unwrap();
+        assert_ne!(first.details.id, other.details.id);
     });
 }
 
@@ -441,42 +358,6 @@ fn a_derived_key_makes_nothing_that_would_outlive_its_parent() {
         child.derive_api_key(&wanted, None).await.unwrap();
     });
 }
-
-#[test]
-fn the_successor_of_an_imported_key_has_a_text_of_its_own() {
-    let installation = Installation::new();
-    let server = installation.serve();
-    let client = server.client(&installation.admin_key);
-    let text = "sk_other_made_up_for_this_test_3";
-    let shown = SecretText::new(text.to_owned());
-    let (id, new) = block_on(async {
-        let row = ImportRowRequest {
-            name: "a".into(),
-            hash: keyreeve_core::audit::Hash::of(text.as_bytes()).to_string(),
-            ..ImportRowRequest::default()
-        };
-        let request = ImportRequest { keys: vec![row], ..ImportRequest::default() };
-        let done = client.import_api_keys(&request).await.unwrap();
-        let id = done.rows[0].id.clone().unwrap();
-        let new = client.rotate_api_key(&id, &Default::default(), None).await.unwrap();
-        assert!(!new.details.imported);
-        client.finish_rotation(&id, &Default::default()).await.unwrap();
-        (id, new.key)
-    });
-    server.stop();
-    let server = installation.serve();
-    let client = server.client(&installation.admin_key);
-    block_on(async {
-        assert_eq!(plain(&client, &shown).await.code, "GRACE_ENDED");
-        assert_eq!(plain(&client, &new).await.code, "VALID");
-        // Gone is gone: its hash leads nowhere, and can come in again.
-        client.delete_api_key(&id).await.unwrap();
-        assert_eq!(plain(&client, &shown).await.code, "MALFORMED");
-    });
-}
-
-/// bcrypt, cost 4, of `sk_other_made_up_for_this_test_2`.
-const BCRYPT_OF_2: &str = "$2b$04$IblU/F1GjygAaWTmMPHlqeSRtaJOksMCazNm/RIjgTd88bclyJSg6";
 
 #[test]
 fn the_service_limits_its_own_callers() {

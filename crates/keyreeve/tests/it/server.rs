@@ -173,6 +173,14 @@ fn slow_and_oversized_heads_are_cut_off() {
     slow.read_to_end(&mut rest).unwrap();
     assert!(!String::from_utf8_lossy(&rest).contains("200"));
 
+    // After a request too, which gets its answer.
+    let mut used = TcpStream::connect(address).unwrap();
+    used.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    used.write_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\nGET /healthz HTTP/1.1\r\nho").unwrap();
+    let mut answers = Vec::new();
+    used.read_to_end(&mut answers).unwrap();
+    assert_eq!(String::from_utf8_lossy(&answers).matches("200 OK").count(), 1);
+
     let mut large = TcpStream::connect(address).unwrap();
     large.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
     let head = format!("GET /healthz HTTP/1.1\r\nhost: x\r\nx: {}\r\n\r\n", "y".repeat(100_000));
