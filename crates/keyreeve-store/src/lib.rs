@@ -10,4 +10,5 @@ mod cursor;
 mod log_head;
 pub mod memory;
 mod millis;
+mod sql;
 pub mod sqlite;

@@ -2,23 +2,14 @@
 //!
 //! Why it is built like this: `docs/adr/0001-store-and-group-commit.md`.
 
-mod apply;
-mod audit;
 mod audit_file;
 mod connection;
-mod failure;
 mod gate;
-mod head;
-mod key_rows;
-mod keys;
-mod lifecycle_rows;
 mod load;
 mod migrations;
 mod open_error;
-mod query;
 mod readers;
-mod rows;
-mod tenancy;
+mod session;
 mod writer;
 
 use std::{
@@ -53,6 +44,7 @@ use self::{
     readers::Readers,
     writer::{Command, Counters, Sinks, Waiting, Writer},
 };
+use crate::sql::{audit, head, keys, tenancy};
 
 pub use audit_file::{AuditFile, RawAuditRow};
 pub use open_error::OpenError;
@@ -102,7 +94,8 @@ impl SqliteStore {
         let SqliteOptions { path, readers: count, queue_limit } = options;
         let Claim { path, lock } = Claim::stake(&path)?;
         let connection = connection::open_writer(&path)?;
-        let head = head::open(&connection, &signer, &path)?;
+        let head = head::open(&mut &connection, &signer);
+        let head = head.map_err(|unfit| OpenError::of_log(&path, unfit))?;
         let (readers, reader_threads) = Readers::start(&path, count, queue_limit)?;
         let (sender, commands) = mpsc::channel(queue_limit.max(1));
         let counters = Arc::new(Counters::default());

@@ -15,12 +15,16 @@ use rusqlite::{
 };
 
 use super::{
-    audit::{self, outcome_word},
     connection::{self, Identity, beside, identify},
-    failure::Broken,
     open_error::OpenError,
 };
-use crate::millis;
+use crate::{
+    millis,
+    sql::{
+        audit::{self, outcome_word},
+        failure::Broken,
+    },
+};
 
 /// The most complaints of SQLite's own check that are passed on.
 const MOST_PROBLEMS: u8 = 20;
@@ -140,7 +144,7 @@ impl AuditFile {
 
     /// Every kept signed tree head, smallest first, the latest last.
     pub fn checkpoints(&self) -> Result<Vec<String>, StoreError> {
-        Ok(audit::checkpoints(&self.connection)?)
+        Ok(audit::checkpoints(&mut &self.connection)?)
     }
 
     /// What SQLite finds wrong with the table of entries and its indexes: at most 20 complaints,

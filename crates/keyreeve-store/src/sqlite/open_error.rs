@@ -5,7 +5,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use keyreeve_engine::store::StoreError;
 use rusqlite::ErrorCode;
+
+use crate::sql::head::Unfit;
 
 /// A database was not opened. Nothing in it was changed.
 #[derive(Debug, thiserror::Error)]
@@ -81,6 +84,15 @@ impl OpenError {
     /// The file at `path` cannot be used, for this reason.
     pub(super) fn unopenable(path: &Path, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self::Unopenable { path: path.to_owned(), source: source.into() }
+    }
+
+    /// What keeps the audit log in the file at `path` from being gone on with.
+    pub(super) fn of_log(path: &Path, unfit: Unfit) -> Self {
+        match unfit {
+            Unfit::OtherSigner => Self::OtherSigner { path: path.to_owned() },
+            Unfit::Damaged(problem) => Self::AuditDamaged { path: path.to_owned(), problem },
+            Unfit::Broken(broken) => Self::unopenable(path, StoreError::from(broken)),
+        }
     }
 
     /// What an error of SQLite means while the file at `path` is being opened.

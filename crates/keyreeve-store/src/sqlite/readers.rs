@@ -12,7 +12,8 @@ use parking_lot::Mutex;
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
-use super::{connection, failure::Broken, gate::Gate, open_error::OpenError};
+use super::{connection, gate::Gate, open_error::OpenError};
+use crate::sql::{failure::Broken, session::Session};
 
 /// Something to do with a connection that reads.
 pub(super) type Job = Box<dyn FnOnce(&Connection) + Send>;
@@ -48,7 +49,7 @@ impl Readers {
     pub(super) async fn read<T, F>(&self, read: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
-        F: FnOnce(&Connection) -> Result<T, Broken> + Send + 'static,
+        F: FnOnce(&mut dyn Session) -> Result<T, Broken> + Send + 'static,
     {
         let (job, answer) = job(read);
         let queue = self.queue.sender()?;
@@ -73,13 +74,13 @@ impl Readers {
 pub(super) fn job<T, F>(read: F) -> (Job, oneshot::Receiver<Result<T, Broken>>)
 where
     T: Send + 'static,
-    F: FnOnce(&Connection) -> Result<T, Broken> + Send + 'static,
+    F: FnOnce(&mut dyn Session) -> Result<T, Broken> + Send + 'static,
 {
     let (sender, receiver) = oneshot::channel();
-    let job: Job = Box::new(move |connection: &Connection| {
+    let job: Job = Box::new(move |mut connection: &Connection| {
         if !sender.is_closed() {
             // If the asker went away meanwhile, the answer goes nowhere.
-            let _ = sender.send(read(connection));
+            let _ = sender.send(read(&mut connection));
         }
     });
     (job, receiver)

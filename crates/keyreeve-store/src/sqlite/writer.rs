@@ -16,13 +16,16 @@ use keyreeve_engine::store::{ChangeSink, CommitError, Receipt, StoreError, UnitO
 use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot};
 
-use super::{
-    apply,
-    failure::{Broken, Refusal},
-    head, load,
-    readers::Job,
+use super::{load, readers::Job};
+use crate::{
+    log_head::LogHead,
+    sql::{
+        apply,
+        failure::{Broken, Refusal},
+        head,
+        session::Session,
+    },
 };
-use crate::log_head::LogHead;
 
 /// The most commands taken at once. A batch this long spends far more time on its units than on
 /// the flush, so a longer one would gain nothing and keep its callers waiting.
@@ -135,7 +138,7 @@ impl Writer {
         if !self.failed {
             return Ok(tx.rollback()?);
         }
-        head::save_again(&tx)?;
+        head::save_again(&mut &*tx)?;
         tx.commit()?;
         self.failed = false;
         Ok(())
@@ -180,7 +183,7 @@ impl Writer {
         };
         let units = self.head.size() - before;
         if units > 0 {
-            head::save(&tx, before, &mut self.head, &self.signer)?;
+            head::save(&mut &*tx, before, &mut self.head, &self.signer)?;
             tx.commit()?;
             self.counters.units.fetch_add(units, Ordering::Relaxed);
             self.counters.batches.fetch_add(1, Ordering::Relaxed);
@@ -242,21 +245,21 @@ fn write_guarded(
 }
 
 fn write_unit(
-    connection: &Connection,
+    mut connection: &Connection,
     head: &mut LogHead,
     unit: &UnitOfWork,
 ) -> Result<Receipt, Refusal> {
     for change in unit.changes() {
-        apply::apply(connection, unit.project(), change)?;
+        apply::apply(&mut connection, unit.project(), change)?;
     }
     let mut next = head.clone();
     let record = next.append(unit.entry());
-    head::insert(connection, unit.entry(), &record)?;
+    head::insert(&mut connection, unit.entry(), &record)?;
     *head = next;
     Ok(Receipt { seq: record.seq, epoch: head.size() })
 }
 
-fn run(connection: &Connection, sql: &str) -> Result<(), Broken> {
-    connection.prepare_cached(sql)?.execute([])?;
+fn run(mut connection: &Connection, sql: &str) -> Result<(), Broken> {
+    Session::execute(&mut connection, sql, &[])?;
     Ok(())
 }

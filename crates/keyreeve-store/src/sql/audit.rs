@@ -5,16 +5,17 @@ use keyreeve_core::{
     name::ProjectName,
 };
 use keyreeve_engine::store::{AuditFilter, AuditRecord, ListPage, PageRequest, SequencedEntry};
-use rusqlite::{Connection, params, params_from_iter, types::Value};
 
 use super::{
+    columns::Columns,
     failure::Broken,
-    query::{self, Columns, Conditions},
+    query::{self, Conditions},
+    session::{Session, values},
 };
 use crate::{cursor, millis};
 
 /// An outcome as it stands in the column of that name.
-pub(super) fn outcome_word(outcome: Outcome) -> &'static str {
+pub(crate) fn outcome_word(outcome: Outcome) -> &'static str {
     match outcome {
         Outcome::Done => "done",
         Outcome::Denied => "denied",
@@ -22,8 +23,8 @@ pub(super) fn outcome_word(outcome: Outcome) -> &'static str {
 }
 
 /// A project's entries that match, newest first.
-pub(super) fn entries(
-    connection: &Connection,
+pub(crate) fn entries(
+    session: &mut dyn Session,
     project: &ProjectName,
     filter: &AuditFilter,
     page: &PageRequest,
@@ -32,7 +33,7 @@ pub(super) fn entries(
     let limit = cursor::limit(page);
     let mut conditions = Conditions::new("project = ?", project.as_str());
     if let Some(before) = before {
-        conditions.and("seq < ?", [Value::Integer(query::count(before))]);
+        conditions.and("seq < ?", values![query::count(before)]);
     }
     conditions.and_text("actor = ?", filter.actor.as_deref());
     conditions.and_text("target = ?", filter.target.as_deref());
@@ -41,14 +42,14 @@ pub(super) fn entries(
         of_action(&mut conditions, action);
     }
     if let Some(since) = filter.since {
-        conditions.and("at_ms >= ?", [Value::Integer(millis::ceil(since))]);
+        conditions.and("at_ms >= ?", values![millis::ceil(since)]);
     }
     if let Some(until) = filter.until {
-        conditions.and("at_ms < ?", [Value::Integer(millis::ceil(until))]);
+        conditions.and("at_ms < ?", values![millis::ceil(until)]);
     }
     let (conditions, values) = conditions.order_and_limit("seq DESC", limit);
     let sql = format!("SELECT seq, body FROM audit_entries WHERE {conditions}");
-    let found = query::all(connection, &sql, params_from_iter(values), entry)?;
+    let found = query::all(session, &sql, &values, entry)?;
     Ok(ListPage::from_overfull(found, limit, |last| cursor::of_entry(last.seq)))
 }
 
@@ -57,13 +58,13 @@ fn of_action(conditions: &mut Conditions, action: &str) {
     match action.strip_suffix(".*") {
         None => conditions.and_text("action = ?", Some(action)),
         Some(noun) => {
-            let range = [Value::Text(format!("{noun}.")), Value::Text(format!("{noun}/"))];
+            let range = values![format!("{noun}."), format!("{noun}/")];
             conditions.and("action >= ? AND action < ?", range);
         }
     }
 }
 
-fn entry(columns: &mut Columns<'_, '_>) -> Result<SequencedEntry, Broken> {
+fn entry(columns: &mut Columns<'_>) -> Result<SequencedEntry, Broken> {
     let seq = columns.count()?;
     match AuditEntry::decode(columns.bytes()?) {
         Ok((own, entry)) if own == seq => Ok(SequencedEntry { seq, entry }),
@@ -72,13 +73,13 @@ fn entry(columns: &mut Columns<'_, '_>) -> Result<SequencedEntry, Broken> {
 }
 
 /// At most `limit` recorded entries of all projects from position `first` on.
-pub(super) fn log(
-    connection: &Connection,
+pub(crate) fn log(
+    session: &mut dyn Session,
     first: u64,
     limit: u32,
 ) -> Result<Vec<AuditRecord>, Broken> {
     let sql = "SELECT seq, body, leaf FROM audit_entries WHERE seq >= ?1 ORDER BY seq LIMIT ?2";
-    query::all(connection, sql, params![query::count(first), limit], |columns| {
+    query::all(session, sql, &values![query::count(first), limit], |columns| {
         Ok(AuditRecord {
             seq: columns.count()?,
             bytes: columns.bytes()?.to_vec(),
@@ -89,17 +90,17 @@ pub(super) fn log(
 
 /// The kept tree heads and the latest, smallest first. One statement, so that both parts are of
 /// one moment; `UNION` drops the latest if it is a kept one.
-pub(super) fn checkpoints(connection: &Connection) -> Result<Vec<String>, Broken> {
+pub(crate) fn checkpoints(session: &mut dyn Session) -> Result<Vec<String>, Broken> {
     let sql = "SELECT size, note FROM audit_checkpoints
                UNION SELECT size, note FROM audit_state ORDER BY size";
-    query::all(connection, sql, [], |columns| {
+    query::all(session, sql, &[], |columns| {
         columns.number()?;
         columns.text().map(str::to_owned)
     })
 }
 
 /// The latest tree head.
-pub(super) fn checkpoint(connection: &Connection) -> Result<Option<String>, Broken> {
+pub(crate) fn checkpoint(session: &mut dyn Session) -> Result<Option<String>, Broken> {
     let sql = "SELECT note FROM audit_state";
-    query::first(connection, sql, [], |columns| columns.text().map(str::to_owned))
+    query::first(session, sql, &[], |columns| columns.text().map(str::to_owned))
 }

@@ -4,18 +4,18 @@
 use keyreeve_core::{key::KeyId, lifecycle::Lifecycle};
 use serde_json::{Value, json};
 
-use super::{failure::Broken, query::Columns};
+use super::{columns::Columns, failure::Broken};
 use crate::millis;
 
 /// The columns that hold a lifecycle.
 #[derive(Default)]
-pub(super) struct LifecycleColumns<'a> {
-    pub(super) lifecycle: &'static str,
-    pub(super) changed_at: Option<i64>,
-    pub(super) reason: Option<&'a str>,
-    pub(super) successor: Option<&'a str>,
-    pub(super) grace_ends_at: Option<i64>,
-    pub(super) was: Option<String>,
+pub(crate) struct LifecycleColumns<'a> {
+    pub(crate) lifecycle: &'static str,
+    pub(crate) changed_at: Option<i64>,
+    pub(crate) reason: Option<&'a str>,
+    pub(crate) successor: Option<&'a str>,
+    pub(crate) grace_ends_at: Option<i64>,
+    pub(crate) was: Option<String>,
 }
 
 impl<'a> From<&'a Lifecycle> for LifecycleColumns<'a> {
@@ -41,7 +41,7 @@ impl<'a> From<&'a Lifecycle> for LifecycleColumns<'a> {
 }
 
 /// Reads `lifecycle, changed_at, reason, successor, grace_ends_at, was`.
-pub(super) fn read(columns: &mut Columns<'_, '_>) -> Result<Lifecycle, Broken> {
+pub(crate) fn read(columns: &mut Columns<'_>) -> Result<Lifecycle, Broken> {
     let word = columns.text()?;
     let changed_at = columns.maybe_time()?;
     let reason = columns.maybe_text()?;

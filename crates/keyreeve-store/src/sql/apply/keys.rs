@@ -1,26 +1,26 @@
 //! Changes to keys.
 
 use keyreeve_core::{
-    key::{KeyDigest, KeyId},
+    key::{Imported, KeyDigest, KeyId},
     model::{ApiKey, Revision},
     name::{OwnerId, ProjectName, RoleName},
     role::BuiltinRole,
 };
 use keyreeve_engine::store::{CommitError, Kind, UsageDelta};
-use rusqlite::{Connection, params};
 
 use super::{claims, results};
 use crate::{
     millis,
-    sqlite::{
-        failure::{Broken, Refusal, Violated, violated},
+    sql::{
+        failure::{Broken, Failed, Refusal, Violated},
         key_rows::{self, KeyLists},
         query,
+        session::{Session, values},
     },
 };
 
-pub(super) fn create(
-    connection: &Connection,
+pub(crate) fn create(
+    session: &mut dyn Session,
     project: &ProjectName,
     new: &ApiKey,
 ) -> Result<(), Refusal> {
@@ -28,32 +28,35 @@ pub(super) fn create(
         return Err(CommitError::NotFound(Kind::Project).into());
     }
     let lists = KeyLists::of(new);
-    if let Err(error) = key_rows::insert(connection, new, &lists) {
-        return Err(match violated(&error) {
-            Some(Violated::Uniqueness) => CommitError::AlreadyExists(Kind::ApiKey).into(),
-            Some(Violated::Reference) => missing_reference(connection, new)?.into(),
-            None => error.into(),
-        });
+    match key_rows::insert(session, new, &lists) {
+        Ok(()) => {}
+        Err(Failed::Violated(Violated::Uniqueness)) => {
+            return Err(CommitError::AlreadyExists(Kind::ApiKey).into());
+        }
+        Err(Failed::Violated(Violated::Reference)) => {
+            return Err(missing_reference(session, new)?.into());
+        }
+        Err(Failed::Broken(broken)) => return Err(broken.into()),
     }
-    check_roles(connection, project, &new.roles)?;
+    check_roles(session, project, &new.roles)?;
     let place = Place { project, created_at: millis::floor(new.created_at), id: new.id };
-    link(connection, ROLES, &place, new.roles.iter().map(RoleName::as_str))?;
-    link(connection, TAGS, &place, new.tags.as_slice().iter().map(String::as_str))
+    link(session, ROLES, &place, new.roles.iter().map(RoleName::as_str))?;
+    link(session, TAGS, &place, new.tags.as_slice().iter().map(String::as_str))
 }
 
-pub(super) fn update(
-    connection: &Connection,
+pub(crate) fn update(
+    session: &mut dyn Session,
     project: &ProjectName,
     new: &ApiKey,
 ) -> Result<(), Refusal> {
-    let stored = if new.project == *project { stored(connection, project, new.id)? } else { None };
+    let stored = if new.project == *project { stored(session, project, new.id)? } else { None };
     let stored = stored.ok_or(CommitError::NotFound(Kind::ApiKey))?;
     if stored.revision.checked_add(1) != Some(new.revision) {
         return Err(CommitError::ChangedMeanwhile(Kind::ApiKey).into());
     }
     if stored.keyspace != new.keyspace.as_str() {
-        let keyspace = [project.as_str(), new.keyspace.as_str()];
-        if !connection.prepare_cached(KEYSPACE_EXISTS)?.exists(keyspace)? {
+        let keyspace = values![project.as_str(), new.keyspace.as_str()];
+        if !query::exists(session, KEYSPACE_EXISTS, &keyspace)? {
             return Err(CommitError::NotFound(Kind::Keyspace).into());
         }
     }
@@ -62,99 +65,116 @@ pub(super) fn update(
         return Err(CommitError::ChangedMeanwhile(Kind::ApiKey).into());
     }
     let lists = KeyLists::of(new);
-    match key_rows::update(connection, new, &lists) {
+    match key_rows::update(session, new, &lists) {
         Ok(()) => {}
-        Err(error) if violated(&error) == Some(Violated::Reference) => {
-            return Err(missing_reference(connection, new)?.into());
+        Err(Failed::Violated(Violated::Reference)) => {
+            return Err(missing_reference(session, new)?.into());
         }
         Err(error) => return Err(error.into()),
     }
     let place = Place { project, created_at: stored.created_at, id: new.id };
     if stored.lists.roles != lists.roles {
-        check_roles(connection, project, &new.roles)?;
-        unlink(connection, ROLES, &place, &stored.lists.roles)?;
-        link(connection, ROLES, &place, new.roles.iter().map(RoleName::as_str))?;
+        check_roles(session, project, &new.roles)?;
+        unlink(session, ROLES, &place, &stored.lists.roles)?;
+        link(session, ROLES, &place, new.roles.iter().map(RoleName::as_str))?;
     }
     if stored.lists.tags != lists.tags {
-        unlink(connection, TAGS, &place, &stored.lists.tags)?;
-        link(connection, TAGS, &place, new.tags.as_slice().iter().map(String::as_str))?;
+        unlink(session, TAGS, &place, &stored.lists.tags)?;
+        link(session, TAGS, &place, new.tags.as_slice().iter().map(String::as_str))?;
     }
     Ok(())
 }
 
-pub(super) fn purge(
-    connection: &Connection,
+pub(crate) fn purge(
+    session: &mut dyn Session,
     project: &ProjectName,
     id: KeyId,
     revision: Revision,
 ) -> Result<(), Refusal> {
-    let stored = stored(connection, project, id)?;
+    let stored = stored(session, project, id)?;
     let stored = stored.ok_or(CommitError::NotFound(Kind::ApiKey))?;
     if stored.revision != revision {
         return Err(CommitError::ChangedMeanwhile(Kind::ApiKey).into());
     }
     let place = Place { project, created_at: stored.created_at, id };
-    unlink(connection, ROLES, &place, &stored.lists.roles)?;
-    unlink(connection, TAGS, &place, &stored.lists.tags)?;
-    claims::forget_lineage(connection, project, id)?;
+    unlink(session, ROLES, &place, &stored.lists.roles)?;
+    unlink(session, TAGS, &place, &stored.lists.tags)?;
+    claims::forget_lineage(session, project, id)?;
     let usage = "DELETE FROM key_usage WHERE key_id = ?1";
-    connection.prepare_cached(usage)?.execute([id.as_str()])?;
+    session.execute(usage, &values![id.as_str()])?;
     let key = "DELETE FROM api_keys WHERE id = ?1";
-    connection.prepare_cached(key)?.execute([id.as_str()])?;
-    results::forget_key(connection, project, id)
+    session.execute(key, &values![id.as_str()])?;
+    results::forget_key(session, project, id)
 }
 
 /// Puts a digest of our own in the place of a foreign hash, once.
-pub(super) fn recognise(
-    connection: &Connection,
+pub(crate) fn recognise(
+    session: &mut dyn Session,
     project: &ProjectName,
     id: KeyId,
     digest: &KeyDigest,
 ) -> Result<(), Refusal> {
-    let sql = "UPDATE api_keys SET digest_scheme = ?3, digest = ?4, revision = revision + 1,
-                   imported = json_set(imported, '$.hash', NULL)
-               WHERE id = ?1 AND project = ?2 AND json_extract(imported, '$.hash') IS NOT NULL";
-    let values = params![id.as_str(), project.as_str(), key_rows::scheme(digest), digest.bytes()];
-    if connection.prepare_cached(sql)?.execute(values)? == 1 {
+    let select = "SELECT imported FROM api_keys
+                  WHERE id = ?1 AND project = ?2 AND digest_scheme = 'foreign'";
+    let place = values![id.as_str(), project.as_str()];
+    if let Some(imported) = query::first(session, select, &place, key_rows::imported)?.flatten() {
+        let known = Imported { hash: None, ..*imported };
+        let sql = "UPDATE api_keys SET digest_scheme = ?2, digest = ?3, imported = ?4,
+                       revision = revision + 1
+                   WHERE id = ?1";
+        session.execute(
+            sql,
+            &values![
+                id.as_str(),
+                key_rows::scheme(digest),
+                digest.bytes(),
+                key_rows::imported_json(&known),
+            ],
+        )?;
         return Ok(());
     }
-    Err(match stored(connection, project, id)? {
+    Err(match stored(session, project, id)? {
         Some(_) => CommitError::ChangedMeanwhile(Kind::ApiKey).into(),
         None => CommitError::NotFound(Kind::ApiKey).into(),
     })
 }
 
 /// Adds to what was counted before. A key that was purged since it was used selects no row.
-pub(super) fn add_usage(
-    connection: &Connection,
+pub(crate) fn add_usage(
+    session: &mut dyn Session,
     project: &ProjectName,
     deltas: &[UsageDelta],
 ) -> Result<(), Refusal> {
-    let sql = "INSERT INTO key_usage
-                   (key_id, verifications, last_used_at, last_ip, last_user_agent,
-                    peak_10s, peak_hour, peak_day)
-               SELECT id, ?3, ?4, ?5, ?6, ?7, ?8, ?9 FROM api_keys WHERE id = ?1 AND project = ?2
-               ON CONFLICT (key_id) DO UPDATE SET
-                   verifications = verifications + excluded.verifications,
-                   last_used_at = max(last_used_at, excluded.last_used_at),
-                   last_ip = coalesce(excluded.last_ip, last_ip),
-                   last_user_agent = coalesce(excluded.last_user_agent, last_user_agent),
-                   peak_10s = max(peak_10s, excluded.peak_10s),
-                   peak_hour = max(peak_hour, excluded.peak_hour),
-                   peak_day = max(peak_day, excluded.peak_day)";
-    let mut statement = connection.prepare_cached(sql)?;
+    let larger = session.dialect().larger;
+    let sql = format!(
+        "INSERT INTO key_usage AS u
+             (key_id, verifications, last_used_at, last_ip, last_user_agent,
+              peak_10s, peak_hour, peak_day)
+         SELECT id, ?3, ?4, ?5, ?6, ?7, ?8, ?9 FROM api_keys WHERE id = ?1 AND project = ?2
+         ON CONFLICT (key_id) DO UPDATE SET
+             verifications = u.verifications + excluded.verifications,
+             last_used_at = {larger}(u.last_used_at, excluded.last_used_at),
+             last_ip = coalesce(excluded.last_ip, u.last_ip),
+             last_user_agent = coalesce(excluded.last_user_agent, u.last_user_agent),
+             peak_10s = {larger}(u.peak_10s, excluded.peak_10s),
+             peak_hour = {larger}(u.peak_hour, excluded.peak_hour),
+             peak_day = {larger}(u.peak_day, excluded.peak_day)"
+    );
     for delta in deltas {
-        statement.execute(params![
-            delta.key.as_str(),
-            project.as_str(),
-            query::count(delta.verifications),
-            millis::floor(delta.last_used_at),
-            delta.last_ip.map(|ip| ip.to_string()),
-            delta.last_user_agent,
-            delta.peaks.ten_seconds,
-            delta.peaks.hour,
-            delta.peaks.day,
-        ])?;
+        session.execute(
+            &sql,
+            &values![
+                delta.key.as_str(),
+                project.as_str(),
+                query::count(delta.verifications),
+                millis::floor(delta.last_used_at),
+                delta.last_ip.map(|ip| ip.to_string()),
+                delta.last_user_agent.as_deref(),
+                delta.peaks.ten_seconds,
+                delta.peaks.hour,
+                delta.peaks.day,
+            ],
+        )?;
     }
     Ok(())
 }
@@ -179,13 +199,13 @@ impl Stored {
 }
 
 fn stored(
-    connection: &Connection,
+    session: &mut dyn Session,
     project: &ProjectName,
     id: KeyId,
 ) -> Result<Option<Stored>, Broken> {
     let sql = "SELECT revision, keyspace, digest_scheme, digest, created_at, roles, tags
                FROM api_keys WHERE id = ?1 AND project = ?2";
-    query::first(connection, sql, [id.as_str(), project.as_str()], |columns| {
+    query::first(session, sql, &values![id.as_str(), project.as_str()], |columns| {
         Ok(Stored {
             revision: columns.count()?,
             keyspace: columns.text()?.to_owned(),
@@ -200,9 +220,9 @@ fn stored(
 const KEYSPACE_EXISTS: &str = "SELECT 1 FROM keyspaces WHERE project = ?1 AND name = ?2";
 
 /// Which of the things the key refers to is missing, after the database said that one is.
-fn missing_reference(connection: &Connection, key: &ApiKey) -> Result<CommitError, Refusal> {
+fn missing_reference(session: &mut dyn Session, key: &ApiKey) -> Result<CommitError, Refusal> {
     let project = key.project.as_str();
-    let exists = |sql: &str, name: &str| connection.prepare_cached(sql)?.exists([project, name]);
+    let mut exists = |sql: &str, name: &str| query::exists(session, sql, &values![project, name]);
     if !exists(KEYSPACE_EXISTS, key.keyspace.as_str())? {
         return Ok(CommitError::NotFound(Kind::Keyspace));
     }
@@ -218,14 +238,14 @@ fn missing_reference(connection: &Connection, key: &ApiKey) -> Result<CommitErro
 }
 
 fn check_roles(
-    connection: &Connection,
+    session: &mut dyn Session,
     project: &ProjectName,
     roles: &[RoleName],
 ) -> Result<(), Refusal> {
     let sql = "SELECT 1 FROM roles WHERE project = ?1 AND name = ?2";
     for role in roles {
         if BuiltinRole::named(role.as_str()).is_none()
-            && !connection.prepare_cached(sql)?.exists([project.as_str(), role.as_str()])?
+            && !query::exists(session, sql, &values![project.as_str(), role.as_str()])?
         {
             return Err(CommitError::NotFound(Kind::Role).into());
         }
@@ -262,39 +282,37 @@ struct Place<'a> {
 }
 
 fn link<'w>(
-    connection: &Connection,
+    session: &mut dyn Session,
     table: WordTable,
     place: &Place<'_>,
     words: impl Iterator<Item = &'w str>,
 ) -> Result<(), Refusal> {
-    run_for_each(connection, table.insert, place, words)
+    run_for_each(session, table.insert, place, words)
 }
 
 /// `words` is the list as it was stored.
 fn unlink(
-    connection: &Connection,
+    session: &mut dyn Session,
     table: WordTable,
     place: &Place<'_>,
     words: &str,
 ) -> Result<(), Refusal> {
     let words: Vec<String> = serde_json::from_str(words)
         .map_err(|_| Broken::damaged(format!("the roles or tags of key {}", place.id)))?;
-    run_for_each(connection, table.delete, place, words.iter().map(String::as_str))
+    run_for_each(session, table.delete, place, words.iter().map(String::as_str))
 }
 
 fn run_for_each<'w>(
-    connection: &Connection,
+    session: &mut dyn Session,
     sql: &str,
     place: &Place<'_>,
     words: impl Iterator<Item = &'w str>,
 ) -> Result<(), Refusal> {
     for word in words {
-        connection.prepare_cached(sql)?.execute(params![
-            place.project.as_str(),
-            word,
-            place.created_at,
-            place.id.as_str(),
-        ])?;
+        session.execute(
+            sql,
+            &values![place.project.as_str(), word, place.created_at, place.id.as_str(),],
+        )?;
     }
     Ok(())
 }

@@ -11,28 +11,28 @@ use keyreeve_core::{
 use keyreeve_engine::store::IdempotentResult;
 use serde_json::Value;
 
-use super::{failure::Broken, query::Columns};
+use super::{columns::Columns, failure::Broken};
 
-pub(super) const PROJECT: &str = "name, created_at";
-pub(super) const ENVIRONMENT: &str = "name, env_tag, created_at";
-pub(super) const KEYSPACE: &str =
+pub(crate) const PROJECT: &str = "name, created_at";
+pub(crate) const ENVIRONMENT: &str = "name, env_tag, created_at";
+pub(crate) const KEYSPACE: &str =
     "name, prefix, default_expires_in, default_grace, fail_policy, policy, created_at, revision";
-pub(super) const OWNER: &str = "id, name, metadata, policy, created_at, revision";
-pub(super) const ROLE: &str = "name, description, permissions, created_at, revision";
-pub(super) const RESULT: &str = "lookup, fingerprint, key_id, sealed, at";
+pub(crate) const OWNER: &str = "id, name, metadata, policy, created_at, revision";
+pub(crate) const ROLE: &str = "name, description, permissions, created_at, revision";
+pub(crate) const RESULT: &str = "lookup, fingerprint, key_id, sealed, at";
 
 /// Reads [`PROJECT`].
-pub(super) fn project(columns: &mut Columns<'_, '_>) -> Result<Project, Broken> {
+pub(crate) fn project(columns: &mut Columns<'_>) -> Result<Project, Broken> {
     Ok(Project { name: columns.parsed()?, created_at: columns.time()? })
 }
 
 /// Reads [`ENVIRONMENT`].
-pub(super) fn environment(columns: &mut Columns<'_, '_>) -> Result<Environment, Broken> {
+pub(crate) fn environment(columns: &mut Columns<'_>) -> Result<Environment, Broken> {
     Ok(Environment { name: columns.parsed()?, tag: columns.parsed()?, created_at: columns.time()? })
 }
 
 /// Reads [`KEYSPACE`].
-pub(super) fn keyspace(columns: &mut Columns<'_, '_>) -> Result<Keyspace, Broken> {
+pub(crate) fn keyspace(columns: &mut Columns<'_>) -> Result<Keyspace, Broken> {
     Ok(Keyspace {
         name: columns.parsed()?,
         prefix: columns.parsed()?,
@@ -46,7 +46,7 @@ pub(super) fn keyspace(columns: &mut Columns<'_, '_>) -> Result<Keyspace, Broken
 }
 
 /// Reads [`OWNER`].
-pub(super) fn owner(columns: &mut Columns<'_, '_>) -> Result<Owner, Broken> {
+pub(crate) fn owner(columns: &mut Columns<'_>) -> Result<Owner, Broken> {
     Ok(Owner {
         id: columns.parsed()?,
         name: columns.maybe_parsed()?,
@@ -58,7 +58,7 @@ pub(super) fn owner(columns: &mut Columns<'_, '_>) -> Result<Owner, Broken> {
 }
 
 /// Reads [`ROLE`].
-pub(super) fn role(columns: &mut Columns<'_, '_>) -> Result<Role, Broken> {
+pub(crate) fn role(columns: &mut Columns<'_>) -> Result<Role, Broken> {
     Ok(Role {
         name: columns.parsed()?,
         description: columns.text()?.to_owned(),
@@ -69,7 +69,7 @@ pub(super) fn role(columns: &mut Columns<'_, '_>) -> Result<Role, Broken> {
 }
 
 /// Reads [`RESULT`].
-pub(super) fn result(columns: &mut Columns<'_, '_>) -> Result<IdempotentResult, Broken> {
+pub(crate) fn result(columns: &mut Columns<'_>) -> Result<IdempotentResult, Broken> {
     Ok(IdempotentResult {
         lookup: columns.bytes_32()?,
         fingerprint: columns.bytes_32()?,
@@ -80,7 +80,7 @@ pub(super) fn result(columns: &mut Columns<'_, '_>) -> Result<IdempotentResult, 
 }
 
 /// Reads `period_start, period_end, claimed`.
-pub(super) fn claimed(columns: &mut Columns<'_, '_>) -> Result<Stored, Broken> {
+pub(crate) fn claimed(columns: &mut Columns<'_>) -> Result<Stored, Broken> {
     Ok(Stored {
         period_start: columns.time()?,
         period_end: columns.maybe_time()?,
@@ -89,7 +89,7 @@ pub(super) fn claimed(columns: &mut Columns<'_, '_>) -> Result<Stored, Broken> {
 }
 
 /// Reads an object.
-pub(super) fn metadata(columns: &mut Columns<'_, '_>) -> Result<Metadata, Broken> {
+pub(crate) fn metadata(columns: &mut Columns<'_>) -> Result<Metadata, Broken> {
     let text = columns.text()?;
     // What nearly every row holds needs no parser.
     if text == "{}" {
@@ -100,7 +100,7 @@ pub(super) fn metadata(columns: &mut Columns<'_, '_>) -> Result<Metadata, Broken
 }
 
 /// Reads a policy; nothing stands for one that bounds nothing.
-pub(super) fn policy(columns: &mut Columns<'_, '_>) -> Result<Arc<Policy>, Broken> {
+pub(crate) fn policy(columns: &mut Columns<'_>) -> Result<Arc<Policy>, Broken> {
     match columns.maybe_text()? {
         None => Ok(Policy::none()),
         Some(text) => Policy::from_json(text).map(Arc::new).map_err(|_| columns.damaged()),
@@ -108,18 +108,18 @@ pub(super) fn policy(columns: &mut Columns<'_, '_>) -> Result<Arc<Policy>, Broke
 }
 
 /// A policy as it is stored.
-pub(super) fn policy_json(policy: &Policy) -> Option<String> {
+pub(crate) fn policy_json(policy: &Policy) -> Option<String> {
     (!policy.is_empty()).then(|| policy.to_json())
 }
 
 /// Reads a list of permissions.
-pub(super) fn permissions(columns: &mut Columns<'_, '_>) -> Result<PermissionSet, Broken> {
+pub(crate) fn permissions(columns: &mut Columns<'_>) -> Result<PermissionSet, Broken> {
     let words = words(columns)?;
     PermissionSet::parse(&words).map_err(|_| columns.damaged())
 }
 
 /// Reads a list of words.
-pub(super) fn words(columns: &mut Columns<'_, '_>) -> Result<Vec<String>, Broken> {
+pub(crate) fn words(columns: &mut Columns<'_>) -> Result<Vec<String>, Broken> {
     let text = columns.text()?;
     if text == "[]" {
         return Ok(Vec::new());
@@ -128,16 +128,16 @@ pub(super) fn words(columns: &mut Columns<'_, '_>) -> Result<Vec<String>, Broken
 }
 
 /// A list of words as it is stored.
-pub(super) fn words_json<'a>(words: impl IntoIterator<Item = &'a str>) -> String {
+pub(crate) fn words_json<'a>(words: impl IntoIterator<Item = &'a str>) -> String {
     words.into_iter().collect::<Value>().to_string()
 }
 
 /// Permissions as they are stored.
-pub(super) fn permissions_json(permissions: &PermissionSet) -> String {
+pub(crate) fn permissions_json(permissions: &PermissionSet) -> String {
     words_json(permissions.iter().map(Permission::as_str))
 }
 
 /// A length of time as it is stored: milliseconds.
-pub(super) fn length_ms(length: SignedDuration) -> i64 {
+pub(crate) fn length_ms(length: SignedDuration) -> i64 {
     i64::try_from(length.as_millis()).unwrap_or(i64::MAX)
 }

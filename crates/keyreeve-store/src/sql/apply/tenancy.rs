@@ -8,19 +8,19 @@ use keyreeve_core::{
     name::{EnvironmentName, KeyspaceName, Label, OwnerId, ProjectName, RoleName},
 };
 use keyreeve_engine::store::{CommitError, Kind};
-use rusqlite::{Connection, Params, params};
 
 use super::claims;
 use crate::{
     millis,
-    sqlite::{
-        failure::{Refusal, Violated, violated},
+    sql::{
+        failure::{Failed, Refusal, Violated},
         query, rows,
+        session::{Session, Value, values},
     },
 };
 
-pub(super) fn create_project(
-    connection: &Connection,
+pub(crate) fn create_project(
+    session: &mut dyn Session,
     unit: &ProjectName,
     new: &Project,
 ) -> Result<(), Refusal> {
@@ -29,37 +29,37 @@ pub(super) fn create_project(
         return Err(CommitError::NotFound(Kind::Project).into());
     }
     let sql = "INSERT INTO projects (name, created_at) VALUES (?1, ?2)";
-    let values = params![new.name.as_str(), millis::floor(new.created_at)];
-    create(connection, sql, values, Kind::Project)
+    let values = &values![new.name.as_str(), millis::floor(new.created_at)];
+    create(session, sql, values, Kind::Project)
 }
 
-pub(super) fn create_environment(
-    connection: &Connection,
+pub(crate) fn create_environment(
+    session: &mut dyn Session,
     project: &ProjectName,
     new: &Environment,
 ) -> Result<(), Refusal> {
     let sql = "INSERT INTO environments (project, name, env_tag, created_at)
                VALUES (?1, ?2, ?3, ?4)";
-    let values = params![
+    let values = &values![
         project.as_str(),
         new.name.as_str(),
         new.tag.as_str(),
         millis::floor(new.created_at),
     ];
-    create(connection, sql, values, Kind::Environment)
+    create(session, sql, values, Kind::Environment)
 }
 
-pub(super) fn delete_environment(
-    connection: &Connection,
+pub(crate) fn delete_environment(
+    session: &mut dyn Session,
     project: &ProjectName,
     name: &EnvironmentName,
 ) -> Result<(), Refusal> {
     let sql = "DELETE FROM environments WHERE project = ?1 AND name = ?2";
-    delete(connection, sql, project, name.as_str(), Kind::Environment)
+    delete(session, sql, project, name.as_str(), Kind::Environment)
 }
 
-pub(super) fn create_keyspace(
-    connection: &Connection,
+pub(crate) fn create_keyspace(
+    session: &mut dyn Session,
     project: &ProjectName,
     new: &Keyspace,
 ) -> Result<(), Refusal> {
@@ -67,7 +67,7 @@ pub(super) fn create_keyspace(
                    project, name, prefix, default_expires_in, default_grace, fail_policy,
                    created_at, revision, policy
                ) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
-    let values = params![
+    let values = &values![
         project.as_str(),
         new.name.as_str(),
         new.prefix.as_str(),
@@ -78,19 +78,19 @@ pub(super) fn create_keyspace(
         query::count(new.revision),
         rows::policy_json(&new.policy),
     ];
-    create(connection, sql, values, Kind::Keyspace)
+    create(session, sql, values, Kind::Keyspace)
 }
 
 /// The prefix is part of what is asked for, not of what is set: it never changes.
-pub(super) fn update_keyspace(
-    connection: &Connection,
+pub(crate) fn update_keyspace(
+    session: &mut dyn Session,
     project: &ProjectName,
     new: &Keyspace,
 ) -> Result<(), Refusal> {
     let sql = "UPDATE keyspaces SET default_expires_in = ?5, default_grace = ?6,
                    fail_policy = ?7, policy = ?8, revision = ?3
                WHERE project = ?1 AND name = ?2 AND revision = ?3 - 1 AND prefix = ?4";
-    let values = params![
+    let values = &values![
         project.as_str(),
         new.name.as_str(),
         query::count(new.revision),
@@ -102,45 +102,45 @@ pub(super) fn update_keyspace(
     ];
     let exists = "SELECT 1 FROM keyspaces WHERE project = ?1 AND name = ?2";
     let name = new.name.as_str();
-    update(connection, sql, values, Row { exists, project, name, kind: Kind::Keyspace })
+    update(session, sql, values, Row { exists, project, name, kind: Kind::Keyspace })
 }
 
-pub(super) fn delete_keyspace(
-    connection: &Connection,
+pub(crate) fn delete_keyspace(
+    session: &mut dyn Session,
     project: &ProjectName,
     name: &KeyspaceName,
 ) -> Result<(), Refusal> {
     let sql = "DELETE FROM keyspaces WHERE project = ?1 AND name = ?2";
-    delete(connection, sql, project, name.as_str(), Kind::Keyspace)
+    delete(session, sql, project, name.as_str(), Kind::Keyspace)
 }
 
-pub(super) fn create_owner(
-    connection: &Connection,
+pub(crate) fn create_owner(
+    session: &mut dyn Session,
     project: &ProjectName,
     new: &Owner,
 ) -> Result<(), Refusal> {
     let sql = "INSERT INTO owners (project, id, name, metadata, created_at, revision, policy)
                VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
-    insert_owner(connection, sql, project, new)
+    insert_owner(session, sql, project, new)
 }
 
-pub(super) fn ensure_owner(
-    connection: &Connection,
+pub(crate) fn ensure_owner(
+    session: &mut dyn Session,
     project: &ProjectName,
     new: &Owner,
 ) -> Result<(), Refusal> {
     let sql = "INSERT INTO owners (project, id, name, metadata, created_at, revision, policy)
                VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT (project, id) DO NOTHING";
-    insert_owner(connection, sql, project, new)
+    insert_owner(session, sql, project, new)
 }
 
 fn insert_owner(
-    connection: &Connection,
+    session: &mut dyn Session,
     sql: &str,
     project: &ProjectName,
     new: &Owner,
 ) -> Result<(), Refusal> {
-    let values = params![
+    let values = &values![
         project.as_str(),
         new.id.as_str(),
         new.name.as_ref().map(Label::as_str),
@@ -149,17 +149,17 @@ fn insert_owner(
         query::count(new.revision),
         rows::policy_json(&new.policy),
     ];
-    create(connection, sql, values, Kind::Owner)
+    create(session, sql, values, Kind::Owner)
 }
 
-pub(super) fn update_owner(
-    connection: &Connection,
+pub(crate) fn update_owner(
+    session: &mut dyn Session,
     project: &ProjectName,
     new: &Owner,
 ) -> Result<(), Refusal> {
     let sql = "UPDATE owners SET name = ?4, metadata = ?5, policy = ?6, revision = ?3
                WHERE project = ?1 AND id = ?2 AND revision = ?3 - 1";
-    let values = params![
+    let values = &values![
         project.as_str(),
         new.id.as_str(),
         query::count(new.revision),
@@ -169,85 +169,85 @@ pub(super) fn update_owner(
     ];
     let exists = "SELECT 1 FROM owners WHERE project = ?1 AND id = ?2";
     let name = new.id.as_str();
-    update(connection, sql, values, Row { exists, project, name, kind: Kind::Owner })
+    update(session, sql, values, Row { exists, project, name, kind: Kind::Owner })
 }
 
-pub(super) fn delete_owner(
-    connection: &Connection,
+pub(crate) fn delete_owner(
+    session: &mut dyn Session,
     project: &ProjectName,
     id: &OwnerId,
 ) -> Result<(), Refusal> {
     let sql = "DELETE FROM owners WHERE project = ?1 AND id = ?2";
-    delete(connection, sql, project, id.as_str(), Kind::Owner)?;
-    claims::forget_owner(connection, project, id)
+    delete(session, sql, project, id.as_str(), Kind::Owner)?;
+    claims::forget_owner(session, project, id)
 }
 
-pub(super) fn create_role(
-    connection: &Connection,
+pub(crate) fn create_role(
+    session: &mut dyn Session,
     project: &ProjectName,
     new: &Role,
 ) -> Result<(), Refusal> {
     let sql = "INSERT INTO roles (project, name, description, permissions, created_at, revision)
                VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
-    let values = params![
+    let values = &values![
         project.as_str(),
         new.name.as_str(),
-        new.description,
+        &new.description,
         rows::permissions_json(&new.permissions),
         millis::floor(new.created_at),
         query::count(new.revision),
     ];
-    create(connection, sql, values, Kind::Role)
+    create(session, sql, values, Kind::Role)
 }
 
-pub(super) fn update_role(
-    connection: &Connection,
+pub(crate) fn update_role(
+    session: &mut dyn Session,
     project: &ProjectName,
     new: &Role,
 ) -> Result<(), Refusal> {
     let sql = "UPDATE roles SET description = ?4, permissions = ?5, revision = ?3
                WHERE project = ?1 AND name = ?2 AND revision = ?3 - 1";
-    let values = params![
+    let values = &values![
         project.as_str(),
         new.name.as_str(),
         query::count(new.revision),
-        new.description,
+        &new.description,
         rows::permissions_json(&new.permissions),
     ];
     let exists = "SELECT 1 FROM roles WHERE project = ?1 AND name = ?2";
     let name = new.name.as_str();
-    update(connection, sql, values, Row { exists, project, name, kind: Kind::Role })
+    update(session, sql, values, Row { exists, project, name, kind: Kind::Role })
 }
 
 /// Built-in roles have no row, so no foreign key can guard roles; this does.
-pub(super) fn delete_role(
-    connection: &Connection,
+pub(crate) fn delete_role(
+    session: &mut dyn Session,
     project: &ProjectName,
     name: &RoleName,
 ) -> Result<(), Refusal> {
     let sql = "DELETE FROM roles WHERE project = ?1 AND name = ?2";
-    delete(connection, sql, project, name.as_str(), Kind::Role)?;
+    delete(session, sql, project, name.as_str(), Kind::Role)?;
     let carried = "SELECT 1 FROM api_key_roles WHERE project = ?1 AND role = ?2 LIMIT 1";
-    if connection.prepare_cached(carried)?.exists([project.as_str(), name.as_str()])? {
+    if query::exists(session, carried, &values![project.as_str(), name.as_str()])? {
         return Err(CommitError::InUse(Kind::Role).into());
     }
     Ok(())
 }
 
 fn create(
-    connection: &Connection,
+    session: &mut dyn Session,
     sql: &str,
-    values: impl Params,
+    values: &[Value<'_>],
     kind: Kind,
 ) -> Result<(), Refusal> {
-    match connection.prepare_cached(sql)?.execute(values) {
+    match session.execute(sql, values) {
         Ok(_) => Ok(()),
-        Err(error) => Err(match violated(&error) {
-            Some(Violated::Uniqueness) => CommitError::AlreadyExists(kind).into(),
-            // The only thing that these rows refer to is their project.
-            Some(Violated::Reference) => CommitError::NotFound(Kind::Project).into(),
-            None => error.into(),
-        }),
+        Err(Failed::Violated(Violated::Uniqueness)) => Err(CommitError::AlreadyExists(kind).into()),
+        // The only thing that these rows refer to is their project.
+        Err(Failed::Violated(Violated::Reference)) => {
+            Err(CommitError::NotFound(Kind::Project).into())
+        }
+        Err(Failed::Broken(broken)) => Err(broken.into()),
     }
 }
 
@@ -261,15 +261,15 @@ struct Row<'a> {
 }
 
 fn update(
-    connection: &Connection,
+    session: &mut dyn Session,
     sql: &str,
-    values: impl Params,
+    values: &[Value<'_>],
     row: Row<'_>,
 ) -> Result<(), Refusal> {
-    if connection.prepare_cached(sql)?.execute(values)? == 1 {
+    if session.execute(sql, values)? == 1 {
         return Ok(());
     }
-    let exists = connection.prepare_cached(row.exists)?.exists([row.project.as_str(), row.name])?;
+    let exists = query::exists(session, row.exists, &values![row.project.as_str(), row.name])?;
     Err(if exists {
         CommitError::ChangedMeanwhile(row.kind).into()
     } else {
@@ -278,18 +278,16 @@ fn update(
 }
 
 fn delete(
-    connection: &Connection,
+    session: &mut dyn Session,
     sql: &str,
     project: &ProjectName,
     name: &str,
     kind: Kind,
 ) -> Result<(), Refusal> {
-    match connection.prepare_cached(sql)?.execute([project.as_str(), name]) {
+    match session.execute(sql, &values![project.as_str(), name]) {
         Ok(0) => Err(CommitError::NotFound(kind).into()),
         Ok(_) => Ok(()),
-        Err(error) if violated(&error) == Some(Violated::Reference) => {
-            Err(CommitError::InUse(kind).into())
-        }
+        Err(Failed::Violated(Violated::Reference)) => Err(CommitError::InUse(kind).into()),
         Err(error) => Err(error.into()),
     }
 }

@@ -6,16 +6,19 @@ use keyreeve_core::{
     quota::Stored,
 };
 use keyreeve_engine::store::{QuotaClaim, QuotaSubject};
-use rusqlite::{Connection, params};
 
 use crate::{
     millis,
-    sqlite::{failure::Refusal, query, rows},
+    sql::{
+        failure::Refusal,
+        query, rows,
+        session::{Session, values},
+    },
 };
 
 /// Merges claims with what was claimed before.
-pub(super) fn claim(
-    connection: &Connection,
+pub(crate) fn claim(
+    session: &mut dyn Session,
     project: &ProjectName,
     claims: &[QuotaClaim],
 ) -> Result<(), Refusal> {
@@ -23,41 +26,47 @@ pub(super) fn claim(
         let sql = "SELECT period_start, period_end, claimed FROM quota_claims
                    WHERE project = ?1 AND holder = ?2 AND subject = ?3";
         let (holder, subject) = place(&claim.subject);
-        let place = [project.as_str(), holder, subject];
-        let before = query::first(connection, sql, place, rows::claimed)?;
+        let place = values![project.as_str(), holder, subject];
+        let before = query::first(session, sql, &place, rows::claimed)?;
         let stored = before.map_or(claim.stored, |before| before.merged(claim.stored));
-        put(connection, project, &claim.subject, &stored)?;
+        put(session, project, &claim.subject, &stored)?;
     }
     Ok(())
 }
 
 /// Writes over what was claimed before.
-pub(super) fn settle(
-    connection: &Connection,
+pub(crate) fn settle(
+    session: &mut dyn Session,
     project: &ProjectName,
     claims: &[QuotaClaim],
 ) -> Result<(), Refusal> {
-    claims.iter().try_for_each(|claim| put(connection, project, &claim.subject, &claim.stored))
+    claims.iter().try_for_each(|claim| put(session, project, &claim.subject, &claim.stored))
 }
 
 fn put(
-    connection: &Connection,
+    session: &mut dyn Session,
     project: &ProjectName,
     subject: &QuotaSubject,
     stored: &Stored,
 ) -> Result<(), Refusal> {
-    let sql = "INSERT OR REPLACE INTO quota_claims
+    let sql = "INSERT INTO quota_claims
                    (project, holder, subject, period_start, period_end, claimed)
-               VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+               ON CONFLICT (project, holder, subject) DO UPDATE SET
+                   period_start = excluded.period_start, period_end = excluded.period_end,
+                   claimed = excluded.claimed";
     let (holder, subject) = place(subject);
-    connection.prepare_cached(sql)?.execute(params![
-        project.as_str(),
-        holder,
-        subject,
-        millis::floor(stored.period_start),
-        stored.period_end.map(millis::floor),
-        query::count(stored.claimed),
-    ])?;
+    session.execute(
+        sql,
+        &values![
+            project.as_str(),
+            holder,
+            subject,
+            millis::floor(stored.period_start),
+            stored.period_end.map(millis::floor),
+            query::count(stored.claimed),
+        ],
+    )?;
     Ok(())
 }
 
@@ -69,24 +78,24 @@ fn place(subject: &QuotaSubject) -> (&'static str, &str) {
 }
 
 /// A key is gone for good; so is what it may spend, if it began its lineage.
-pub(super) fn forget_lineage(
-    connection: &Connection,
+pub(crate) fn forget_lineage(
+    session: &mut dyn Session,
     project: &ProjectName,
     id: KeyId,
 ) -> Result<(), Refusal> {
     let sql = "DELETE FROM quota_claims
                WHERE project = ?1 AND holder = 'lineage' AND subject = ?2";
-    connection.prepare_cached(sql)?.execute([project.as_str(), id.as_str()])?;
+    session.execute(sql, &values![project.as_str(), id.as_str()])?;
     Ok(())
 }
 
 /// An owner is gone, and with it what it may spend.
-pub(super) fn forget_owner(
-    connection: &Connection,
+pub(crate) fn forget_owner(
+    session: &mut dyn Session,
     project: &ProjectName,
     id: &OwnerId,
 ) -> Result<(), Refusal> {
     let sql = "DELETE FROM quota_claims WHERE project = ?1 AND holder = 'owner' AND subject = ?2";
-    connection.prepare_cached(sql)?.execute([project.as_str(), id.as_str()])?;
+    session.execute(sql, &values![project.as_str(), id.as_str()])?;
     Ok(())
 }

@@ -8,18 +8,18 @@ use keyreeve_core::{
     name::{EnvironmentName, KeyspaceName, OwnerId, ProjectName, RoleName},
 };
 use keyreeve_engine::store::{KeyFilter, ListPage, PageRequest, StoredKey};
-use rusqlite::{Connection, params, params_from_iter, types::Value};
 
 use super::{
     failure::Broken,
     key_rows::{KEY, KeyReader, USAGE},
     query::{self, Conditions},
+    session::{Dialect, Session, values},
 };
 use crate::{cursor, millis};
 
 /// One key.
-pub(super) fn key(
-    connection: &Connection,
+pub(crate) fn key(
+    session: &mut dyn Session,
     project: &ProjectName,
     id: KeyId,
 ) -> Result<Option<StoredKey>, Broken> {
@@ -28,45 +28,44 @@ pub(super) fn key(
          WHERE k.project = ?1 AND k.id = ?2"
     );
     let mut reader = KeyReader::default();
-    query::first(connection, &sql, [project.as_str(), id.as_str()], |columns| {
+    query::first(session, &sql, &values![project.as_str(), id.as_str()], |columns| {
         reader.stored(columns)
     })
 }
 
 /// Keys that match, newest first.
-pub(super) fn list(
-    connection: &Connection,
+pub(crate) fn list(
+    session: &mut dyn Session,
     project: &ProjectName,
     filter: &KeyFilter,
     page: &PageRequest,
 ) -> Result<ListPage<StoredKey>, Broken> {
     let after = cursor::key_place(page)?;
     let limit = cursor::limit(page);
-    let walk = Walk::of(filter);
+    let walk = Walk::of(filter, session.dialect());
     let mut conditions = Conditions::new(walk.of_project, project.as_str());
     walk.narrow(&mut conditions, filter);
     conditions.and_text("k.keyspace = ?", filter.keyspace.as_ref().map(KeyspaceName::as_str));
     conditions
         .and_text("k.environment = ?", filter.environment.as_ref().map(EnvironmentName::as_str));
     conditions.and_text("k.owner = ?", filter.owner.as_ref().map(OwnerId::as_str));
-    if let Some(part) = &filter.name_contains {
+    if let Some(part) = filter.name_contains.as_deref().filter(|part| !part.is_empty()) {
         // Both sides in lower case as ASCII has it, and nothing in the text means anything else.
-        let part = Value::Text(part.to_ascii_lowercase());
-        conditions.and("instr(lower(k.name), ?) > 0", [part]);
+        let part = values![part.to_ascii_lowercase()];
+        conditions.and("replace(lower(k.name), ?, '') <> lower(k.name)", part);
     }
     in_state(&mut conditions, filter.state);
     if let Some((time, id)) = after {
-        conditions.and(walk.after, [Value::Integer(time), Value::Text(id.to_string())]);
+        conditions.and(walk.after, values![time, id.to_string()]);
     }
     let (conditions, values) = conditions.order_and_limit(walk.order, limit);
-    let from = walk.from;
+    let from = &walk.from;
     let sql = format!(
         "SELECT {KEY}, {USAGE} FROM {from} LEFT JOIN key_usage u ON u.key_id = k.id
          WHERE {conditions}"
     );
     let mut reader = KeyReader::default();
-    let found =
-        query::all(connection, &sql, params_from_iter(values), |columns| reader.stored(columns))?;
+    let found = query::all(session, &sql, &values, |columns| reader.stored(columns))?;
     Ok(ListPage::from_overfull(found, limit, |last: &StoredKey| {
         cursor::of_key(last.key.created_at, last.key.id)
     }))
@@ -75,7 +74,7 @@ pub(super) fn list(
 /// Along which table a list walks. Each of them has the age in its order, so a page costs what
 /// it shows however many keys there are.
 struct Walk {
-    from: &'static str,
+    from: String,
     of_project: &'static str,
     narrowed_by: Narrowed,
     after: &'static str,
@@ -91,18 +90,16 @@ enum Narrowed {
 }
 
 impl Walk {
-    fn of(filter: &KeyFilter) -> Self {
+    fn of(filter: &KeyFilter, dialect: &Dialect) -> Self {
+        let along = |words: &str| {
+            let join = dialect.ordered_join;
+            format!("{words} w {join} api_keys k ON k.id = w.key_id")
+        };
         match (&filter.tag, &filter.role) {
-            (Some(_), _) => Self::along_words(
-                "api_key_tags w CROSS JOIN api_keys k ON k.id = w.key_id",
-                Narrowed::Tag,
-            ),
-            (None, Some(_)) => Self::along_words(
-                "api_key_roles w CROSS JOIN api_keys k ON k.id = w.key_id",
-                Narrowed::Role,
-            ),
+            (Some(_), _) => Self::along_words(along("api_key_tags"), Narrowed::Tag),
+            (None, Some(_)) => Self::along_words(along("api_key_roles"), Narrowed::Role),
             (None, None) => Self {
-                from: "api_keys k",
+                from: "api_keys k".to_owned(),
                 of_project: "k.project = ?",
                 narrowed_by: Narrowed::Nothing,
                 after: "(k.created_at, k.id) < (?, ?)",
@@ -111,8 +108,7 @@ impl Walk {
         }
     }
 
-    /// `CROSS JOIN` makes SQLite take the tables in this order.
-    fn along_words(from: &'static str, narrowed_by: Narrowed) -> Self {
+    fn along_words(from: String, narrowed_by: Narrowed) -> Self {
         Self {
             from,
             of_project: "w.project = ?",
@@ -146,16 +142,16 @@ fn in_state(conditions: &mut Conditions, state: Option<(KeyState, Timestamp)>) {
         conditions.and("k.lifecycle <> 'deleted'", []);
         return;
     };
-    let now = Value::Integer(millis::floor(now));
+    let now = values![millis::floor(now)];
     match state {
         KeyState::Active => {
             let running = "k.lifecycle = 'active' AND (k.ends_at IS NULL OR +k.ends_at > ?)";
-            conditions.and(running, [now]);
+            conditions.and(running, now);
         }
         KeyState::Rotating => {
-            conditions.and("k.lifecycle = 'rotating' AND +k.ends_at > ?", [now]);
+            conditions.and("k.lifecycle = 'rotating' AND +k.ends_at > ?", now);
         }
-        KeyState::Expired => conditions.and("k.ends_at <= ?", [now]),
+        KeyState::Expired => conditions.and("k.ends_at <= ?", now),
         KeyState::Disabled => conditions.and("k.lifecycle = 'disabled'", []),
         KeyState::Revoked => conditions.and("k.lifecycle = 'revoked'", []),
         KeyState::Deleted => conditions.and("k.lifecycle = 'deleted'", []),
@@ -163,8 +159,8 @@ fn in_state(conditions: &mut Conditions, state: Option<(KeyState, Timestamp)>) {
 }
 
 /// Active keys whose expiry lies in `from..until`, soonest first.
-pub(super) fn expiring(
-    connection: &Connection,
+pub(crate) fn expiring(
+    session: &mut dyn Session,
     project: &ProjectName,
     from: Timestamp,
     until: Timestamp,
@@ -174,10 +170,10 @@ pub(super) fn expiring(
     let limit = cursor::limit(page);
     let mut conditions = Conditions::new("k.project = ?", project.as_str());
     conditions.and("k.lifecycle = 'active'", []);
-    let between = [Value::Integer(millis::ceil(from)), Value::Integer(millis::ceil(until))];
+    let between = values![millis::ceil(from), millis::ceil(until)];
     conditions.and("k.ends_at >= ? AND k.ends_at < ?", between);
     if let Some((time, id)) = after {
-        let place = [Value::Integer(time), Value::Text(id.to_string())];
+        let place = values![time, id.to_string()];
         conditions.and("(k.ends_at, k.id) > (?, ?)", place);
     }
     let (conditions, values) = conditions.order_and_limit("k.ends_at, k.id", limit);
@@ -186,8 +182,7 @@ pub(super) fn expiring(
          WHERE {conditions}"
     );
     let mut reader = KeyReader::default();
-    let found =
-        query::all(connection, &sql, params_from_iter(values), |columns| reader.stored(columns))?;
+    let found = query::all(session, &sql, &values, |columns| reader.stored(columns))?;
     Ok(ListPage::from_overfull(found, limit, |last: &StoredKey| {
         let at = last.key.expires_at.unwrap_or(Timestamp::MAX);
         cursor::of_key(at, last.key.id)
@@ -195,8 +190,8 @@ pub(super) fn expiring(
 }
 
 /// At most `limit` keys that are expired at `at`, the longest expired first.
-pub(super) fn expired(
-    connection: &Connection,
+pub(crate) fn expired(
+    session: &mut dyn Session,
     project: &ProjectName,
     at: Timestamp,
     limit: u32,
@@ -206,7 +201,7 @@ pub(super) fn expired(
          ORDER BY k.ends_at, k.id LIMIT ?3"
     );
     let mut reader = KeyReader::default();
-    query::all(connection, &sql, params![project.as_str(), millis::floor(at), limit], |columns| {
+    query::all(session, &sql, &values![project.as_str(), millis::floor(at), limit], |columns| {
         reader.key(columns)
     })
 }

@@ -8,27 +8,27 @@ use keyreeve_core::{
     name::{EnvironmentName, KeyspaceName, OwnerId, ProjectName, RoleName},
 };
 use keyreeve_engine::store::{Peaks, StoredKey, Usage};
-use rusqlite::{Connection, params};
 use serde::Deserialize;
 use serde_json::json;
 
 use super::{
-    failure::Broken,
-    lifecycle_rows::{self, LifecycleColumns},
-    query::{self, Columns},
-    rows,
+    columns::Columns,
+    failure::{Broken, Failed},
+    lifecycle::{self, LifecycleColumns},
+    query, rows,
+    session::{Session, values},
 };
 use crate::millis;
 
 /// The columns of a key in a query that calls the table `k`.
-pub(super) const KEY: &str = "k.id, k.project, k.keyspace, k.environment, k.env_tag, k.name, \
+pub(crate) const KEY: &str = "k.id, k.project, k.keyspace, k.environment, k.env_tag, k.name, \
     k.owner, k.roles, k.permissions, k.metadata, k.tags, k.created_at, k.created_by, \
     k.expires_at, k.lifecycle, k.changed_at, k.reason, k.successor, k.grace_ends_at, k.was, \
     k.digest_scheme, k.digest, k.last_four, k.lineage, k.predecessor, k.revision, \
     k.not_before, k.policy, k.parent, k.imported";
 
 /// The columns of a key's usage in a query that calls the table `u`.
-pub(super) const USAGE: &str = "u.verifications, u.last_used_at, u.last_ip, u.last_user_agent, \
+pub(crate) const USAGE: &str = "u.verifications, u.last_used_at, u.last_ip, u.last_user_agent, \
     u.peak_10s, u.peak_hour, u.peak_day";
 
 const INSERT: &str = "
@@ -52,14 +52,14 @@ const UPDATE: &str = "
     WHERE id = ?1";
 
 /// The lists of a key as they are stored.
-pub(super) struct KeyLists {
-    pub(super) roles: String,
-    pub(super) tags: String,
+pub(crate) struct KeyLists {
+    pub(crate) roles: String,
+    pub(crate) tags: String,
 }
 
 impl KeyLists {
     /// Those of this key.
-    pub(super) fn of(key: &ApiKey) -> Self {
+    pub(crate) fn of(key: &ApiKey) -> Self {
         Self {
             roles: rows::words_json(key.roles.iter().map(RoleName::as_str)),
             tags: rows::words_json(key.tags.as_slice().iter().map(String::as_str)),
@@ -68,80 +68,86 @@ impl KeyLists {
 }
 
 /// Writes a new row.
-pub(super) fn insert(
-    connection: &Connection,
+pub(crate) fn insert(
+    session: &mut dyn Session,
     key: &ApiKey,
     lists: &KeyLists,
-) -> rusqlite::Result<()> {
+) -> Result<(), Failed> {
     let lifecycle = LifecycleColumns::from(&key.lifecycle);
-    connection.prepare_cached(INSERT)?.execute(params![
-        key.id.as_str(),
-        key.project.as_str(),
-        key.keyspace.as_str(),
-        key.environment.as_str(),
-        key.tag.as_str(),
-        key.name.as_str(),
-        key.owner.as_ref().map(OwnerId::as_str),
-        lists.roles,
-        rows::permissions_json(&key.permissions),
-        key.metadata.to_json(),
-        lists.tags,
-        millis::floor(key.created_at),
-        key.created_by,
-        key.expires_at.map(millis::floor),
-        lifecycle.lifecycle,
-        lifecycle.changed_at,
-        lifecycle.reason,
-        lifecycle.successor,
-        lifecycle.grace_ends_at,
-        lifecycle.was,
-        scheme(&key.digest),
-        key.digest.bytes(),
-        key.last_four,
-        key.lineage.as_str(),
-        key.predecessor.as_ref().map(KeyId::as_str),
-        query::count(key.revision),
-        key.not_before.map(millis::floor),
-        rows::policy_json(&key.policy),
-        key.parent.as_ref().map(KeyId::as_str),
-        key.imported.as_deref().map(imported_json),
-    ])?;
+    session.execute(
+        INSERT,
+        &values![
+            key.id.as_str(),
+            key.project.as_str(),
+            key.keyspace.as_str(),
+            key.environment.as_str(),
+            key.tag.as_str(),
+            key.name.as_str(),
+            key.owner.as_ref().map(OwnerId::as_str),
+            &lists.roles,
+            rows::permissions_json(&key.permissions),
+            key.metadata.to_json(),
+            &lists.tags,
+            millis::floor(key.created_at),
+            &key.created_by,
+            key.expires_at.map(millis::floor),
+            lifecycle.lifecycle,
+            lifecycle.changed_at,
+            lifecycle.reason,
+            lifecycle.successor,
+            lifecycle.grace_ends_at,
+            lifecycle.was,
+            scheme(&key.digest),
+            key.digest.bytes(),
+            &key.last_four,
+            key.lineage.as_str(),
+            key.predecessor.as_ref().map(KeyId::as_str),
+            query::count(key.revision),
+            key.not_before.map(millis::floor),
+            rows::policy_json(&key.policy),
+            key.parent.as_ref().map(KeyId::as_str),
+            key.imported.as_deref().map(imported_json),
+        ],
+    )?;
     Ok(())
 }
 
 /// Writes over the row of that id.
-pub(super) fn update(
-    connection: &Connection,
+pub(crate) fn update(
+    session: &mut dyn Session,
     key: &ApiKey,
     lists: &KeyLists,
-) -> rusqlite::Result<()> {
+) -> Result<(), Failed> {
     let lifecycle = LifecycleColumns::from(&key.lifecycle);
-    connection.prepare_cached(UPDATE)?.execute(params![
-        key.id.as_str(),
-        key.environment.as_str(),
-        key.tag.as_str(),
-        key.name.as_str(),
-        key.owner.as_ref().map(OwnerId::as_str),
-        lists.roles,
-        rows::permissions_json(&key.permissions),
-        key.metadata.to_json(),
-        lists.tags,
-        key.expires_at.map(millis::floor),
-        lifecycle.lifecycle,
-        lifecycle.changed_at,
-        lifecycle.reason,
-        lifecycle.successor,
-        lifecycle.grace_ends_at,
-        lifecycle.was,
-        query::count(key.revision),
-        key.not_before.map(millis::floor),
-        rows::policy_json(&key.policy),
-    ])?;
+    session.execute(
+        UPDATE,
+        &values![
+            key.id.as_str(),
+            key.environment.as_str(),
+            key.tag.as_str(),
+            key.name.as_str(),
+            key.owner.as_ref().map(OwnerId::as_str),
+            &lists.roles,
+            rows::permissions_json(&key.permissions),
+            key.metadata.to_json(),
+            &lists.tags,
+            key.expires_at.map(millis::floor),
+            lifecycle.lifecycle,
+            lifecycle.changed_at,
+            lifecycle.reason,
+            lifecycle.successor,
+            lifecycle.grace_ends_at,
+            lifecycle.was,
+            query::count(key.revision),
+            key.not_before.map(millis::floor),
+            rows::policy_json(&key.policy),
+        ],
+    )?;
     Ok(())
 }
 
 /// How a digest was made, as it is stored.
-pub(super) fn scheme(digest: &KeyDigest) -> &'static str {
+pub(crate) fn scheme(digest: &KeyDigest) -> &'static str {
     match digest {
         KeyDigest::Sha256(_) => "sha256",
         KeyDigest::Peppered(_) => "hmac-sha256",
@@ -151,7 +157,7 @@ pub(super) fn scheme(digest: &KeyDigest) -> &'static str {
 
 /// Reads keys. One reader for many rows, because names repeat and are shared.
 #[derive(Default)]
-pub(super) struct KeyReader {
+pub(crate) struct KeyReader {
     projects: Names<ProjectName>,
     keyspaces: Names<KeyspaceName>,
     environments: Names<EnvironmentName>,
@@ -161,7 +167,7 @@ pub(super) struct KeyReader {
 
 impl KeyReader {
     /// Reads [`KEY`].
-    pub(super) fn key(&mut self, columns: &mut Columns<'_, '_>) -> Result<ApiKey, Broken> {
+    pub(crate) fn key(&mut self, columns: &mut Columns<'_>) -> Result<ApiKey, Broken> {
         let mut key = ApiKey {
             id: columns.parsed()?,
             project: self.projects.read(columns)?,
@@ -179,7 +185,7 @@ impl KeyReader {
             not_before: None,
             expires_at: columns.maybe_time()?,
             policy: Policy::none(),
-            lifecycle: lifecycle_rows::read(columns)?,
+            lifecycle: lifecycle::read(columns)?,
             digest: digest(columns)?,
             imported: None,
             last_four: columns.text()?.to_owned(),
@@ -196,7 +202,7 @@ impl KeyReader {
     }
 
     /// Equal policies share one allocation: they are large, and many keys have the same.
-    fn policy(&mut self, columns: &mut Columns<'_, '_>) -> Result<Arc<Policy>, Broken> {
+    fn policy(&mut self, columns: &mut Columns<'_>) -> Result<Arc<Policy>, Broken> {
         let Some(text) = columns.maybe_text()? else {
             return Ok(Policy::none());
         };
@@ -211,11 +217,11 @@ impl KeyReader {
     }
 
     /// Reads [`KEY`] and [`USAGE`].
-    pub(super) fn stored(&mut self, columns: &mut Columns<'_, '_>) -> Result<StoredKey, Broken> {
+    pub(crate) fn stored(&mut self, columns: &mut Columns<'_>) -> Result<StoredKey, Broken> {
         Ok(StoredKey { key: self.key(columns)?, usage: usage(columns)? })
     }
 
-    fn roles(&mut self, columns: &mut Columns<'_, '_>) -> Result<Vec<RoleName>, Broken> {
+    fn roles(&mut self, columns: &mut Columns<'_>) -> Result<Vec<RoleName>, Broken> {
         let words = rows::words(columns)?;
         let roles = words.iter().map(|word| self.roles.share(word));
         roles.collect::<Option<_>>().ok_or_else(|| columns.damaged())
@@ -235,7 +241,7 @@ impl<T: FromStr + Clone> Names<T> {
     /// Beyond this there is little left to share.
     const MOST: usize = 1024;
 
-    fn read(&mut self, columns: &mut Columns<'_, '_>) -> Result<T, Broken> {
+    fn read(&mut self, columns: &mut Columns<'_>) -> Result<T, Broken> {
         let text = columns.text()?;
         self.share(text).ok_or_else(|| columns.damaged())
     }
@@ -252,12 +258,12 @@ impl<T: FromStr + Clone> Names<T> {
     }
 }
 
-fn tags(columns: &mut Columns<'_, '_>) -> Result<Tags, Broken> {
+fn tags(columns: &mut Columns<'_>) -> Result<Tags, Broken> {
     let words = rows::words(columns)?;
     Tags::new(words).map_err(|_| columns.damaged())
 }
 
-fn digest(columns: &mut Columns<'_, '_>) -> Result<KeyDigest, Broken> {
+fn digest(columns: &mut Columns<'_>) -> Result<KeyDigest, Broken> {
     match columns.text()? {
         "sha256" => columns.bytes_32().map(KeyDigest::Sha256),
         "hmac-sha256" => columns.bytes_32().map(KeyDigest::Peppered),
@@ -267,12 +273,13 @@ fn digest(columns: &mut Columns<'_, '_>) -> Result<KeyDigest, Broken> {
 }
 
 /// An imported key's start and hash as they are stored.
-pub(super) fn imported_json(imported: &Imported) -> String {
+pub(crate) fn imported_json(imported: &Imported) -> String {
     let hash = imported.hash.as_ref().map(ForeignHash::to_text);
     json!({"start": imported.start, "hash": hash}).to_string()
 }
 
-fn imported(columns: &mut Columns<'_, '_>) -> Result<Option<Box<Imported>>, Broken> {
+/// Reads an imported key's start and hash.
+pub(crate) fn imported(columns: &mut Columns<'_>) -> Result<Option<Box<Imported>>, Broken> {
     let Some(text) = columns.maybe_text()? else {
         return Ok(None);
     };
@@ -289,7 +296,7 @@ struct Stored {
 }
 
 /// All of it is absent if the key was never used.
-fn usage(columns: &mut Columns<'_, '_>) -> Result<Usage, Broken> {
+fn usage(columns: &mut Columns<'_>) -> Result<Usage, Broken> {
     let verifications = columns.maybe_number()?.unwrap_or_default();
     Ok(Usage {
         verifications: u64::try_from(verifications).map_err(|_| columns.damaged())?,
@@ -300,7 +307,7 @@ fn usage(columns: &mut Columns<'_, '_>) -> Result<Usage, Broken> {
     })
 }
 
-fn peak(columns: &mut Columns<'_, '_>) -> Result<u32, Broken> {
+fn peak(columns: &mut Columns<'_>) -> Result<u32, Broken> {
     let peak = columns.maybe_number()?.unwrap_or_default();
     u32::try_from(peak).map_err(|_| columns.damaged())
 }

@@ -1,0 +1,43 @@
+//! Applying one change, inside the writer's transaction.
+
+mod claims;
+mod keys;
+mod results;
+mod tenancy;
+
+use keyreeve_core::name::ProjectName;
+use keyreeve_engine::store::Change;
+
+use super::{failure::Refusal, session::Session};
+
+/// Applies one change of a unit of work in `project`.
+pub(crate) fn apply(
+    session: &mut dyn Session,
+    project: &ProjectName,
+    change: &Change,
+) -> Result<(), Refusal> {
+    match change {
+        Change::CreateProject(new) => tenancy::create_project(session, project, new),
+        Change::CreateEnvironment(new) => tenancy::create_environment(session, project, new),
+        Change::DeleteEnvironment(name) => tenancy::delete_environment(session, project, name),
+        Change::CreateKeyspace(new) => tenancy::create_keyspace(session, project, new),
+        Change::UpdateKeyspace(new) => tenancy::update_keyspace(session, project, new),
+        Change::DeleteKeyspace(name) => tenancy::delete_keyspace(session, project, name),
+        Change::CreateOwner(new) => tenancy::create_owner(session, project, new),
+        Change::EnsureOwner(new) => tenancy::ensure_owner(session, project, new),
+        Change::UpdateOwner(new) => tenancy::update_owner(session, project, new),
+        Change::DeleteOwner(id) => tenancy::delete_owner(session, project, id),
+        Change::CreateRole(new) => tenancy::create_role(session, project, new),
+        Change::UpdateRole(new) => tenancy::update_role(session, project, new),
+        Change::DeleteRole(name) => tenancy::delete_role(session, project, name),
+        Change::CreateKey(new) => keys::create(session, project, new),
+        Change::UpdateKey(new) => keys::update(session, project, new),
+        Change::PurgeKey { id, revision } => keys::purge(session, project, *id, *revision),
+        Change::AddUsage(deltas) => keys::add_usage(session, project, deltas),
+        Change::RecogniseKey { id, digest } => keys::recognise(session, project, *id, digest),
+        Change::ClaimQuota(claims) => claims::claim(session, project, claims),
+        Change::SettleQuota(claims) => claims::settle(session, project, claims),
+        Change::RememberResult(result) => results::remember(session, project, result),
+        Change::ForgetResultsBefore(time) => results::forget_before(session, *time),
+    }
+}

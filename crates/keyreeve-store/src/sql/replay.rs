@@ -1,0 +1,85 @@
+//! Replaying what verification needs, as creations.
+
+use keyreeve_core::name::ProjectName;
+use keyreeve_engine::store::{Change, ChangeSink, QuotaClaim, QuotaSubject};
+
+use super::{
+    columns::Columns,
+    failure::Broken,
+    key_rows::{KEY, KeyReader},
+    rows,
+    session::{Session, Value},
+    tenancy,
+};
+
+/// Tells the sink what stands around keys.
+pub(crate) fn surroundings(session: &mut dyn Session, sink: &dyn ChangeSink) -> Result<(), Broken> {
+    for project in tenancy::projects(session)? {
+        let name = project.name.clone();
+        sink.apply(&name, &Change::CreateProject(project));
+    }
+    replay(session, "environments", "name", rows::ENVIRONMENT, sink, |columns| {
+        rows::environment(columns).map(Change::CreateEnvironment)
+    })?;
+    replay(session, "keyspaces", "name", rows::KEYSPACE, sink, |columns| {
+        rows::keyspace(columns).map(Change::CreateKeyspace)
+    })?;
+    replay(session, "owners", "id", rows::OWNER, sink, |columns| {
+        rows::owner(columns).map(Change::CreateOwner)
+    })?;
+    replay(session, "roles", "name", rows::ROLE, sink, |columns| {
+        rows::role(columns).map(Change::CreateRole)
+    })?;
+    Ok(())
+}
+
+/// Tells the sink what is claimed of each quota.
+pub(crate) fn claims(session: &mut dyn Session, sink: &dyn ChangeSink) -> Result<(), Broken> {
+    let sql =
+        "SELECT project, holder, subject, period_start, period_end, claimed FROM quota_claims";
+    session.each(sql, &[], &mut |columns| {
+        let project: ProjectName = columns.parsed()?;
+        let subject = match columns.text()? {
+            "lineage" => QuotaSubject::Lineage(columns.parsed()?),
+            "owner" => QuotaSubject::Owner(columns.parsed()?),
+            _ => return Err(columns.damaged()),
+        };
+        let claim = QuotaClaim { subject, stored: rows::claimed(columns)? };
+        sink.apply(&project, &Change::ClaimQuota(vec![claim]));
+        Ok(())
+    })
+}
+
+/// Tells the sink every row of a table, in order.
+fn replay(
+    session: &mut dyn Session,
+    table: &str,
+    name: &str,
+    columns: &str,
+    sink: &dyn ChangeSink,
+    change: impl Fn(&mut Columns<'_>) -> Result<Change, Broken>,
+) -> Result<(), Broken> {
+    let sql = format!("SELECT project, {columns} FROM {table} ORDER BY project, {name}");
+    session.each(&sql, &[], &mut |columns| {
+        let project: ProjectName = columns.parsed()?;
+        sink.apply(&project, &change(columns)?);
+        Ok(())
+    })
+}
+
+/// Tells the sink the keys that are not deleted, those that fit the condition if there is one.
+pub(crate) fn keys(
+    session: &mut dyn Session,
+    condition: &str,
+    values: &[Value<'_>],
+    sink: &dyn ChangeSink,
+) -> Result<(), Broken> {
+    let sql = format!("SELECT {KEY} FROM api_keys k WHERE {condition} k.lifecycle <> 'deleted'");
+    let mut reader = KeyReader::default();
+    session.each(&sql, values, &mut |columns| {
+        let key = Box::new(reader.key(columns)?);
+        let project = key.project.clone();
+        sink.apply(&project, &Change::CreateKey(key));
+        Ok(())
+    })
+}
