@@ -9,6 +9,7 @@ mod bounds;
 mod counters;
 mod imported;
 mod key;
+mod key_index;
 mod shape;
 mod slots;
 mod table;

@@ -1,6 +1,9 @@
 //! One key as verification sees it. Small: there may be millions.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{
+    Arc, OnceLock,
+    atomic::{AtomicBool, Ordering},
+};
 
 use arc_swap::{ArcSwapOption, Guard};
 use jiff::Timestamp;
@@ -43,6 +46,8 @@ pub struct LiveKey {
     usage: OnceLock<Arc<KeyUsage>>,
     /// Made at first use, and again when what bounds the key changes.
     bounds: ArcSwapOption<KeyBounds>,
+    /// Whether it was taken out of the table.
+    gone: AtomicBool,
 }
 
 /// Where a key stands, apart from what the clock says.
@@ -84,12 +89,7 @@ impl Extras {
 }
 
 impl LiveKey {
-    pub(super) fn new(
-        key: &ApiKey,
-        shape: Arc<KeyShape>,
-        owner: Option<Arc<OwnerSlot>>,
-        usage: Option<Arc<KeyUsage>>,
-    ) -> Self {
+    pub(super) fn new(key: &ApiKey, shape: Arc<KeyShape>, owner: Option<Arc<OwnerSlot>>) -> Self {
         Self {
             id: key.id,
             digest: key.digest,
@@ -107,9 +107,25 @@ impl LiveKey {
             owner,
             name: key.name.as_str().into(),
             extras: Extras::of(key),
-            usage: usage.map_or_else(OnceLock::new, OnceLock::from),
+            usage: OnceLock::new(),
             bounds: ArcSwapOption::empty(),
+            gone: AtomicBool::new(false),
         }
+    }
+
+    /// Whoever counts on the old entry while this one takes its place counts on the same counter.
+    pub(super) fn go_on_counting_for(&self, old: &Self) {
+        // It is new: nobody has counted on it.
+        let _ = self.usage.set(old.usage().clone());
+    }
+
+    /// Marks the key as taken out of the table.
+    pub(super) fn go(&self) {
+        self.gone.store(true, Ordering::Release);
+    }
+
+    pub(super) fn is_gone(&self) -> bool {
+        self.gone.load(Ordering::Acquire)
     }
 
     /// The public id.
@@ -337,8 +353,9 @@ impl LiveKey {
                 lineage: self.lineage(),
                 imported: Some(Box::new(imported)),
             })),
-            usage: OnceLock::from(self.usage().clone()),
+            usage: OnceLock::new(),
             bounds: ArcSwapOption::empty(),
+            gone: AtomicBool::new(false),
         }
     }
 

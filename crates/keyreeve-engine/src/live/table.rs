@@ -22,6 +22,7 @@ use super::{
     LiveKey, Tier,
     counters::Counters,
     imported::Found,
+    key_index::KeyIndex,
     shape::{KeyShape, Shapes},
     slots::{OwnerSlot, ProjectSlot},
 };
@@ -31,7 +32,7 @@ use crate::store::{Change, ChangeSink, QuotaClaim, QuotaSubject};
 #[derive(Debug, Default)]
 pub struct LiveTable {
     projects: HashMap<ProjectName, Arc<ProjectSlot>>,
-    keys: HashMap<KeyId, Arc<LiveKey>>,
+    keys: KeyIndex,
     /// What is counted for keys that were used, by the first key of their chain of rotations:
     /// old and new share limits and quota.
     lineages: HashMap<KeyId, Arc<Counters>>,
@@ -45,7 +46,7 @@ pub struct LiveTable {
 impl LiveTable {
     /// The key of that id, whatever its state.
     pub fn key(&self, id: &KeyId) -> Option<Arc<LiveKey>> {
-        self.keys.pin().get(id).cloned()
+        self.keys.get(id)
     }
 
     /// Whether the project exists.
@@ -79,9 +80,9 @@ impl LiveTable {
         if !hash.is_salted() {
             return slot.imported.has(hash);
         }
-        let keys = self.keys.pin();
         let has_it = |id: &KeyId| {
-            let imported = keys.get(id).and_then(|key| key.imported());
+            let key = self.keys.get(id);
+            let imported = key.as_ref().and_then(|key| key.imported());
             imported.is_some_and(|imported| imported.hash.as_ref() == Some(hash))
         };
         start.is_some_and(|start| slot.imported.candidates(start).iter().any(has_it))
@@ -134,19 +135,16 @@ impl LiveTable {
     }
 
     fn project_of_lineage(&self, lineage: &KeyId) -> Option<ProjectName> {
-        let keys = self.keys.pin();
-        if let Some(key) = keys.get(lineage) {
-            return Some(key.project().clone());
-        }
-        keys.values().find(|key| key.lineage() == *lineage).map(|key| key.project().clone())
+        let first = self.keys.get(lineage);
+        let key = first.or_else(|| self.keys.find(|key| key.lineage() == *lineage))?;
+        Some(key.project().clone())
     }
 
     /// Lets go of counters that nobody counts on: those of keys that are gone.
     pub(crate) fn sweep_counters(&self) {
-        let keys = self.keys.pin();
         self.lineages.pin().retain(|id, counters| {
             Arc::strong_count(counters) > 1
-                || keys.contains_key(id)
+                || self.keys.contains(id)
                 || !counters.quota.lock().is_untouched()
         });
     }
@@ -158,7 +156,7 @@ impl LiveTable {
 
     /// Whether the table holds no keys.
     pub fn is_empty(&self) -> bool {
-        self.keys.is_empty()
+        self.len() == 0
     }
 
     /// The last change the table knows of.
@@ -173,6 +171,7 @@ impl LiveTable {
 
     /// From now on changes are news, not memories.
     pub(crate) fn set_loaded(&self) {
+        self.keys.lay_out();
         self.loaded.store(true, Ordering::Release);
     }
 
@@ -190,13 +189,18 @@ impl LiveTable {
             self.remove_key(&key.id);
             return;
         }
-        let keys = self.keys.pin();
-        let project = self.project(&key.project);
         if let Some(imported) = &key.imported {
-            project.imported.put(key.id, &key.digest, imported);
+            self.project(&key.project).imported.put(key.id, &key.digest, imported);
         }
-        let owner = key.owner.as_ref().map(|id| project.owner(id));
-        let shape = KeyShape {
+        let owner = key.owner.as_ref().map(|id| self.owner(&key.project, id));
+        let shape = self.shape(key);
+        self.keys.put(LiveKey::new(key, shape, owner));
+    }
+
+    /// What the key has in common with others.
+    pub(super) fn shape(&self, key: &ApiKey) -> Arc<KeyShape> {
+        let project = self.project(&key.project);
+        self.shapes.lock().share(KeyShape {
             keyspace: project.keyspace(&key.keyspace),
             environment: key.environment.clone(),
             roles: key.roles.iter().map(|name| project.role(name)).collect(),
@@ -204,16 +208,11 @@ impl LiveTable {
             permissions: key.permissions.clone(),
             policy: key.policy.clone(),
             project,
-        };
-        let shape = self.shapes.lock().share(shape);
-        // Whoever counts on the old entry while it is replaced counts on the same counter.
-        let usage = keys.get(&key.id).map(|old| old.usage().clone());
-        keys.insert(key.id, Arc::new(LiveKey::new(key, shape, owner, usage)));
+        })
     }
 
     fn remove_key(&self, id: &KeyId) {
-        let keys = self.keys.pin();
-        if let Some(key) = keys.remove(id)
+        if let Some(key) = self.keys.remove(id)
             && let Some(imported) = key.imported()
         {
             self.project(key.project()).imported.forget(*id, key.digest(), imported);
@@ -221,14 +220,13 @@ impl LiveTable {
     }
 
     fn recognise(&self, id: &KeyId, digest: KeyDigest) {
-        let keys = self.keys.pin();
-        let Some(old) = keys.get(id) else { return };
+        let Some(old) = self.keys.get(id) else { return };
         let Some(imported) = old.imported() else { return };
         let index = &self.project(old.project()).imported;
         let known = Imported { hash: None, ..imported.clone() };
         // Found by the new way before it is lost by the old one.
         index.put(*id, &digest, &known);
-        keys.insert(*id, Arc::new(old.recognised(digest, known)));
+        self.keys.put(old.recognised(digest, known));
         index.forget(*id, old.digest(), imported);
     }
 
