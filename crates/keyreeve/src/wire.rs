@@ -14,7 +14,7 @@ use keyreeve_engine::{
     Clock, Countries, Engine, EngineOptions, Entropy, FirstKey, ServiceLimits, store::Store,
 };
 use keyreeve_server::{AuthorizerOptions, Limits, MetricsAccess, ServerOptions, TlsOptions};
-use keyreeve_store::sqlite::{SqliteOptions, SqliteStore};
+use keyreeve_store::sqlite::{self, SqliteOptions};
 
 use crate::{
     config::{self, Config},
@@ -77,7 +77,7 @@ impl Installation {
             readers: config.store.readers,
             queue_limit: WRITE_QUEUE,
         };
-        let store: Arc<dyn Store> = Arc::new(SqliteStore::open(options, signer)?);
+        let store: Arc<dyn Store> = Arc::new(sqlite::open(options, signer)?);
         let anchor = Anchor::new(folder.clone(), verifier.clone());
         let head = match store.checkpoint().await? {
             Some(note) => Some(Checkpoint::parse_note(&note)?),

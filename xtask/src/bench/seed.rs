@@ -14,7 +14,7 @@ use keyreeve_core::{
     permission::PermissionSet,
 };
 use keyreeve_engine::store::{Change, Store, begin};
-use keyreeve_store::sqlite::{SqliteOptions, SqliteStore};
+use keyreeve_store::sqlite::{self, SqliteOptions};
 use serde_json::{Map, Value};
 
 use crate::workspace;
@@ -125,7 +125,7 @@ pub(crate) fn open(data_dir: &Path) -> anyhow::Result<Arc<dyn Store>> {
     let text = Secret::new(std::fs::read_to_string(data_dir.join("audit.key"))?);
     let signer = CheckpointSigner::from_private_key(&text)?;
     let options = SqliteOptions { path: data_dir.join("keyreeve.db"), readers: 1, queue_limit: 16 };
-    Ok(Arc::new(SqliteStore::open(options, signer)?))
+    Ok(Arc::new(sqlite::open(options, signer)?))
 }
 
 async fn commit(store: &dyn Store, keys: Vec<ApiKey>) -> anyhow::Result<()> {

@@ -303,7 +303,7 @@ mod tests {
     use super::*;
     use crate::{
         conformance::{Harness, samples},
-        sqlite::{SqliteOptions, SqliteStore},
+        sqlite::{self, SqliteOptions},
     };
 
     #[test]
@@ -327,7 +327,7 @@ mod tests {
         let options = SqliteOptions { path: path.clone(), readers: 1, queue_limit: 10 };
         let signer = samples::signer(1).unwrap();
         let verifier = signer.verifier();
-        let store = Arc::new(SqliteStore::open(options, signer).unwrap());
+        let store = Arc::new(sqlite::open(options, signer).unwrap());
         let h = Harness::new(store.clone(), verifier);
         let acme = h.project("acme").await.unwrap();
         h.commit(&acme, Vec::new()).await.unwrap();

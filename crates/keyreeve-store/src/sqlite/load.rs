@@ -6,8 +6,13 @@ use keyreeve_engine::store::{ChangeSink, StoreError};
 use rusqlite::Connection;
 use tokio::sync::mpsc;
 
-use super::readers::{self, Job};
-use crate::sql::{failure::Broken, query, replay, session::values};
+use crate::sql::{
+    failure::Broken,
+    query,
+    readers::{self, Job},
+    replay,
+    session::values,
+};
 
 /// Tells the sink everything but the deleted keys. The keys, of which there are many, are read
 /// by all readers at once.

@@ -41,6 +41,26 @@ impl Session for &Connection {
     }
 }
 
+/// A connection of one's own.
+impl Session for Connection {
+    fn dialect(&self) -> &'static Dialect {
+        (&self).dialect()
+    }
+
+    fn execute(&mut self, sql: &str, values: &[Value<'_>]) -> Result<u64, Failed> {
+        Session::execute(&mut &*self, sql, values)
+    }
+
+    fn each(
+        &mut self,
+        sql: &str,
+        values: &[Value<'_>],
+        take: &mut TakeRow<'_>,
+    ) -> Result<(), Broken> {
+        (&mut &*self).each(sql, values, take)
+    }
+}
+
 impl Cells for Row<'_> {
     fn cell(&self, number: usize) -> Result<Cell<'_>, Broken> {
         Ok(match self.get_ref(number)? {

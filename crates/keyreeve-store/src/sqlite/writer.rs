@@ -16,13 +16,14 @@ use keyreeve_engine::store::{ChangeSink, CommitError, Receipt, StoreError, UnitO
 use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot};
 
-use super::{load, readers::Job};
+use super::load;
 use crate::{
     log_head::LogHead,
     sql::{
         apply,
         failure::{Broken, Refusal},
         head,
+        readers::Job,
         session::Session,
     },
 };

@@ -16,8 +16,9 @@ use keyreeve_engine::store::{
     Change, ChangeSink, CommitError, KeyFilter, PageRequest, Store, StoreError,
 };
 use keyreeve_store::{
+    DatabaseStore,
     conformance::{Harness, samples},
-    sqlite::{OpenError, SqliteOptions, SqliteStore},
+    sqlite::{self, OpenError, SqliteOptions},
 };
 use parking_lot::Mutex;
 use rusqlite::Connection;
@@ -30,12 +31,12 @@ fn options(folder: &Path) -> SqliteOptions {
     SqliteOptions { path: database(folder), readers: 3, queue_limit: 1024 }
 }
 
-pub(crate) fn open(folder: &Path) -> SqliteStore {
-    SqliteStore::open(options(folder), samples::signer(1).unwrap()).unwrap()
+pub(crate) fn open(folder: &Path) -> DatabaseStore {
+    sqlite::open(options(folder), samples::signer(1).unwrap()).unwrap()
 }
 
 fn refusal(folder: &Path) -> OpenError {
-    SqliteStore::open(options(folder), samples::signer(1).unwrap()).err().unwrap()
+    sqlite::open(options(folder), samples::signer(1).unwrap()).err().unwrap()
 }
 
 pub(crate) fn harness(store: Arc<dyn Store>) -> Harness {
@@ -165,7 +166,7 @@ async fn a_log_of_another_signer_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     open(folder.path()).close().await;
     let other = samples::signer(2).unwrap();
-    let refused = SqliteStore::open(options(folder.path()), other).err().unwrap();
+    let refused = sqlite::open(options(folder.path()), other).err().unwrap();
     assert!(matches!(refused, OpenError::OtherSigner { .. }), "{refused}");
 }
 
@@ -267,7 +268,7 @@ async fn units_that_wait_together_are_flushed_together() {
 async fn a_full_queue_refuses_and_loses_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let options = SqliteOptions { queue_limit: 1, ..options(folder.path()) };
-    let store = Arc::new(SqliteStore::open(options, samples::signer(1).unwrap()).unwrap());
+    let store = Arc::new(sqlite::open(options, samples::signer(1).unwrap()).unwrap());
     let h = harness(store.clone());
     let acme = h.project("acme").await.unwrap();
     let (sink, reached, go_on) = Stopper::new();

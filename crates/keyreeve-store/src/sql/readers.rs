@@ -1,52 +1,49 @@
 //! Threads that read, each with a connection of its own, fed by one bounded queue.
 
 use std::{
+    io,
     panic::{AssertUnwindSafe, catch_unwind},
-    path::Path,
     sync::Arc,
     thread::{self, JoinHandle},
 };
 
 use keyreeve_engine::store::StoreError;
 use parking_lot::Mutex;
-use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
-use super::{connection, gate::Gate, open_error::OpenError};
-use crate::sql::{failure::Broken, session::Session};
+use super::{failure::Broken, session::Session};
+use crate::gate::Gate;
 
 /// Something to do with a connection that reads.
-pub(super) type Job = Box<dyn FnOnce(&Connection) + Send>;
+pub(crate) type Job = Box<dyn FnOnce(&mut dyn Session) + Send>;
 
 /// The way to the threads that read.
-pub(super) struct Readers {
+pub(crate) struct Readers {
     queue: Gate<Job>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
 impl Readers {
-    /// Starts `count` threads, at least one, behind a queue of at most `queue_limit` jobs.
-    pub(super) fn start(
-        path: &Path,
-        count: usize,
+    /// Starts a thread for each session, behind a queue of at most `queue_limit` jobs.
+    pub(crate) fn start<S: Session + Send + 'static>(
+        sessions: Vec<S>,
         queue_limit: usize,
-    ) -> Result<(Self, Vec<JoinHandle<()>>), OpenError> {
+    ) -> io::Result<Self> {
         let (sender, jobs) = mpsc::channel(queue_limit.max(1));
         let jobs = Arc::new(Mutex::new(jobs));
         let mut threads = Vec::new();
-        for number in 0..count.max(1) {
-            let connection = connection::open_reader(path)?;
+        for (number, session) in sessions.into_iter().enumerate() {
             let jobs = Arc::clone(&jobs);
             let thread = thread::Builder::new()
                 .name(format!("keyreeve-reader-{number}"))
-                .spawn(move || serve(&connection, &jobs))
-                .map_err(|error| OpenError::unopenable(path, error))?;
+                .spawn(move || serve(session, &jobs))?;
             threads.push(thread);
         }
-        Ok((Self { queue: Gate::new(sender) }, threads))
+        Ok(Self { queue: Gate::new(sender), threads: Mutex::new(threads) })
     }
 
     /// Runs `read` on one of the threads.
-    pub(super) async fn read<T, F>(&self, read: F) -> Result<T, StoreError>
+    pub(crate) async fn read<T, F>(&self, read: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
         F: FnOnce(&mut dyn Session) -> Result<T, Broken> + Send + 'static,
@@ -60,33 +57,38 @@ impl Readers {
     }
 
     /// A way to the threads for one who is not async.
-    pub(super) fn queue(&self) -> Result<mpsc::Sender<Job>, StoreError> {
+    pub(crate) fn queue(&self) -> Result<mpsc::Sender<Job>, StoreError> {
         self.queue.sender()
     }
 
-    /// Lets the threads end once they have done what was asked of them.
-    pub(super) fn shut(&self) {
+    /// Lets the threads end once they have done what was asked of them, and waits for that.
+    pub(crate) fn finish(&self) {
         self.queue.shut();
+        for thread in self.threads.lock().drain(..) {
+            if thread.join().is_err() {
+                tracing::error!("a thread that reads from the database panicked");
+            }
+        }
     }
 }
 
 /// A job and where its answer arrives. It is left out if nobody waits for the answer any more.
-pub(super) fn job<T, F>(read: F) -> (Job, oneshot::Receiver<Result<T, Broken>>)
+pub(crate) fn job<T, F>(read: F) -> (Job, oneshot::Receiver<Result<T, Broken>>)
 where
     T: Send + 'static,
     F: FnOnce(&mut dyn Session) -> Result<T, Broken> + Send + 'static,
 {
     let (sender, receiver) = oneshot::channel();
-    let job: Job = Box::new(move |mut connection: &Connection| {
+    let job: Job = Box::new(move |session: &mut dyn Session| {
         if !sender.is_closed() {
             // If the asker went away meanwhile, the answer goes nowhere.
-            let _ = sender.send(read(&mut connection));
+            let _ = sender.send(read(session));
         }
     });
     (job, receiver)
 }
 
-fn serve(connection: &Connection, jobs: &Mutex<mpsc::Receiver<Job>>) {
+fn serve<S: Session>(mut session: S, jobs: &Mutex<mpsc::Receiver<Job>>) {
     loop {
         // A statement of its own, so that the next thread can wait while this one works.
         let job = jobs.lock().blocking_recv();
@@ -94,7 +96,7 @@ fn serve(connection: &Connection, jobs: &Mutex<mpsc::Receiver<Job>>) {
             return;
         };
         // Whoever asked finds out by the dropped answer; the others must not lose a reader.
-        if catch_unwind(AssertUnwindSafe(|| job(connection))).is_err() {
+        if catch_unwind(AssertUnwindSafe(|| job(&mut session))).is_err() {
             tracing::error!("a read from the database panicked");
         }
     }

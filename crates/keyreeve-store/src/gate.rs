@@ -6,23 +6,23 @@ use tokio::sync::mpsc;
 
 /// Gives out senders until it is shut. What was sent before that is still worked off; the worker
 /// ends when it has done so.
-pub(super) struct Gate<T> {
+pub(crate) struct Gate<T> {
     sender: RwLock<Option<mpsc::Sender<T>>>,
 }
 
 impl<T> Gate<T> {
     /// An open gate.
-    pub(super) fn new(sender: mpsc::Sender<T>) -> Self {
+    pub(crate) fn new(sender: mpsc::Sender<T>) -> Self {
         Self { sender: RwLock::new(Some(sender)) }
     }
 
     /// A sender of one's own. Whoever keeps it keeps the worker going.
-    pub(super) fn sender(&self) -> Result<mpsc::Sender<T>, StoreError> {
+    pub(crate) fn sender(&self) -> Result<mpsc::Sender<T>, StoreError> {
         self.sender.read().clone().ok_or(StoreError::Closed)
     }
 
     /// Lets nobody in any more.
-    pub(super) fn shut(&self) {
+    pub(crate) fn shut(&self) {
         *self.sender.write() = None;
     }
 }
