@@ -60,6 +60,10 @@ pub trait ChangeSink: Send + Sync {
     /// All changes up to `epoch` have been applied.
     fn advance(&self, epoch: u64);
 
+    /// Everything that was durable at that moment of the monotonic clock has been applied. A store
+    /// that one process has to itself need not say so: there nothing happens elsewhere.
+    fn vouch(&self, _as_of_ns: u64) {}
+
     /// Changes may have been missed, and none will follow: nothing seen so far can be vouched for
     /// any more. Must not panic.
     fn lost(&self) {}

@@ -36,6 +36,7 @@ mod isolation;
 mod keys;
 mod pages;
 mod policies;
+mod postgres_server;
 mod recorder;
 mod results;
 pub mod samples;
@@ -45,6 +46,7 @@ mod units;
 mod usage;
 
 pub use harness::{Case, CaseFuture, Failure, Harness, Outcome};
+pub use postgres_server::PostgresServer;
 
 macro_rules! cases {
     ($($group:ident { $($case:ident,)+ })+) => {

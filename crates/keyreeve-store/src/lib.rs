@@ -11,6 +11,7 @@ mod gate;
 mod log_head;
 pub mod memory;
 mod millis;
+pub mod postgres;
 mod sql;
 pub mod sqlite;
 

@@ -13,9 +13,12 @@ use super::{
     failure::Broken,
     key_rows::{KEY, KeyReader, USAGE},
     query::{self, Conditions},
-    session::{Dialect, Session, values},
+    session::{Dialect, Session, Value, values},
 };
 use crate::{cursor, millis};
+
+/// Keys that are read by one statement.
+const IDS_AT_ONCE: usize = 64;
 
 /// One key.
 pub(crate) fn key(
@@ -31,6 +34,24 @@ pub(crate) fn key(
     query::first(session, &sql, &values![project.as_str(), id.as_str()], |columns| {
         reader.stored(columns)
     })
+}
+
+/// The keys of these ids that are there, in any order.
+pub(crate) fn with_ids(session: &mut dyn Session, ids: &[KeyId]) -> Result<Vec<ApiKey>, Broken> {
+    let mut reader = KeyReader::default();
+    let mut found = Vec::with_capacity(ids.len());
+    for ids in ids.chunks(IDS_AT_ONCE) {
+        // A few lengths only, the rest filled up: each length is a statement to be kept.
+        let length = if ids.len() == 1 { 1 } else { IDS_AT_ONCE };
+        let sql = format!(
+            "SELECT {KEY} FROM api_keys k WHERE k.id IN ({})",
+            vec!["?"; length].join(", ")
+        );
+        let filled = ids.iter().chain(std::iter::repeat(&ids[0])).take(length);
+        let values: Vec<Value<'_>> = filled.map(|id| id.as_str().into()).collect();
+        found.extend(query::all(session, &sql, &values, |columns| reader.key(columns))?);
+    }
+    Ok(found)
 }
 
 /// Keys that match, newest first.

@@ -38,6 +38,20 @@ pub(crate) fn first<T>(
     Ok(found)
 }
 
+/// The number that the query finds.
+pub(crate) fn number(
+    session: &mut dyn Session,
+    sql: &str,
+    values: &[Value<'_>],
+) -> Result<Option<u64>, Broken> {
+    let mut found = None;
+    session.each(sql, values, &mut |columns| {
+        found = Some(columns.count()?);
+        Ok(())
+    })?;
+    Ok(found)
+}
+
 /// Whether the query finds anything.
 pub(crate) fn exists(
     session: &mut dyn Session,

@@ -8,7 +8,7 @@ use keyreeve_store::{
     memory::MemoryStore,
 };
 
-use crate::sqlite;
+use crate::{postgres, sqlite};
 
 fn every_case_passes(backend: &str, fresh: impl Fn(&Path) -> Arc<dyn Store>) {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(4).build().unwrap();
@@ -38,6 +38,13 @@ fn memory() {
 #[test]
 fn sqlite() {
     every_case_passes("sqlite", |folder| Arc::new(sqlite::open(folder)));
+}
+
+#[test]
+fn postgresql() {
+    if let Some(server) = postgres::server() {
+        every_case_passes("postgresql", |_| Arc::new(postgres::open(&server.database().unwrap())));
+    }
 }
 
 #[test]

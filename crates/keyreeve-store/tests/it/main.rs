@@ -3,6 +3,10 @@
 #[cfg(test)]
 mod audit_file;
 #[cfg(test)]
+mod clock;
+#[cfg(test)]
 mod conformance;
+#[cfg(test)]
+mod postgres;
 #[cfg(test)]
 mod sqlite;

@@ -1,0 +1,224 @@
+//! The store of an installation of many nodes: one PostgreSQL database that all of them use.
+//!
+//! The same statements as on SQLite, run by the same kinds of threads: one that writes, several
+//! that read, and one more that learns what other nodes did. Why it is built like this:
+//! `docs/adr/0010-postgresql.md`.
+
+mod changes;
+mod connection;
+mod feed;
+mod migrations;
+mod open_error;
+mod session;
+mod writer;
+
+use std::{
+    fmt,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc as orders,
+    },
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use keyreeve_core::{Secret, audit::CheckpointSigner};
+use keyreeve_engine::{
+    Clock,
+    store::{ChangeSink, CommitError, Receipt, StoreError, UnitOfWork},
+};
+use parking_lot::Mutex;
+use tokio::sync::{
+    mpsc::{self, error::TrySendError},
+    oneshot,
+};
+
+use self::{
+    connection::Server,
+    feed::Feed,
+    session::PostgresSession,
+    writer::{Command, Counters, Waiting, Writer},
+};
+use crate::{
+    gate::Gate,
+    sql::{
+        head,
+        readers::Readers,
+        store::{DatabaseStore, Statistics, Writing},
+    },
+};
+
+pub use open_error::OpenError;
+
+/// Where the database is and how to use it.
+pub struct PostgresOptions {
+    /// `postgres://user:password@host:port/database`; may say `sslmode`.
+    pub url: Secret<String>,
+    /// A file with the certificate authorities the server's certificate may come from, in PEM; the
+    /// system's if `None`.
+    pub authorities: Option<PathBuf>,
+    /// Connections that read, at least one. Two more are used for writing and for following.
+    pub readers: usize,
+    /// Units of work that may wait for the writer, and reads that may wait for a reader.
+    pub queue_limit: usize,
+    /// How often the node looks by itself for what others did.
+    pub beat: Duration,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+}
+
+impl fmt::Debug for PostgresOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PostgresOptions").field("readers", &self.readers).finish_non_exhaustive()
+    }
+}
+
+/// The ways to the threads.
+struct Postgres {
+    commands: Gate<Command>,
+    counters: Arc<Counters>,
+    stop: Arc<AtomicBool>,
+    threads: Mutex<Option<[JoinHandle<()>; 2]>>,
+}
+
+/// Opens the database and brings it to the newest schema. Blocks while it does.
+///
+/// # Errors
+///
+/// The server cannot be reached, the schema is newer than this program, or the end of the audit
+/// log is not what `signer` signed.
+pub fn open(
+    options: PostgresOptions,
+    signer: CheckpointSigner,
+) -> Result<DatabaseStore, OpenError> {
+    // EXPOSE: parsed for its parts; the password goes to the server and nowhere else.
+    let server = Server::at(options.url.expose(), options.authorities.as_ref())?;
+    let place = server.place();
+    let unreachable = |error: postgres::Error| OpenError::unreachable(&place, error);
+    let mut client = server.connect().map_err(unreachable)?;
+    migrations::run(&mut client, &place)?;
+    drop(client);
+    let mut session = PostgresSession::connected(server.clone()).map_err(unreachable)?;
+    let head =
+        begin_log(&mut session, &signer).map_err(|unfit| OpenError::of_log(&place, unfit))?;
+    let readers: Result<Vec<_>, postgres::Error> =
+        (0..options.readers.max(1)).map(|_| PostgresSession::connected(server.clone())).collect();
+    let io_failed = |error: std::io::Error| OpenError::unreachable(&place, error);
+    let readers =
+        Readers::start(readers.map_err(unreachable)?, options.queue_limit).map_err(io_failed)?;
+    let (sender, commands) = mpsc::channel(options.queue_limit.max(1));
+    let (feed_sender, orders) = orders::channel();
+    let counters = Arc::new(Counters::default());
+    let (stop, has_sinks) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+    let feed = Feed {
+        session: PostgresSession::new(server),
+        orders,
+        clock: options.clock,
+        beat: options.beat,
+        stop: Arc::clone(&stop),
+        has_sinks: Arc::clone(&has_sinks),
+        sinks: Vec::new(),
+        told: 0,
+        waiting: Vec::new(),
+        listening: false,
+    };
+    let writer = Writer {
+        session,
+        head,
+        signer,
+        commands,
+        feed: feed_sender,
+        has_sinks,
+        counters: Arc::clone(&counters),
+    };
+    let thread = |name: &str| thread::Builder::new().name(name.to_owned());
+    let feed = thread("keyreeve-feed").spawn(move || feed.run()).map_err(io_failed)?;
+    let writer = thread("keyreeve-writer").spawn(move || writer.run()).map_err(io_failed)?;
+    let writing = Postgres {
+        commands: Gate::new(sender),
+        counters,
+        stop,
+        threads: Mutex::new(Some([writer, feed])),
+    };
+    Ok(DatabaseStore::new(Arc::new(readers), Box::new(writing)))
+}
+
+/// The head of the log. Of several nodes that start on an empty database at once, one begins it.
+fn begin_log(
+    session: &mut PostgresSession,
+    signer: &CheckpointSigner,
+) -> Result<crate::log_head::LogHead, head::Unfit> {
+    session.begin("BEGIN")?;
+    session.run("LOCK TABLE audit_state IN EXCLUSIVE MODE")?;
+    let head = head::open(session, signer)?;
+    session.commit()?;
+    Ok(head)
+}
+
+impl Postgres {
+    /// Asks the writer for something other than a commit, and waits for a place in its queue.
+    async fn ask<T>(
+        &self,
+        command: impl FnOnce(oneshot::Sender<Result<T, StoreError>>) -> Command,
+    ) -> Result<T, StoreError> {
+        let (sender, answer) = oneshot::channel();
+        let command = command(sender);
+        let queue = self.commands.sender()?;
+        queue.send(command).await.map_err(|_| StoreError::Closed)?;
+        // The writer must be able to end while the answer is on its way.
+        drop(queue);
+        answer.await.map_err(|_| StoreError::Closed)?
+    }
+}
+
+#[async_trait]
+impl Writing for Postgres {
+    async fn commit(&self, unit: UnitOfWork) -> Result<Receipt, CommitError> {
+        let (sender, answer) = oneshot::channel();
+        let waiting = Box::new(Waiting { unit, answer: sender });
+        match self.commands.sender()?.try_send(Command::Commit(waiting)) {
+            Ok(()) => {}
+            Err(TrySendError::Full(_)) => return Err(CommitError::Overloaded),
+            Err(TrySendError::Closed(_)) => return Err(StoreError::Closed.into()),
+        }
+        answer.await.map_err(|_| StoreError::Closed)?
+    }
+
+    async fn load(&self, sink: Arc<dyn ChangeSink>) -> Result<u64, StoreError> {
+        self.ask(|answer| Command::Load(sink, answer)).await
+    }
+
+    async fn check(&self) -> Result<(), StoreError> {
+        self.ask(Command::Check).await
+    }
+
+    async fn close(&self, readers: Arc<Readers>) {
+        self.commands.shut();
+        let Some([writer, feed]) = self.threads.lock().take() else {
+            return;
+        };
+        let stop = Arc::clone(&self.stop);
+        // Waiting for threads would stop every other task of this one.
+        let finished = tokio::task::spawn_blocking(move || {
+            let writer = writer.join();
+            // Only now: the feed answers those whose units the writer has just committed.
+            stop.store(true, Ordering::Release);
+            let feed = feed.join();
+            readers.finish();
+            writer.is_ok() && feed.is_ok()
+        });
+        if !finished.await.unwrap_or(false) {
+            tracing::error!("a thread of the store panicked");
+        }
+    }
+
+    fn statistics(&self) -> Statistics {
+        Statistics {
+            units: self.counters.units.load(Ordering::Relaxed),
+            batches: self.counters.batches.load(Ordering::Relaxed),
+        }
+    }
+}

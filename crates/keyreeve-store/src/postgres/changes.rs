@@ -1,0 +1,216 @@
+//! The log of changes: what other nodes have to learn of.
+//!
+//! An entry names what changed and does not hold it. Whoever reads the log reads the thing itself
+//! as it is by then, which may be newer than the entry and is never older: so nobody's table can be
+//! taken back to an earlier state, in whatever order things come together.
+
+use std::{collections::HashMap, str::FromStr};
+
+use keyreeve_core::{key::KeyId, model::ApiKey, name::ProjectName};
+use keyreeve_engine::store::Change;
+
+use crate::sql::{
+    failure::Broken,
+    keys, query,
+    session::{Session, Value, values},
+    tenancy,
+};
+
+/// Epochs whose entries are kept. A node that missed more has to start anew.
+pub(super) const KEPT_EPOCHS: u64 = 1_000_000;
+/// How often older ones are looked for, in epochs.
+const TRIM_EVERY: u64 = 4_096;
+/// Entries written by one statement.
+const ROWS_AT_ONCE: usize = 64;
+
+/// One entry of the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Entry {
+    pub(super) epoch: u64,
+    project: ProjectName,
+    verb: String,
+    subject: String,
+    revision: Option<u64>,
+}
+
+impl Entry {
+    /// The entry for a change; `None` for one that other nodes need not know of.
+    pub(super) fn of(epoch: u64, project: &ProjectName, change: &Change) -> Option<Self> {
+        let (verb, subject) = match change {
+            Change::CreateProject(new) => ("create-project", new.name.as_str()),
+            Change::CreateEnvironment(new) => ("create-environment", new.name.as_str()),
+            Change::DeleteEnvironment(name) => ("delete-environment", name.as_str()),
+            Change::CreateKeyspace(new) => ("create-keyspace", new.name.as_str()),
+            Change::UpdateKeyspace(new) => ("update-keyspace", new.name.as_str()),
+            Change::DeleteKeyspace(name) => ("delete-keyspace", name.as_str()),
+            Change::CreateOwner(new) => ("create-owner", new.id.as_str()),
+            Change::EnsureOwner(new) => ("ensure-owner", new.id.as_str()),
+            Change::UpdateOwner(new) => ("update-owner", new.id.as_str()),
+            Change::DeleteOwner(id) => ("delete-owner", id.as_str()),
+            Change::CreateRole(new) => ("create-role", new.name.as_str()),
+            Change::UpdateRole(new) => ("update-role", new.name.as_str()),
+            Change::DeleteRole(name) => ("delete-role", name.as_str()),
+            Change::CreateKey(new) => ("create-key", new.id.as_str()),
+            Change::UpdateKey(new) => ("update-key", new.id.as_str()),
+            Change::PurgeKey { id, .. } => ("purge-key", id.as_str()),
+            Change::RecogniseKey { id, .. } => ("recognise-key", id.as_str()),
+            Change::ClaimQuota(_)
+            | Change::SettleQuota(_)
+            | Change::AddUsage(_)
+            | Change::RememberResult(_)
+            | Change::ForgetResultsBefore(_) => return None,
+        };
+        let revision = match change {
+            Change::PurgeKey { revision, .. } => Some(*revision),
+            _ => None,
+        };
+        Some(Self {
+            epoch,
+            project: project.clone(),
+            verb: verb.to_owned(),
+            subject: subject.to_owned(),
+            revision,
+        })
+    }
+
+    fn is_about_a_key(&self) -> bool {
+        matches!(self.verb.as_str(), "create-key" | "update-key" | "recognise-key")
+    }
+
+    fn name<T: FromStr>(&self) -> Result<T, Broken> {
+        let Self { epoch, verb, .. } = self;
+        let damaged = |_| Broken::damaged(format!("the change {verb} of epoch {epoch}"));
+        self.subject.parse().map_err(damaged)
+    }
+}
+
+/// Stores the entries of a batch: of the epochs after `before`, up to and with `newest`. Drops those
+/// that are older than need be.
+pub(super) fn write(
+    session: &mut dyn Session,
+    entries: &[Entry],
+    before: u64,
+    newest: u64,
+) -> Result<(), Broken> {
+    let mut ordinals = 0_i64..;
+    for entries in entries.chunks(ROWS_AT_ONCE) {
+        let rows = vec!["(?, ?, ?, ?, ?, ?)"; entries.len()].join(", ");
+        let sql = format!(
+            "INSERT INTO changes (epoch, ordinal, project, verb, subject, revision) VALUES {rows}"
+        );
+        let mut values: Vec<Value<'_>> = Vec::with_capacity(entries.len() * 6);
+        for (entry, ordinal) in entries.iter().zip(&mut ordinals) {
+            values.extend(values![
+                query::count(entry.epoch),
+                ordinal,
+                entry.project.as_str(),
+                &entry.verb,
+                &entry.subject,
+                // Zero is nobody's: a number in every row keeps the statement one and the same.
+                query::count(entry.revision.unwrap_or_default()),
+            ]);
+        }
+        session.execute(&sql, &values)?;
+    }
+    if newest / TRIM_EVERY != before / TRIM_EVERY && newest > KEPT_EPOCHS {
+        let sql = "DELETE FROM changes WHERE epoch <= ?1";
+        session.execute(sql, &values![query::count(newest - KEPT_EPOCHS)])?;
+    }
+    Ok(())
+}
+
+/// The entries of the epochs after `after`, up to and with `until`.
+pub(super) fn read(
+    session: &mut dyn Session,
+    after: u64,
+    until: u64,
+) -> Result<Vec<Entry>, Broken> {
+    let sql = "SELECT epoch, project, verb, subject, revision FROM changes
+               WHERE epoch > ?1 AND epoch <= ?2 ORDER BY epoch, ordinal";
+    query::all(session, sql, &values![query::count(after), query::count(until)], |columns| {
+        Ok(Entry {
+            epoch: columns.count()?,
+            project: columns.parsed()?,
+            verb: columns.text()?.to_owned(),
+            subject: columns.text()?.to_owned(),
+            revision: Some(columns.count()?).filter(|revision| *revision > 0),
+        })
+    })
+}
+
+/// What stands in the database of what the entries name.
+pub(super) struct Present {
+    keys: HashMap<KeyId, ApiKey>,
+}
+
+impl Present {
+    /// Reads all keys that are named.
+    pub(super) fn of(session: &mut dyn Session, entries: &[Entry]) -> Result<Self, Broken> {
+        let named = entries.iter().filter(|entry| entry.is_about_a_key());
+        let mut ids: Vec<KeyId> = named.map(Entry::name).collect::<Result<_, _>>()?;
+        ids.sort_unstable();
+        ids.dedup();
+        let keys = keys::with_ids(session, &ids)?;
+        Ok(Self { keys: keys.into_iter().map(|key| (key.id, key)).collect() })
+    }
+
+    /// The project and the change that an entry stands for by now; `None` if what it names is gone,
+    /// which a later entry tells.
+    pub(super) fn change(
+        &self,
+        session: &mut dyn Session,
+        entry: &Entry,
+    ) -> Result<Option<(ProjectName, Change)>, Broken> {
+        let project = &entry.project;
+        let key = || Ok::<_, Broken>(self.keys.get(&entry.name()?).cloned().map(Box::new));
+        let change = match entry.verb.as_str() {
+            "create-project" => {
+                let name: ProjectName = entry.name()?;
+                let mut projects = tenancy::projects(session)?.into_iter();
+                projects.find(|project| project.name == name).map(Change::CreateProject)
+            }
+            "create-environment" => {
+                let mut found = tenancy::environments(session, project)?.into_iter();
+                let found = found.find(|environment| environment.name.as_str() == entry.subject);
+                found.map(Change::CreateEnvironment)
+            }
+            "delete-environment" => Some(Change::DeleteEnvironment(entry.name()?)),
+            "create-keyspace" => {
+                tenancy::keyspace(session, project, &entry.name()?)?.map(Change::CreateKeyspace)
+            }
+            "update-keyspace" => {
+                tenancy::keyspace(session, project, &entry.name()?)?.map(Change::UpdateKeyspace)
+            }
+            "delete-keyspace" => Some(Change::DeleteKeyspace(entry.name()?)),
+            "create-owner" => {
+                tenancy::owner(session, project, &entry.name()?)?.map(Change::CreateOwner)
+            }
+            "ensure-owner" => {
+                tenancy::owner(session, project, &entry.name()?)?.map(Change::EnsureOwner)
+            }
+            "update-owner" => {
+                tenancy::owner(session, project, &entry.name()?)?.map(Change::UpdateOwner)
+            }
+            "delete-owner" => Some(Change::DeleteOwner(entry.name()?)),
+            "create-role" => {
+                tenancy::role(session, project, &entry.name()?)?.map(Change::CreateRole)
+            }
+            "update-role" => {
+                tenancy::role(session, project, &entry.name()?)?.map(Change::UpdateRole)
+            }
+            "delete-role" => Some(Change::DeleteRole(entry.name()?)),
+            "create-key" => key()?.map(Change::CreateKey),
+            "update-key" => key()?.map(Change::UpdateKey),
+            "recognise-key" => {
+                key()?.map(|key| Change::RecogniseKey { id: key.id, digest: key.digest })
+            }
+            "purge-key" => Some(Change::PurgeKey {
+                id: entry.name()?,
+                revision: entry.revision.unwrap_or_default(),
+            }),
+            // Of a newer version of this program. What it means, only that one knows.
+            verb => return Err(Broken::damaged(format!("the change {verb} is not known here"))),
+        };
+        Ok(change.map(|change| (project.clone(), change)))
+    }
+}

@@ -1,0 +1,321 @@
+//! PostgreSQL as the shared statements see it.
+
+use std::{collections::HashMap, fmt::Write as _};
+
+use bytes::{BufMut as _, BytesMut};
+use keyreeve_engine::store::StoreError;
+use postgres::{
+    Client, Row, Statement,
+    error::SqlState,
+    fallible_iterator::FallibleIterator as _,
+    types::{IsNull, ToSql, Type, to_sql_checked},
+};
+
+use super::connection::Server;
+use crate::sql::{
+    columns::{Cell, Cells, Columns},
+    failure::{Broken, Failed, Violated},
+    session::{Dialect, Session, TakeRow, Value},
+};
+
+static POSTGRESQL: Dialect = Dialect { larger: "greatest", ordered_join: "JOIN" };
+
+/// The most statements kept prepared per connection.
+const KEPT_STATEMENTS: usize = 256;
+
+/// A connection that is made anew when it broke, unless a transaction is open on it.
+pub(super) struct PostgresSession {
+    server: Server,
+    client: Option<Client>,
+    statements: HashMap<String, Statement>,
+    /// To what a violated constraint takes the transaction back.
+    savepoint: Option<&'static str>,
+    in_transaction: bool,
+}
+
+impl PostgresSession {
+    /// A session that connects when it is first used.
+    pub(super) fn new(server: Server) -> Self {
+        let statements = HashMap::new();
+        Self { server, client: None, statements, savepoint: None, in_transaction: false }
+    }
+
+    /// A connected session.
+    pub(super) fn connected(server: Server) -> Result<Self, postgres::Error> {
+        let mut session = Self::new(server);
+        session.client()?;
+        Ok(session)
+    }
+
+    /// The connection, made if there is none.
+    pub(super) fn client(&mut self) -> Result<&mut Client, postgres::Error> {
+        if !self.in_transaction && self.client.as_ref().is_some_and(Client::is_closed) {
+            self.disconnect();
+        }
+        match &mut self.client {
+            Some(client) => Ok(client),
+            empty => Ok(empty.insert(self.server.connect()?)),
+        }
+    }
+
+    /// Lets go of the connection and of whatever was open on it.
+    pub(super) fn disconnect(&mut self) {
+        self.client = None;
+        self.statements.clear();
+        self.savepoint = None;
+        self.in_transaction = false;
+    }
+
+    /// Begins a transaction with this statement.
+    pub(super) fn begin(&mut self, sql: &str) -> Result<(), Broken> {
+        let client = self.client().map_err(failed)?;
+        client.batch_execute(sql).map_err(failed)?;
+        self.in_transaction = true;
+        Ok(())
+    }
+
+    /// Ends the transaction. If this fails, nobody here can tell whether it is durable.
+    pub(super) fn commit(&mut self) -> Result<(), Broken> {
+        let committed = self.client().and_then(|client| client.batch_execute("COMMIT"));
+        self.in_transaction = false;
+        self.savepoint = None;
+        committed.map_err(failed)
+    }
+
+    /// Undoes the transaction. A connection that cannot even do that is let go of, which undoes it.
+    pub(super) fn roll_back(&mut self) {
+        let undone = self.client().and_then(|client| client.batch_execute("ROLLBACK"));
+        self.in_transaction = false;
+        self.savepoint = None;
+        if undone.is_err() {
+            self.disconnect();
+        }
+    }
+
+    /// Marks a place in the transaction, to which a violated constraint takes it back.
+    pub(super) fn mark(&mut self) -> Result<(), Broken> {
+        self.run("SAVEPOINT one_unit")?;
+        self.savepoint = Some("ROLLBACK TO SAVEPOINT one_unit");
+        Ok(())
+    }
+
+    /// Takes the transaction back to the mark.
+    pub(super) fn back_to_mark(&mut self) -> Result<(), Broken> {
+        self.savepoint = None;
+        self.run("ROLLBACK TO SAVEPOINT one_unit; RELEASE SAVEPOINT one_unit")
+    }
+
+    /// Lets go of the mark.
+    pub(super) fn pass_mark(&mut self) -> Result<(), Broken> {
+        self.savepoint = None;
+        self.run("RELEASE SAVEPOINT one_unit")
+    }
+
+    /// Runs statements without values.
+    pub(super) fn run(&mut self, sql: &str) -> Result<(), Broken> {
+        self.client().and_then(|client| client.batch_execute(sql)).map_err(failed)
+    }
+
+    /// The statement, prepared. Values whose type the server cannot tell from their place have it
+    /// said.
+    fn prepared(&mut self, sql: &str, values: &[Value<'_>]) -> Result<Statement, postgres::Error> {
+        // Before a statement of another connection can be taken for one of this.
+        self.client()?;
+        if let Some(statement) = self.statements.get(sql) {
+            return Ok(statement.clone());
+        }
+        let types: Vec<Type> = values.iter().map(type_of).collect();
+        let statement = self.client()?.prepare_typed(&numbered(sql), &types)?;
+        if self.statements.len() >= KEPT_STATEMENTS {
+            self.statements.clear();
+        }
+        self.statements.insert(sql.to_owned(), statement.clone());
+        Ok(statement)
+    }
+}
+
+impl Session for PostgresSession {
+    fn dialect(&self) -> &'static Dialect {
+        &POSTGRESQL
+    }
+
+    fn execute(&mut self, sql: &str, values: &[Value<'_>]) -> Result<u64, Failed> {
+        let statement = self.prepared(sql, values).map_err(failed).map_err(Failed::Broken)?;
+        let values: Vec<&(dyn ToSql + Sync)> = values.iter().map(|value| value as _).collect();
+        let client = self.client().map_err(failed).map_err(Failed::Broken)?;
+        match client.execute(&statement, &values) {
+            Ok(changed) => Ok(changed),
+            Err(error) => match violated(&error) {
+                Some(violated) => {
+                    // Else the server would refuse even to say what is missing.
+                    if let Some(back) = self.savepoint {
+                        self.run(back).map_err(Failed::Broken)?;
+                    }
+                    Err(Failed::Violated(violated))
+                }
+                None => Err(Failed::Broken(failed(error))),
+            },
+        }
+    }
+
+    fn each(
+        &mut self,
+        sql: &str,
+        values: &[Value<'_>],
+        take: &mut TakeRow<'_>,
+    ) -> Result<(), Broken> {
+        let mut begun = false;
+        let mut counted = |columns: &mut Columns<'_>| {
+            begun = true;
+            take(columns)
+        };
+        match self.stream(sql, values, &mut counted) {
+            // The server went away since the last time: once more, on a new connection.
+            Err(Broke::Connection(error))
+                if error.is_closed() && !begun && !self.in_transaction =>
+            {
+                self.disconnect();
+                Ok(self.stream(sql, values, take)?)
+            }
+            streamed => Ok(streamed?),
+        }
+    }
+}
+
+/// Why rows stopped coming.
+enum Broke {
+    Connection(postgres::Error),
+    Row(Broken),
+}
+
+impl From<Broke> for Broken {
+    fn from(broke: Broke) -> Self {
+        match broke {
+            Broke::Connection(error) => failed(error),
+            Broke::Row(broken) => broken,
+        }
+    }
+}
+
+impl PostgresSession {
+    fn stream(
+        &mut self,
+        sql: &str,
+        values: &[Value<'_>],
+        take: &mut TakeRow<'_>,
+    ) -> Result<(), Broke> {
+        let statement = self.prepared(sql, values).map_err(Broke::Connection)?;
+        let client = self.client().map_err(Broke::Connection)?;
+        let mut rows = client.query_raw(&statement, values).map_err(Broke::Connection)?;
+        while let Some(row) = rows.next().map_err(Broke::Connection)? {
+            take(&mut Columns::of(&row)).map_err(Broke::Row)?;
+        }
+        Ok(())
+    }
+}
+
+impl Cells for Row {
+    fn cell(&self, number: usize) -> Result<Cell<'_>, Broken> {
+        let Some(column) = self.columns().get(number) else {
+            return Err(Broken::damaged("a row has too few columns"));
+        };
+        Ok(match *column.type_() {
+            Type::INT8 => cell(self.try_get(number), Cell::Number)?,
+            Type::INT4 => cell(self.try_get::<_, Option<i32>>(number), |n| Cell::Number(n.into()))?,
+            Type::TEXT => cell(self.try_get(number), Cell::Text)?,
+            Type::BYTEA => cell(self.try_get(number), Cell::Bytes)?,
+            _ => Cell::Other,
+        })
+    }
+
+    fn name(&self, number: usize) -> String {
+        self.columns().get(number).map_or("?", |column| column.name()).to_owned()
+    }
+}
+
+fn cell<'r, T>(
+    value: Result<Option<T>, postgres::Error>,
+    cell: impl FnOnce(T) -> Cell<'r>,
+) -> Result<Cell<'r>, Broken> {
+    Ok(value.map_err(failed)?.map_or(Cell::Null, cell))
+}
+
+impl ToSql for Value<'_> {
+    fn to_sql(
+        &self,
+        ty: &Type,
+        out: &mut BytesMut,
+    ) -> Result<IsNull, Box<dyn std::error::Error + Sync + Send>> {
+        match self {
+            Self::Null => return Ok(IsNull::Yes),
+            Self::Number(number) if *ty == Type::INT4 => out.put_i32(i32::try_from(*number)?),
+            Self::Number(number) => out.put_i64(*number),
+            Self::Text(text) => out.put_slice(text.as_bytes()),
+            Self::Bytes(bytes) => out.put_slice(bytes),
+        }
+        Ok(IsNull::No)
+    }
+
+    fn accepts(ty: &Type) -> bool {
+        [Type::INT8, Type::INT4, Type::TEXT, Type::BYTEA].contains(ty)
+    }
+
+    to_sql_checked!();
+}
+
+fn type_of(value: &Value<'_>) -> Type {
+    match value {
+        Value::Null => Type::UNKNOWN,
+        Value::Number(_) => Type::INT8,
+        Value::Text(_) => Type::TEXT,
+        Value::Bytes(_) => Type::BYTEA,
+    }
+}
+
+/// The statement as PostgreSQL writes it: `$1` for `?1`, and numbers where there are none.
+fn numbered(sql: &str) -> String {
+    let mut parts = sql.split('?');
+    let mut text = parts.next().unwrap_or_default().to_owned();
+    for (number, part) in (1..).zip(parts) {
+        text.push('$');
+        if !part.starts_with(|first: char| first.is_ascii_digit()) {
+            // Writing into a string cannot fail.
+            let _ = write!(text, "{number}");
+        }
+        text.push_str(part);
+    }
+    text
+}
+
+/// The violated constraint, if that is what the error is about.
+fn violated(error: &postgres::Error) -> Option<Violated> {
+    match error.code()? {
+        code if *code == SqlState::UNIQUE_VIOLATION => Some(Violated::Uniqueness),
+        code if *code == SqlState::FOREIGN_KEY_VIOLATION => Some(Violated::Reference),
+        _ => None,
+    }
+}
+
+/// Whether to try again may help: others were in the way.
+pub(super) fn is_worth_another_try(error: &postgres::Error) -> bool {
+    [SqlState::T_R_SERIALIZATION_FAILURE, SqlState::T_R_DEADLOCK_DETECTED]
+        .iter()
+        .any(|code| error.code() == Some(code))
+}
+
+/// What the server says, without what was in the row: that may be anybody's.
+pub(super) fn failed(error: postgres::Error) -> Broken {
+    StoreError::Backend(Box::new(error)).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn question_marks_become_numbers() {
+        assert_eq!(numbered("a = ?2 AND b = ?1"), "a = $2 AND b = $1");
+        assert_eq!(numbered("a = ? AND b IN (?, ?) LIMIT ?"), "a = $1 AND b IN ($2, $3) LIMIT $4");
+        assert_eq!(numbered("SELECT 1"), "SELECT 1");
+    }
+}

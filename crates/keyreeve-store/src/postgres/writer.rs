@@ -1,0 +1,333 @@
+//! The thread that writes for this node. It takes whatever has queued up and commits it in one
+//! transaction, as SQLite's does. The row with the head of the audit log is what nodes take turns
+//! by: whoever has locked it knows the whole log, and nobody else can extend it.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+        mpsc::Sender,
+    },
+    thread,
+    time::Duration,
+};
+
+use keyreeve_core::audit::CheckpointSigner;
+use keyreeve_engine::store::{
+    AuditRecord, Change, ChangeSink, CommitError, Receipt, StoreError, UnitOfWork,
+};
+use tokio::sync::{mpsc, oneshot};
+
+use super::{
+    changes::{self, Entry},
+    feed::{Answer, CHANNEL, Delivery, Order},
+    session::{PostgresSession, is_worth_another_try},
+};
+use crate::{
+    log_head::LogHead,
+    sql::{
+        apply,
+        columns::Columns,
+        failure::{Broken, Refusal},
+        head, query,
+        session::values,
+    },
+};
+
+/// The most commands taken at once.
+const MOST_AT_ONCE: usize = 257;
+/// How often a batch is tried that others were in the way of, or whose connection broke before it
+/// could have become durable.
+const MOST_TRIES: u32 = 5;
+/// How long to wait between two of them.
+const RETRY: Duration = Duration::from_millis(100);
+/// How often it is asked whether a commit came through whose answer was lost.
+const MOST_QUESTIONS: u32 = 100;
+
+/// What the writer is asked to do.
+pub(super) enum Command {
+    /// Apply a unit of work.
+    Commit(Box<Waiting>),
+    /// Have a sink told what is stored and what changes.
+    Load(Arc<dyn ChangeSink>, oneshot::Sender<Result<u64, StoreError>>),
+    /// Say whether writing is possible.
+    Check(oneshot::Sender<Result<(), StoreError>>),
+}
+
+/// A unit of work whose author waits.
+pub(super) struct Waiting {
+    pub(super) unit: UnitOfWork,
+    pub(super) answer: oneshot::Sender<Result<Receipt, CommitError>>,
+}
+
+/// What was written so far.
+#[derive(Debug, Default)]
+pub(super) struct Counters {
+    pub(super) units: AtomicU64,
+    pub(super) batches: AtomicU64,
+}
+
+/// The thread's own things.
+pub(super) struct Writer {
+    pub(super) session: PostgresSession,
+    /// The head as this node last saw it.
+    pub(super) head: LogHead,
+    pub(super) signer: CheckpointSigner,
+    pub(super) commands: mpsc::Receiver<Command>,
+    pub(super) feed: Sender<Order>,
+    pub(super) has_sinks: Arc<AtomicBool>,
+    pub(super) counters: Arc<Counters>,
+}
+
+type Results = Vec<Result<Receipt, CommitError>>;
+
+/// Why a batch was not written.
+enum Undone {
+    /// It is not durable; the flag says whether another try may help.
+    Failed(Broken, bool),
+    /// Nobody can tell whether it is: the connection broke while it was being committed.
+    InDoubt(Box<Doubt>),
+}
+
+/// What becomes true if a commit came through whose answer was lost.
+struct Doubt {
+    results: Results,
+    head: LogHead,
+    /// The last entry of it.
+    last: AuditRecord,
+    broken: Broken,
+}
+
+impl From<Broken> for Undone {
+    fn from(broken: Broken) -> Self {
+        let error = StoreError::from(broken);
+        let again = match &error {
+            StoreError::Backend(cause) => cause
+                .downcast_ref::<postgres::Error>()
+                .is_some_and(|error| error.is_closed() || is_worth_another_try(error)),
+            _ => false,
+        };
+        Self::Failed(error.into(), again)
+    }
+}
+
+impl Writer {
+    /// Works until nobody can send commands any more.
+    pub(super) fn run(mut self) {
+        let mut commands = Vec::with_capacity(MOST_AT_ONCE);
+        while self.commands.blocking_recv_many(&mut commands, MOST_AT_ONCE) > 0 {
+            let (mut batch, mut checks) = (Vec::new(), Vec::new());
+            for command in commands.drain(..) {
+                match command {
+                    Command::Commit(waiting) => batch.push(*waiting),
+                    Command::Load(sink, answer) => self.tell_feed(Order::Load(sink, answer)),
+                    Command::Check(answer) => checks.push(answer),
+                }
+            }
+            if !batch.is_empty() {
+                self.commit(batch);
+            }
+            for answer in checks {
+                // Whoever asked may be gone; then nobody needs to know.
+                let _ = answer.send(self.check().map_err(StoreError::from));
+            }
+        }
+    }
+
+    /// Gives the feed something to do, and wakes it.
+    fn tell_feed(&mut self, order: Order) {
+        if self.feed.send(order).is_ok() {
+            // Else it finds the order at its next beat.
+            let _ = self.session.run(&format!("NOTIFY {CHANNEL}"));
+        }
+    }
+
+    /// Commits units and has their authors answered.
+    fn commit(&mut self, batch: Vec<Waiting>) {
+        let before = self.head.clone();
+        match self.write_surely(&batch) {
+            Ok(results) => self.publish(batch, results),
+            Err(broken) => {
+                self.head = before;
+                // One failure, told to many.
+                let cause = Arc::new(StoreError::from(broken));
+                for waiting in batch {
+                    let error = StoreError::Backend(Box::new(Arc::clone(&cause)));
+                    let _ = waiting.answer.send(Err(error.into()));
+                }
+            }
+        }
+    }
+
+    /// Writes the batch, trying again where that can do no harm.
+    fn write_surely(&mut self, batch: &[Waiting]) -> Result<Results, Broken> {
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            match self.write(batch) {
+                Ok(results) => return Ok(results),
+                Err(Undone::Failed(_, true)) if tries < MOST_TRIES => {
+                    self.session.roll_back();
+                    thread::sleep(RETRY);
+                }
+                Err(Undone::Failed(broken, _)) => {
+                    self.session.roll_back();
+                    return Err(broken);
+                }
+                Err(Undone::InDoubt(doubt)) => {
+                    let Doubt { results, head, last, broken } = *doubt;
+                    if self.came_through(&last, broken)? {
+                        self.head = head;
+                        return Ok(results);
+                    }
+                    if tries >= MOST_TRIES {
+                        let why = "the connection breaks at each commit";
+                        return Err(StoreError::Backend(why.into()).into());
+                    }
+                }
+            }
+        }
+    }
+
+    /// Applies the batch in one transaction.
+    fn write(&mut self, batch: &[Waiting]) -> Result<Results, Undone> {
+        self.session.begin("BEGIN")?;
+        let before = self.lock_head()?;
+        let mut head = self.head.clone();
+        let mut log = Vec::new();
+        let mut last = None;
+        let mut results = Vec::with_capacity(batch.len());
+        for waiting in batch {
+            self.session.mark()?;
+            match write_unit(&mut self.session, &mut head, &waiting.unit) {
+                Ok(record) => {
+                    self.session.pass_mark()?;
+                    let epoch = head.size();
+                    let changes = waiting.unit.changes().iter();
+                    log.extend(
+                        changes
+                            .filter_map(|change| Entry::of(epoch, waiting.unit.project(), change)),
+                    );
+                    results.push(Ok(Receipt { seq: record.seq, epoch }));
+                    last = Some(record);
+                }
+                Err(Refusal::Refused(refused)) => {
+                    self.session.back_to_mark()?;
+                    results.push(Err(refused));
+                }
+                Err(Refusal::Broken(broken)) => match Undone::from(broken) {
+                    // The failure of one unit leaves the rest of the batch alone.
+                    Undone::Failed(broken, false) => {
+                        self.session.back_to_mark()?;
+                        results.push(Err(StoreError::from(broken).into()));
+                    }
+                    undone => return Err(undone),
+                },
+            }
+        }
+        let Some(last) = last else {
+            self.session.roll_back();
+            return Ok(results);
+        };
+        let units = head.size() - before;
+        head::save(&mut self.session, before, &mut head, &self.signer)?;
+        changes::write(&mut self.session, &log, before, head.size())?;
+        self.session.run(&format!("NOTIFY {CHANNEL}"))?;
+        if let Err(broken) = self.session.commit() {
+            self.session.disconnect();
+            return Err(Undone::InDoubt(Box::new(Doubt { results, head, last, broken })));
+        }
+        self.head = head;
+        self.counters.units.fetch_add(units, Ordering::Relaxed);
+        self.counters.batches.fetch_add(1, Ordering::Relaxed);
+        Ok(results)
+    }
+
+    /// Waits for this node's turn. If others wrote meanwhile, looks at the end of the log anew.
+    fn lock_head(&mut self) -> Result<u64, Broken> {
+        let sql = "SELECT size FROM audit_state FOR UPDATE";
+        let size = query::number(&mut self.session, sql, &[])?;
+        if size != Some(self.head.size()) {
+            self.head = head::open(&mut self.session, &self.signer)?;
+        }
+        Ok(self.head.size())
+    }
+
+    /// Whether a commit became durable whose answer was lost: then its last entry is in the log.
+    fn came_through(&mut self, last: &AuditRecord, broken: Broken) -> Result<bool, Broken> {
+        for _ in 0..MOST_QUESTIONS {
+            if let Ok(answer) = self.is_logged(last) {
+                return Ok(answer);
+            }
+            self.session.disconnect();
+            thread::sleep(RETRY);
+        }
+        Err(broken)
+    }
+
+    fn is_logged(&mut self, record: &AuditRecord) -> Result<bool, Broken> {
+        self.session.begin("BEGIN")?;
+        // Where the lost transaction is still going on, this waits for its end.
+        self.lock_head()?;
+        let sql = "SELECT leaf FROM audit_entries WHERE seq = ?1";
+        let place = values![query::count(record.seq)];
+        let leaf = query::first(&mut self.session, sql, &place, leaf)?;
+        self.session.roll_back();
+        Ok(leaf == Some(*record.leaf.as_bytes()))
+    }
+
+    /// Has the authors answered: by the feed once the sinks know, at once where there are none.
+    fn publish(&mut self, batch: Vec<Waiting>, results: Results) {
+        let epoch = results.iter().flatten().map(|receipt| receipt.epoch).max();
+        let mut own = Vec::new();
+        let mut answers: Vec<Answer> = Vec::with_capacity(batch.len());
+        for (waiting, result) in batch.into_iter().zip(results) {
+            if result.is_ok() {
+                let claims = waiting.unit.changes().iter();
+                let claims = claims.filter(|change| matches!(change, Change::ClaimQuota(_)));
+                own.extend(claims.map(|claim| (waiting.unit.project().clone(), claim.clone())));
+            }
+            answers.push((waiting.answer, result));
+        }
+        let delivery = Delivery { epoch: epoch.unwrap_or_default(), own, answers };
+        if epoch.is_some() && self.has_sinks.load(Ordering::Acquire) {
+            self.tell_feed(Order::Deliver(delivery));
+        } else {
+            delivery.answer();
+        }
+    }
+
+    /// Takes the lock that writing needs, and writes the head as it is once more.
+    fn check(&mut self) -> Result<(), Broken> {
+        let checked = self.session.begin("BEGIN").and_then(|()| {
+            self.lock_head()?;
+            head::save_again(&mut self.session)
+        });
+        match checked {
+            Ok(()) => self.session.commit(),
+            Err(broken) => {
+                self.session.roll_back();
+                Err(broken)
+            }
+        }
+    }
+}
+
+fn leaf(columns: &mut Columns<'_>) -> Result<[u8; 32], Broken> {
+    columns.bytes_32()
+}
+
+fn write_unit(
+    session: &mut PostgresSession,
+    head: &mut LogHead,
+    unit: &UnitOfWork,
+) -> Result<AuditRecord, Refusal> {
+    for change in unit.changes() {
+        apply::apply(session, unit.project(), change)?;
+    }
+    let mut next = head.clone();
+    let record = next.append(unit.entry());
+    head::insert(session, unit.entry(), &record)?;
+    *head = next;
+    Ok(record)
+}
