@@ -6,7 +6,7 @@ use bytes::{BufMut as _, BytesMut};
 use keyreeve_engine::store::StoreError;
 use postgres::{
     Client, Row, Statement,
-    error::SqlState,
+    error::{DbError, Severity, SqlState},
     fallible_iterator::FallibleIterator as _,
     types::{IsNull, ToSql, Type, to_sql_checked},
 };
@@ -68,8 +68,13 @@ impl PostgresSession {
 
     /// Begins a transaction with this statement.
     pub(super) fn begin(&mut self, sql: &str) -> Result<(), Broken> {
-        let client = self.client().map_err(failed)?;
-        client.batch_execute(sql).map_err(failed)?;
+        let mut begun = self.client().and_then(|client| client.batch_execute(sql));
+        if begun.as_ref().is_err_and(ended_connection) {
+            // The server went away since the last time; nothing was done yet.
+            self.disconnect();
+            begun = self.client().and_then(|client| client.batch_execute(sql));
+        }
+        begun.map_err(failed)?;
         self.in_transaction = true;
         Ok(())
     }
@@ -172,7 +177,7 @@ impl Session for PostgresSession {
         match self.stream(sql, values, &mut counted) {
             // The server went away since the last time: once more, on a new connection.
             Err(Broke::Connection(error))
-                if error.is_closed() && !begun && !self.in_transaction =>
+                if ended_connection(&error) && !begun && !self.in_transaction =>
             {
                 self.disconnect();
                 Ok(self.stream(sql, values, take)?)
@@ -296,11 +301,28 @@ fn violated(error: &postgres::Error) -> Option<Violated> {
     }
 }
 
-/// Whether to try again may help: others were in the way.
+/// Whether the connection ended with this error.
+fn ended_connection(error: &postgres::Error) -> bool {
+    let last_word = |error: &DbError| {
+        matches!(error.parsed_severity(), Some(Severity::Fatal | Severity::Panic))
+    };
+    error.is_closed() || error.as_db_error().is_some_and(last_word)
+}
+
+/// Whether to try again may help: others were in the way, or the server is away for a moment.
 pub(super) fn is_worth_another_try(error: &postgres::Error) -> bool {
-    [SqlState::T_R_SERIALIZATION_FAILURE, SqlState::T_R_DEADLOCK_DETECTED]
-        .iter()
-        .any(|code| error.code() == Some(code))
+    let Some(code) = error.code() else {
+        // Not the server's word: the connection's.
+        return true;
+    };
+    [
+        SqlState::T_R_SERIALIZATION_FAILURE,
+        SqlState::T_R_DEADLOCK_DETECTED,
+        SqlState::ADMIN_SHUTDOWN,
+        SqlState::CRASH_SHUTDOWN,
+        SqlState::CANNOT_CONNECT_NOW,
+    ]
+    .contains(code)
 }
 
 /// What the server says, without what was in the row: that may be anybody's.

@@ -38,7 +38,7 @@ use crate::{
 const MOST_AT_ONCE: usize = 257;
 /// How often a batch is tried that others were in the way of, or whose connection broke before it
 /// could have become durable.
-const MOST_TRIES: u32 = 5;
+const MOST_TRIES: u32 = 30;
 /// How long to wait between two of them.
 const RETRY: Duration = Duration::from_millis(100);
 /// How often it is asked whether a commit came through whose answer was lost.
@@ -102,9 +102,9 @@ impl From<Broken> for Undone {
     fn from(broken: Broken) -> Self {
         let error = StoreError::from(broken);
         let again = match &error {
-            StoreError::Backend(cause) => cause
-                .downcast_ref::<postgres::Error>()
-                .is_some_and(|error| error.is_closed() || is_worth_another_try(error)),
+            StoreError::Backend(cause) => {
+                cause.downcast_ref::<postgres::Error>().is_some_and(is_worth_another_try)
+            }
             _ => false,
         };
         Self::Failed(error.into(), again)
