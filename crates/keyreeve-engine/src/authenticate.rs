@@ -27,13 +27,15 @@ pub enum AuthenticationError {
 
 impl Engine {
     /// Takes a key as a credential for Keyreeve itself. Everything that bounds the key bounds its
-    /// use here too.
+    /// use here too. Whether knowledge that may be stale is enough, the caller's wish decides: it is
+    /// where each answer says so itself.
     pub async fn authenticate(
         &self,
         token: &str,
         meta: RequestMeta,
         request: RequestFacts<'_>,
         user_agent: Option<&str>,
+        may_be_stale: bool,
     ) -> Result<Caller, AuthenticationError> {
         if let Some(retry_after_s) = self.locked_out(meta.ip) {
             self.count_failed_authentication(meta.ip, "locked_out");
@@ -41,8 +43,13 @@ impl Engine {
         }
         let request = RequestFacts { ip: meta.ip, ..request };
         // Its requests end before anybody could give up a place in flight.
-        let input =
-            VerifyInput { request, user_agent, in_flight: false, ..VerifyInput::new(token) };
+        let input = VerifyInput {
+            request,
+            user_agent,
+            in_flight: false,
+            may_be_stale,
+            ..VerifyInput::new(token)
+        };
         let (verdict, chain) = self.settle(None, &input).await;
         if let (VerdictCode::Valid, Some(chain)) = (verdict.code, chain) {
             self.usage.record(&chain.key, verdict.at, meta.ip, user_agent);

@@ -7,6 +7,7 @@ use std::{
         Arc,
         atomic::{AtomicI64, AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use jiff::{SignedDuration, Timestamp};
@@ -59,6 +60,8 @@ pub struct EngineOptions {
     pub countries: Option<Arc<dyn Countries>>,
     /// Under what another system made the HMACs of its keys.
     pub import_secret: Option<HmacSecret>,
+    /// How old the knowledge of what other nodes did may be before this one vouches for nothing.
+    pub bound: Duration,
 }
 
 /// All use-cases.
@@ -87,6 +90,7 @@ pub struct Engine {
     pub(crate) import_secret: Option<HmacSecret>,
     pub(crate) request_cells: CellTable<RequestSubject>,
     pub(crate) slow_hashes: SlowHashes,
+    bound_ns: u64,
     local_sealer: Sealer,
     process: u64,
     /// Makes numbers of this process that nobody outside can guess.
@@ -127,6 +131,7 @@ impl Engine {
             countries: options.countries,
             fingerprints,
             import_secret: options.import_secret,
+            bound_ns: u64::try_from(options.bound.as_nanos()).unwrap_or(u64::MAX),
             request_cells: CellTable::new(MOST_REQUEST_CELLS),
             slow_hashes: SlowHashes::default(),
             secret_seed,
@@ -333,7 +338,21 @@ impl Engine {
 
     /// Whether what verification reads is known to miss nothing. If not, nothing may be accepted.
     pub fn can_vouch(&self) -> bool {
-        !self.live.is_lost()
+        !self.live.is_lost() && self.age_ns() <= self.bound_ns
+    }
+
+    /// For how long other nodes may have done what this one does not know yet.
+    pub fn age(&self) -> Duration {
+        Duration::from_nanos(self.age_ns())
+    }
+
+    /// The same in milliseconds, rounded up.
+    pub(crate) fn age_ms(&self) -> u64 {
+        self.age_ns().div_ceil(1_000_000)
+    }
+
+    fn age_ns(&self) -> u64 {
+        self.live.age_ns(|| self.clock.monotonic_ns())
     }
 
     /// Lets go of what is counted for keys that are gone.

@@ -54,6 +54,8 @@ pub struct VerifyInput<'a> {
     pub in_flight: bool,
     /// Decide, but spend and count nothing.
     pub simulate: Option<Simulation>,
+    /// Whether a node that may have missed changes decides by what it knows.
+    pub may_be_stale: bool,
 }
 
 /// What a request costs.
@@ -110,6 +112,7 @@ impl<'a> VerifyInput<'a> {
             reserve: None,
             in_flight: true,
             simulate: None,
+            may_be_stale: false,
         }
     }
 }
@@ -139,6 +142,8 @@ pub struct Verdict {
     pub at: Timestamp,
     /// The last change behind the verdict.
     pub epoch: u64,
+    /// For how long other nodes may have done what is not known here, in milliseconds, rounded up.
+    pub age_ms: u64,
 }
 
 /// Where a quota stands.
@@ -192,6 +197,7 @@ impl Verdict {
             retry_after_s: None,
             at,
             epoch,
+            age_ms: 0,
         }
     }
 
@@ -217,6 +223,7 @@ impl Engine {
     ) -> Box<Verdict> {
         let project = permit.project();
         let (mut verdict, chain) = self.settle(Some(project), input).await;
+        verdict.age_ms = self.age_ms();
         if let Some(chain) = chain {
             verdict.key = Some(chain.key);
         }

@@ -62,17 +62,36 @@ fn text<'h>(value: &'h HeaderValue, name: &HeaderName) -> Result<&'h str, Failur
         .map_err(|_| Failure::field(format!("header {name}"), "must be visible ASCII characters"))
 }
 
-/// Who is calling, or why we cannot say.
+/// Who is calling, or why we cannot say. A table that may have missed a revocation vouches for
+/// nobody.
 pub(crate) async fn caller(
     engine: &Engine,
     parts: &Parts,
     arrival: &Arrival,
 ) -> Result<Caller, Failure> {
-    let headers = &parts.headers;
-    // A table that may have missed a revocation vouches for nobody.
     if !engine.can_vouch() {
         return Err(Failure::new(ErrorCode::StoreUnavailable));
     }
+    find(engine, parts, arrival, false).await
+}
+
+/// Who asks for a verdict. Even one who asks a node that may have missed changes gets an answer,
+/// for the verdict itself says so: a good one is given only where a keyspace prefers that.
+pub(crate) async fn verifier(
+    engine: &Engine,
+    parts: &Parts,
+    arrival: &Arrival,
+) -> Result<Caller, Failure> {
+    find(engine, parts, arrival, true).await
+}
+
+async fn find(
+    engine: &Engine,
+    parts: &Parts,
+    arrival: &Arrival,
+    may_be_stale: bool,
+) -> Result<Caller, Failure> {
+    let headers = &parts.headers;
     let Some(token) = credential(headers)? else {
         if let Some(uid) = arrival.local_user {
             return local_caller(engine, headers, uid, arrival.meta);
@@ -82,7 +101,7 @@ pub(crate) async fn caller(
     };
     let user_agent = headers.get(header::USER_AGENT).and_then(|value| value.to_str().ok());
     let caller = engine
-        .authenticate(token, arrival.meta, facts(parts), user_agent)
+        .authenticate(token, arrival.meta, facts(parts), user_agent, may_be_stale)
         .await
         .map_err(|error| not_let_in(engine, arrival, error))?;
     engine.admit_caller(&caller)?;

@@ -29,6 +29,7 @@ pub struct Metrics {
     connections_refused: Counter,
     live_keys: Gauge,
     epoch: Gauge,
+    knowledge_age: Gauge,
     lockouts: Counter,
 }
 
@@ -99,6 +100,10 @@ impl Metrics {
             "Addresses locked out for too many bad keys or credentials"
         );
         metrics::describe_gauge!("keyreeve_epoch", "The last change that verification knows");
+        metrics::describe_gauge!(
+            "keyreeve_knowledge_age_seconds",
+            "For how long other nodes may have done what this one does not know yet"
+        );
         let verdicts = VerdictCode::ALL
             .iter()
             .map(|code| counter!("keyreeve_verifications_total", "code" => code.as_str()))
@@ -112,6 +117,7 @@ impl Metrics {
             connections_refused: counter!("keyreeve_connections_refused_total"),
             live_keys: gauge!("keyreeve_live_keys"),
             epoch: gauge!("keyreeve_epoch"),
+            knowledge_age: gauge!("keyreeve_knowledge_age_seconds"),
             lockouts: counter!("keyreeve_lockouts_total"),
         }
     }
@@ -168,6 +174,7 @@ impl Metrics {
         let as_float = |value: u64| value as f64;
         self.live_keys.set(as_float(live.len() as u64));
         self.epoch.set(as_float(live.epoch()));
+        self.knowledge_age.set(engine.age().as_secs_f64());
         self.lockouts.absolute(engine.lockouts());
         for (counter, sum) in self.verdicts.iter().zip(self.hot.verdicts.sums()) {
             counter.absolute(sum);
@@ -193,6 +200,7 @@ struct Handles {
     connections_refused: Counter,
     live_keys: Gauge,
     epoch: Gauge,
+    knowledge_age: Gauge,
     lockouts: Counter,
 }
 
@@ -207,6 +215,7 @@ impl Handles {
             connections_refused: self.connections_refused,
             live_keys: self.live_keys,
             epoch: self.epoch,
+            knowledge_age: self.knowledge_age,
             lockouts: self.lockouts,
         }
     }

@@ -49,7 +49,7 @@ pub(crate) async fn verify(
     body: impl Future<Output = Result<Bytes, Failure>>,
 ) -> Result<Response<Bytes>, Failure> {
     let headers = &parts.headers;
-    let caller = authenticate::caller(engine, parts, arrival).await?;
+    let caller = authenticate::verifier(engine, parts, arrival).await?;
     let permit = match Permit::<VerifyKey>::check(&caller) {
         Ok(permit) => permit,
         // The slow way: it records the refusal.

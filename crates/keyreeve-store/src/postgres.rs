@@ -6,6 +6,7 @@
 
 mod changes;
 mod connection;
+mod examine;
 mod feed;
 mod migrations;
 mod open_error;
@@ -51,6 +52,7 @@ use crate::{
     },
 };
 
+pub use examine::{Examination, OLDEST_SERVER, examine};
 pub use open_error::OpenError;
 
 /// Where the database is and how to use it.

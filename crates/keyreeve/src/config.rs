@@ -6,6 +6,7 @@
 
 pub(crate) mod audit;
 pub(crate) mod authz;
+pub(crate) mod cluster;
 pub(crate) mod geo;
 pub(crate) mod idempotency;
 pub(crate) mod import;
@@ -31,6 +32,7 @@ use serde::Deserialize;
 use self::{
     audit::{AuditConfig, RawAudit},
     authz::{AuthzConfig, RawAuthz},
+    cluster::{ClusterConfig, RawCluster},
     fault::{Faults, Rules},
     geo::{GeoConfig, RawGeo},
     idempotency::{IdempotencyConfig, RawIdempotency},
@@ -53,6 +55,8 @@ pub(crate) struct Config {
     pub(crate) server: ServerConfig,
     /// Where data is kept.
     pub(crate) store: StoreConfig,
+    /// How several nodes work together.
+    pub(crate) cluster: ClusterConfig,
     /// How keys are kept.
     pub(crate) keys: KeysConfig,
     /// How use is counted.
@@ -89,6 +93,7 @@ pub(crate) struct Sources<V> {
 struct RawConfig {
     server: RawServer,
     store: RawStore,
+    cluster: RawCluster,
     keys: RawKeys,
     usage: RawUsage,
     audit: RawAudit,
@@ -132,6 +137,7 @@ impl RawConfig {
     fn resolve(self, rules: &mut Rules<'_>) -> Option<Config> {
         let server = self.server.resolve(rules);
         let store = self.store.resolve(rules);
+        let cluster = self.cluster.resolve(rules);
         let keys = self.keys.resolve(rules);
         let usage = self.usage.resolve(rules);
         let audit = self.audit.resolve(rules);
@@ -144,6 +150,7 @@ impl RawConfig {
         Some(Config {
             server: server?,
             store: store?,
+            cluster: cluster?,
             keys: keys?,
             usage: usage?,
             audit: audit?,

@@ -1,20 +1,23 @@
 //! The composition root: from settings to a running installation. Everything that could be a
 //! global elsewhere is made here, once, and passed on.
 
-use std::{net::SocketAddr, path::PathBuf, sync::Arc, thread};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, thread, time::Duration};
 
 use anyhow::Context as _;
 use jiff::SignedDuration;
 use keyreeve_core::{
     Secret,
-    audit::{Checkpoint, CheckpointVerifier},
+    audit::{Checkpoint, CheckpointSigner, CheckpointVerifier},
     key::{Digester, Pepper, foreign::HmacSecret},
 };
 use keyreeve_engine::{
     Clock, Countries, Engine, EngineOptions, Entropy, FirstKey, ServiceLimits, store::Store,
 };
 use keyreeve_server::{AuthorizerOptions, Limits, MetricsAccess, ServerOptions, TlsOptions};
-use keyreeve_store::sqlite::{self, SqliteOptions};
+use keyreeve_store::{
+    postgres::{self, PostgresOptions},
+    sqlite::{self, SqliteOptions},
+};
 
 use crate::{
     config::{self, Config},
@@ -26,6 +29,10 @@ use crate::{
 
 /// Units of work that may wait to be written before new ones are refused.
 const WRITE_QUEUE: usize = 10_000;
+
+/// How often a node looks for what others did before its knowledge would be too old: it may fail to
+/// get an answer once or twice and still vouch.
+const BEATS_PER_BOUND: u32 = 5;
 
 /// The shortest secret that gateways may show, in bytes.
 const SHORTEST_GATEWAY_SECRET: usize = 16;
@@ -60,6 +67,7 @@ pub(crate) struct Installation {
     digester: Digester,
     verifier: CheckpointVerifier,
     idempotency_keep: SignedDuration,
+    bound: Duration,
     lock: FolderLock,
 }
 
@@ -72,19 +80,14 @@ impl Installation {
         let digester = digester(config, environment)?;
         let signer = folder.audit_signer(&*entropy)?;
         let verifier = signer.verifier();
-        let options = SqliteOptions {
-            path: folder.database(),
-            readers: config.store.readers,
-            queue_limit: WRITE_QUEUE,
-        };
-        let store: Arc<dyn Store> = Arc::new(sqlite::open(options, signer)?);
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+        let store = open_store(config, environment, &folder, signer, &clock).await?;
         let anchor = Anchor::new(folder.clone(), verifier.clone());
         let head = match store.checkpoint().await? {
             Some(note) => Some(Checkpoint::parse_note(&note)?),
             None => None,
         };
         Anchor::compare(anchor.read()?.as_ref(), head.as_ref())?;
-        let clock = Arc::new(SystemClock::new());
         let idempotency_keep = config.idempotency.keep;
         Ok(Self {
             folder,
@@ -95,6 +98,7 @@ impl Installation {
             digester,
             verifier,
             idempotency_keep,
+            bound: config.cluster.bound,
             lock,
         })
     }
@@ -118,6 +122,7 @@ impl Installation {
             limits: policy.limits,
             countries: policy.countries,
             import_secret: policy.import_secret,
+            bound: self.bound,
         })
         .await
         .context("the stored keys could not be loaded")?;
@@ -143,6 +148,35 @@ impl Running {
         }
         Ok(())
     }
+}
+
+/// The store that the settings name: a file in the folder, or a database that nodes share.
+async fn open_store(
+    config: &Config,
+    environment: &Environment,
+    folder: &DataFolder,
+    signer: CheckpointSigner,
+    clock: &Arc<dyn Clock>,
+) -> anyhow::Result<Arc<dyn Store>> {
+    let Some(url) = &config.store.url else {
+        let options = SqliteOptions {
+            path: folder.database(),
+            readers: config.store.readers,
+            queue_limit: WRITE_QUEUE,
+        };
+        return Ok(Arc::new(sqlite::open(options, signer)?));
+    };
+    let options = PostgresOptions {
+        url: url.resolve(environment)?,
+        authorities: config.store.authorities.clone(),
+        readers: config.store.readers,
+        queue_limit: WRITE_QUEUE,
+        beat: config.cluster.bound / BEATS_PER_BOUND,
+        clock: clock.clone(),
+    };
+    // It waits for the network, which would stop every other task of this thread.
+    let opened = tokio::task::spawn_blocking(move || postgres::open(options, signer)).await;
+    Ok(Arc::new(opened.context("the database could not be opened")??))
 }
 
 fn digester(config: &Config, environment: &Environment) -> anyhow::Result<Digester> {

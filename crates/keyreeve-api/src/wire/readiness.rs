@@ -12,6 +12,8 @@ pub struct ReadinessView {
     pub checks: ReadinessChecksView,
     /// The last change that verification knows.
     pub epoch: u64,
+    /// For how long other nodes may have done what this one does not know yet, in milliseconds.
+    pub age_ms: u64,
     /// Keys that verification knows.
     pub live_keys: u64,
 }
@@ -21,6 +23,8 @@ pub struct ReadinessView {
 pub struct ReadinessChecksView {
     /// `ok` or `failed`: whether the store reads and writes.
     pub store: String,
+    /// `ok` or `stale`: whether this node knows what other nodes did, within its bound.
+    pub knowledge: String,
     /// Whether the server is about to stop.
     pub draining: bool,
 }

@@ -29,7 +29,7 @@ use super::{
 use crate::store::{Change, ChangeSink, QuotaClaim, QuotaSubject};
 
 /// Every key that verification can meet.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct LiveTable {
     projects: HashMap<ProjectName, Arc<ProjectSlot>>,
     keys: KeyIndex,
@@ -39,8 +39,28 @@ pub struct LiveTable {
     shapes: Mutex<Shapes>,
     epoch: AtomicU64,
     lost: AtomicBool,
+    /// Of when everything is known, on the monotonic clock; `ALWAYS` where nothing happens elsewhere.
+    as_of_ns: AtomicU64,
     /// Whether the first load is over.
     loaded: AtomicBool,
+}
+
+/// Stands for a table that one process has to itself: it always knows everything.
+const ALWAYS: u64 = u64::MAX;
+
+impl Default for LiveTable {
+    fn default() -> Self {
+        Self {
+            projects: HashMap::default(),
+            keys: KeyIndex::default(),
+            lineages: HashMap::default(),
+            shapes: Mutex::default(),
+            epoch: AtomicU64::default(),
+            lost: AtomicBool::default(),
+            as_of_ns: AtomicU64::new(ALWAYS),
+            loaded: AtomicBool::default(),
+        }
+    }
 }
 
 impl LiveTable {
@@ -162,6 +182,15 @@ impl LiveTable {
     /// The last change the table knows of.
     pub fn epoch(&self) -> u64 {
         self.epoch.load(Ordering::Acquire)
+    }
+
+    /// For how long other nodes may have done what this one does not know yet: nanoseconds from the
+    /// moment that everything is known of until now. `now_ns` is asked for only if need be.
+    pub(crate) fn age_ns(&self, now_ns: impl FnOnce() -> u64) -> u64 {
+        match self.as_of_ns.load(Ordering::Acquire) {
+            ALWAYS => 0,
+            as_of_ns => now_ns().saturating_sub(as_of_ns),
+        }
     }
 
     /// Whether changes may have been missed, for good: only a restart helps.
@@ -297,6 +326,10 @@ impl ChangeSink for LiveTable {
 
     fn advance(&self, epoch: u64) {
         self.epoch.store(epoch, Ordering::Release);
+    }
+
+    fn vouch(&self, as_of_ns: u64) {
+        self.as_of_ns.store(as_of_ns, Ordering::Release);
     }
 
     fn lost(&self) {

@@ -22,6 +22,8 @@ use crate::{
     live::{Found, LiveKey},
 };
 
+const STALE: &str = "this node may have missed changes and vouches for nothing";
+
 /// How far a decision came.
 pub(super) enum Step {
     /// There is a verdict; a good one comes with the keys behind it, and has no key of its own.
@@ -63,7 +65,13 @@ impl Engine {
         }
         let key = match self.find_key(project, input.key) {
             Ok(Match::Key(key)) => key,
-            Ok(Match::Nothing) => return Step::Decided(verdict, None),
+            Ok(Match::Nothing) => {
+                if !input.may_be_stale && !self.can_vouch() {
+                    // Perhaps it was made a moment ago, elsewhere.
+                    verdict.refuse(VerdictCode::Stale, STALE);
+                }
+                return Step::Decided(verdict, None);
+            }
             Ok(Match::Perhaps(ids)) => {
                 // Only asked for with a project.
                 let project = project.cloned().unwrap_or_else(ProjectName::default_project);
@@ -124,6 +132,12 @@ impl Engine {
         };
         match self.judge_chain(&chain, input, &mut verdict) {
             Ok(()) => {
+                // Once more: whoever was stopped in the middle knows less than it thinks.
+                if let Err(refused) = self.check_freshness(&chain, input) {
+                    verdict.key = Some(chain.key);
+                    verdict.refuse(refused.code, refused.why);
+                    return Step::Decided(verdict, None);
+                }
                 verdict.code = VerdictCode::Valid;
                 Step::Decided(verdict, Some(chain))
             }
@@ -145,7 +159,7 @@ impl Engine {
         input: &VerifyInput<'_>,
         verdict: &mut Verdict,
     ) -> Result<(), Stop> {
-        self.check_freshness(chain)?;
+        self.check_freshness(chain, input)?;
         check_standing(chain, verdict.at)?;
         let facts = self.facts(chain, input);
         check_restrictions(chain, &facts, verdict.at)?;
@@ -183,15 +197,16 @@ impl Engine {
 
     /// A node that may have missed a change vouches for nothing, unless the keyspace prefers what
     /// was last known.
-    pub(super) fn check_freshness(&self, chain: &Chain) -> Result<(), Refused> {
+    pub(super) fn check_freshness(
+        &self,
+        chain: &Chain,
+        input: &VerifyInput<'_>,
+    ) -> Result<(), Refused> {
         let open = || chain.key.keyspace_content().fail_policy == FailPolicy::Open;
-        if self.can_vouch() || open() {
+        if input.may_be_stale || self.can_vouch() || open() {
             return Ok(());
         }
-        Err(Refused {
-            code: VerdictCode::Stale,
-            why: "this node may have missed changes and vouches for nothing",
-        })
+        Err(Refused { code: VerdictCode::Stale, why: STALE })
     }
 
     /// What is known of the request, with its country if any key of the chain asks for it.

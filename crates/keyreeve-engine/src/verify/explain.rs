@@ -71,7 +71,7 @@ impl Engine {
         let mut note = |check, passed, detail: String| {
             checks.push(CheckOutcome { check, passed, detail });
         };
-        let fresh = self.check_freshness(chain);
+        let fresh = self.check_freshness(chain, input);
         note(
             "freshness",
             fresh.is_ok(),

@@ -72,16 +72,19 @@ pub(crate) async fn healthz() -> &'static str {
 pub(crate) async fn readyz(State(state): State<AppState>) -> Response {
     let draining = state.draining.load(Ordering::Acquire);
     let store = state.store_check.passes(&state.engine).await;
-    let ready = store && !draining;
+    let fresh = state.engine.can_vouch();
+    let ready = store && fresh && !draining;
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let live = state.engine.live();
     let report = ReadinessView {
         ready,
         checks: ReadinessChecksView {
             store: if store { "ok" } else { "failed" }.to_owned(),
+            knowledge: if fresh { "ok" } else { "stale" }.to_owned(),
             draining,
         },
         epoch: live.epoch(),
+        age_ms: u64::try_from(state.engine.age().as_millis()).unwrap_or(u64::MAX),
         live_keys: live.len() as u64,
     };
     let mut response = (status, Json(report)).into_response();

@@ -45,8 +45,7 @@ pub(super) fn write(verdict: &Verdict, request: &RequestId) -> Vec<u8> {
         }
         body.object(name!("as_of"), |as_of| {
             as_of.number(name!("epoch"), verdict.epoch);
-            // One node alone misses nothing.
-            as_of.number(name!("age_ms"), 0);
+            as_of.number(name!("age_ms"), verdict.age_ms);
         });
         body.text(name!("request_id"), request.as_str());
     });

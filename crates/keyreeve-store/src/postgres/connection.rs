@@ -20,6 +20,7 @@ const KEEPALIVE: Duration = Duration::from_secs(10);
 /// longer for its turn, is broken off by the server; so is a transaction that goes quiet, which
 /// would hold up every other node. The names of things are found in this order and nowhere else.
 const SETTINGS: &str = "
+    SET client_min_messages = warning;
     SET statement_timeout = '30s';
     SET lock_timeout = '10s';
     SET idle_in_transaction_session_timeout = '10s';

@@ -9,11 +9,16 @@ const MIGRATIONS: &[&str] = &[include_str!("migrations/0001_initial.sql")];
 /// "KRV1": the lock under which one node at a time looks after the schema.
 const LOCK: i64 = 0x4B52_5631;
 
+/// The newest schema, which is the number of the last step.
+pub(super) fn newest() -> i64 {
+    i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX)
+}
+
 /// Brings the database to the newest schema. Of several nodes that start at once, one does the
 /// work and the others wait for it.
 pub(super) fn run(client: &mut Client, place: &str) -> Result<(), OpenError> {
     let unreachable = |error| OpenError::unreachable(place, error);
-    let known = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
+    let known = newest();
     let mut tx = client.transaction().map_err(unreachable)?;
     // Until the end of the transaction.
     tx.execute("SELECT pg_advisory_xact_lock($1)", &[&LOCK]).map_err(unreachable)?;

@@ -79,7 +79,14 @@ fn local_folder(context: &Context) -> anyhow::Result<DataFolder> {
             "run this on the server's machine, without --url and KEYREEVE_URL",
         ));
     }
-    Ok(DataFolder::at(&context.config(Flags::default())?.store.data_dir))
+    let store = context.config(Flags::default())?.store;
+    if store.url.is_some() {
+        bail!(Advised::new(
+            "the data is in PostgreSQL (store.url), which has backups of its own",
+            "use pg_dump or your provider's backups, and keep a copy of audit.key",
+        ));
+    }
+    Ok(DataFolder::at(&store.data_dir))
 }
 
 fn must_hold_database(folder: &DataFolder, hint: &str) -> Result<(), Advised> {

@@ -1,6 +1,7 @@
 //! `keyreeve doctor`: looks for what is wrong with this installation.
 
 mod checks;
+mod shared_database;
 
 use serde::Serialize;
 
@@ -66,7 +67,10 @@ async fn look(config: &Config, context: &Context, found: &mut Vec<Check>) {
     let folder = checks::folder(config, found);
     if let Some(folder) = folder {
         checks::private_files(&folder, found);
-        checks::database(&folder, found);
+        match &config.store.url {
+            None => checks::database(&folder, found),
+            Some(url) => shared_database::look(config, url, context, &folder, found).await,
+        }
     }
     checks::server(context, found).await;
 }

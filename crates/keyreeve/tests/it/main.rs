@@ -13,6 +13,7 @@ mod backup;
 mod bad_input;
 mod cli;
 mod cli_policies;
+mod cluster;
 mod country_database;
 mod durability;
 mod first_run;

@@ -131,6 +131,11 @@ impl Server {
         }
     }
 
+    /// Its process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// A client over TCP with this key.
     pub(crate) fn client(&self, key: &str) -> Arc<Client> {
         let token = Secret::new(key.to_owned());

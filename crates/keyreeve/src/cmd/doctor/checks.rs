@@ -160,7 +160,9 @@ pub(super) fn database(folder: &DataFolder, found: &mut Vec<Check>) {
     });
 }
 
-fn anchored(folder: &DataFolder) -> anyhow::Result<(CheckpointVerifier, Option<Checkpoint>)> {
+pub(super) fn anchored(
+    folder: &DataFolder,
+) -> anyhow::Result<(CheckpointVerifier, Option<Checkpoint>)> {
     let key = fs::read_to_string(folder.audit_public_key())?;
     let verifier = CheckpointVerifier::parse(key.trim())?;
     let anchored = Anchor::new(folder.clone(), verifier.clone()).read()?;
