@@ -4,6 +4,7 @@
 //! and starts itself again from there.
 
 mod bare;
+mod cluster;
 mod create;
 mod engine;
 mod histogram;
@@ -45,6 +46,8 @@ enum What {
     Engine(engine::EngineBenchOptions),
     /// Keys created a second, with one connection and with many.
     Create(create::CreateOptions),
+    /// How soon a revoked key is denied everywhere, with several nodes on one PostgreSQL.
+    Cluster(cluster::ClusterOptions),
 }
 
 /// Runs a benchmark, from the release build.
@@ -61,6 +64,7 @@ pub(crate) fn run(args: &BenchArgs) -> anyhow::Result<()> {
         What::Verify(options) => verify::run(options, &binaries, args.format),
         What::Engine(options) => engine::run(options, args.format),
         What::Create(options) => create::run(options, &binaries, args.format),
+        What::Cluster(options) => cluster::run(options, &binaries, args.format),
     }
 }
 

@@ -14,7 +14,7 @@ use serde_json::{Map, json};
 
 use crate::{
     Clock, Entropy, Error,
-    store::{Change, Store, Tx, begin},
+    store::{Change, CommitError, Kind, Store, Tx, begin},
 };
 
 /// The first admin key of a project.
@@ -57,8 +57,12 @@ impl FirstKey {
             request: None,
             details: Map::from_iter([("admin_key".to_owned(), json!(first.key.id.to_string()))]),
         };
-        first.with_project(begin(store, &project), &project, now)?.commit(entry).await?;
-        Ok(Some(first))
+        match first.with_project(begin(store, &project), &project, now)?.commit(entry).await {
+            Ok(_) => Ok(Some(first)),
+            // Another node was faster; its key is the first.
+            Err(CommitError::AlreadyExists(Kind::Project)) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
     }
 
     pub(crate) fn make(

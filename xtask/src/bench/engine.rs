@@ -51,7 +51,14 @@ struct Measured {
 }
 
 /// The machine's clock, as the server has it.
-struct MachineClock(Instant);
+pub(crate) struct MachineClock(Instant);
+
+impl MachineClock {
+    /// Counts nanoseconds from now on.
+    pub(crate) fn new() -> Self {
+        Self(start_of_clock())
+    }
+}
 
 impl Clock for MachineClock {
     #[expect(clippy::disallowed_methods, reason = "this is the Clock that others are told to ask")]
@@ -94,7 +101,7 @@ async fn measure(
 ) -> anyhow::Result<Measured> {
     let engine = Engine::start(EngineOptions {
         store,
-        clock: Arc::new(MachineClock(start_of_clock())),
+        clock: Arc::new(MachineClock::new()),
         entropy: Arc::new(Plain),
         digester: Digester::default(),
         audit_public_key: String::new(),

@@ -165,26 +165,47 @@ pub(crate) struct Answer {
     pub(crate) body: Vec<u8>,
 }
 
+/// A connection for one request after the other.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    stream: TcpStream,
+    incoming: Incoming,
+}
+
+impl Connection {
+    /// Connects; every wait, now and later, is at most `limit` long.
+    pub(crate) fn open(address: SocketAddr, limit: Duration) -> anyhow::Result<Self> {
+        let stream = TcpStream::connect_timeout(&address, limit)
+            .with_context(|| format!("cannot connect to {address}"))?;
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(limit))?;
+        stream.set_write_timeout(Some(limit))?;
+        Ok(Self { stream, incoming: Incoming::new() })
+    }
+
+    /// Sends a request and waits for its answer.
+    pub(crate) fn call(&mut self, request: &[u8]) -> anyhow::Result<Answer> {
+        self.stream.write_all(request).context("cannot send the request")?;
+        self.incoming.clear();
+        loop {
+            let room = self.incoming.spare()?;
+            let read = self.stream.read(room).context("cannot read the answer")?;
+            self.incoming.advance(read)?;
+            if let Some(head) = self.incoming.complete()? {
+                let body = self.incoming.body(head).to_vec();
+                return Ok(Answer { status: head.status, body });
+            }
+        }
+    }
+}
+
 /// Sends one request on a connection of its own; every wait is at most `limit` long.
 pub(crate) fn exchange(
     address: SocketAddr,
     request: &[u8],
     limit: Duration,
 ) -> anyhow::Result<Answer> {
-    let mut stream = TcpStream::connect_timeout(&address, limit)
-        .with_context(|| format!("cannot connect to {address}"))?;
-    stream.set_nodelay(true)?;
-    stream.set_read_timeout(Some(limit))?;
-    stream.set_write_timeout(Some(limit))?;
-    stream.write_all(request).context("cannot send the request")?;
-    let mut incoming = Incoming::new();
-    loop {
-        let read = stream.read(incoming.spare()?).context("cannot read the answer")?;
-        incoming.advance(read)?;
-        if let Some(head) = incoming.complete()? {
-            return Ok(Answer { status: head.status, body: incoming.body(head).to_vec() });
-        }
-    }
+    Connection::open(address, limit)?.call(request)
 }
 
 #[cfg(test)]

@@ -79,38 +79,50 @@ impl Mode {
 
 /// Initialises the data folder and stores this many keys in it.
 pub(crate) fn seed(data_dir: &Path, keys: usize, mode: Mode) -> anyhow::Result<Seeded> {
-    let admin_key = init(data_dir)?;
+    let admin_key = init(data_dir, &[])?;
+    fill(&*open(data_dir)?, admin_key, keys, mode, MOST_SAMPLES)
+}
+
+/// Stores this many keys, gives at most `samples` of them, and closes the store.
+pub(crate) fn fill(
+    store: &dyn Store,
+    admin_key: String,
+    keys: usize,
+    mode: Mode,
+    samples: usize,
+) -> anyhow::Result<Seeded> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        let store = open(data_dir)?;
         let mut maker = Maker { made: 0, policy: Policy::none() };
         let (verifier, verifier_key) = maker.key(&["verifier"], &[])?;
         maker.policy = Arc::new(mode.policy()?);
-        commit(&*store, vec![verifier]).await?;
-        let every = keys.div_ceil(MOST_SAMPLES).max(1);
-        let mut samples = Vec::new();
+        commit(store, vec![verifier]).await?;
+        let every = keys.div_ceil(samples).max(1);
+        let mut sampled = Vec::new();
         let mut unit = Vec::new();
         for n in 0..keys {
             let (key, text) = maker.key(&[], &["documents.read"])?;
             if n % every == 0 {
-                samples.push(text);
+                sampled.push(text);
             }
             unit.push(key);
             if unit.len() == KEYS_PER_UNIT {
-                commit(&*store, std::mem::take(&mut unit)).await?;
+                commit(store, std::mem::take(&mut unit)).await?;
             }
         }
         if !unit.is_empty() {
-            commit(&*store, unit).await?;
+            commit(store, unit).await?;
         }
         store.close().await;
-        Ok(Seeded { verifier_key, admin_key, keys: samples })
+        Ok(Seeded { verifier_key, admin_key, keys: sampled })
     })
 }
 
-fn init(data_dir: &Path) -> anyhow::Result<String> {
+/// Initialises a data folder, with these settings; gives the admin key.
+pub(crate) fn init(data_dir: &Path, settings: &[(&str, &str)]) -> anyhow::Result<String> {
     let binary = workspace::root()?.join("target/release/keyreeve");
     let output = Command::new(binary)
+        .envs(settings.iter().copied())
         .args(["init", "--format", "json", "--data-dir"])
         .arg(data_dir)
         .output()

@@ -34,8 +34,18 @@ pub(crate) struct Server {
 impl Server {
     /// Starts Keyreeve over a data folder.
     pub(crate) fn keyreeve(binaries: &Path, data_dir: &Path) -> anyhow::Result<Self> {
+        Self::node(binaries, data_dir, &[])
+    }
+
+    /// Starts Keyreeve over a data folder, with these settings.
+    pub(crate) fn node(
+        binaries: &Path,
+        data_dir: &Path,
+        settings: &[(&str, &str)],
+    ) -> anyhow::Result<Self> {
         let address = free_address()?;
         let mut command = Command::new(binaries.join("keyreeve"));
+        command.envs(settings.iter().copied());
         // One caller makes all requests of a load: its own limits are not what is measured.
         for limit in ["ADMIN", "PER_IP", "KEY_CREATION"] {
             command.env(format!("KEYREEVE_LIMITS__{limit}"), "0");

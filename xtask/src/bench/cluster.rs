@@ -1,0 +1,406 @@
+//! `bench cluster`: several nodes on one PostgreSQL. How long after `revoke` returned some node
+//! still accepts the key, under load; and how many verifications one, two and more nodes serve.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, ensure};
+use keyreeve_core::{Secret, audit::CheckpointSigner};
+use keyreeve_store::conformance::PostgresServer;
+use keyreeve_store::postgres::{self, PostgresOptions};
+use serde_json::{Value, json};
+
+use super::engine::MachineClock;
+use super::histogram::Histogram;
+use super::http::{self, Connection};
+use super::load::{self, LoadReport, Plan, Requests};
+use super::report::{self, Format, Machine};
+use super::seed::{self, Mode, Seeded};
+use super::server::Server;
+use crate::clock;
+
+/// How long any one answer may take.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// How long after its revocation a key is asked about before it counts as never denied.
+const LONGEST_WAIT: Duration = Duration::from_secs(10);
+/// The bound that nodes promise unless told otherwise.
+const BOUND: Duration = Duration::from_secs(1);
+/// Keys beside those that are revoked; the load asks about these.
+const OTHER_KEYS: usize = 1_000;
+
+/// Options of `bench cluster`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ClusterOptions {
+    /// Nodes.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=9))]
+    nodes: u8,
+    /// Keys that are revoked, each asked about on every node until all deny it.
+    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    revocations: u32,
+    /// How many revoke at once.
+    #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u8).range(1..=128))]
+    revokers: u8,
+    /// How long the nodes' throughput is measured.
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u64).range(1..=600))]
+    seconds: u64,
+}
+
+/// Nodes that share a database. Fields go in this order: nodes before what they use.
+struct Cluster {
+    nodes: Vec<Server>,
+    seeded: Seeded,
+    _folder: tempfile::TempDir,
+    _database: PostgresServer,
+}
+
+/// What became of revoked keys.
+#[derive(Default)]
+struct Revocations {
+    /// From the return of `revoke` to the last acceptance on any node, for each key; zero if none
+    /// came after.
+    last_acceptance: Histogram,
+    /// How long `revoke` took.
+    took: Histogram,
+    accepted_after_return: u64,
+    accepted_beyond_bound: u64,
+    denied_as_stale: u64,
+    questions: u64,
+}
+
+/// Runs everything, and prints the report.
+pub(crate) fn run(options: &ClusterOptions, binaries: &Path, format: Format) -> anyhow::Result<()> {
+    let keys = usize::try_from(options.revocations)? + OTHER_KEYS;
+    eprintln!("bench: starting PostgreSQL and seeding {keys} keys");
+    let cluster = start(options, binaries, keys)?;
+    let (revoked, others) = cluster.seeded.keys.split_at(options.revocations.try_into()?);
+    eprintln!("bench: revoking {} keys under load", revoked.len());
+    let background = Background::start(&cluster, others);
+    let begun = clock::now();
+    let revocations = revoke_all(options, &cluster, revoked)?;
+    let seconds = clock::now().duration_since(begun).as_secs_f64();
+    let background = background.finish()?;
+    let mut throughput = Vec::new();
+    for count in 1..=cluster.nodes.len() {
+        throughput.push(verify_on(options, &cluster.nodes[..count], &cluster.seeded, others)?);
+    }
+    let figures = Figures { revocations, seconds, background, throughput };
+    let machine = Machine::this();
+    report::print(format, &figures.lines(options, &machine), &figures.json(options, &machine));
+    ensure!(figures.revocations.accepted_beyond_bound == 0, "a key was accepted beyond the bound");
+    Ok(())
+}
+
+/// Starts the database, fills it, and starts the nodes.
+fn start(options: &ClusterOptions, binaries: &Path, keys: usize) -> anyhow::Result<Cluster> {
+    let database = PostgresServer::start()?.context("PostgreSQL is not installed")?;
+    let url = database.database()?;
+    let settings = [("KEYREEVE_STORE__URL", url.as_str())];
+    let folder = tempfile::tempdir().context("cannot create a folder")?;
+    let data_dir = |number: u8| -> PathBuf { folder.path().join(format!("node{number}")) };
+    let admin_key = seed::init(&data_dir(0), &settings)?;
+    let key = std::fs::read_to_string(data_dir(0).join("audit.key"))?;
+    let signer = CheckpointSigner::from_private_key(&Secret::new(key))?;
+    let store = postgres::open(
+        PostgresOptions {
+            url: Secret::new(url.clone()),
+            authorities: None,
+            readers: 1,
+            queue_limit: 16,
+            beat: BOUND,
+            clock: Arc::new(MachineClock::new()),
+        },
+        signer,
+    )?;
+    let seeded = seed::fill(&store, admin_key, keys, Mode::Plain, keys)?;
+    ensure!(seeded.keys.len() == keys, "only {} keys can be sampled", seeded.keys.len());
+    let mut nodes = Vec::new();
+    for number in 0..options.nodes {
+        if number > 0 {
+            std::fs::create_dir(data_dir(number))?;
+            std::fs::copy(data_dir(0).join("audit.key"), data_dir(number).join("audit.key"))?;
+        }
+        nodes.push(Server::node(binaries, &data_dir(number), &settings)?);
+    }
+    Ok(Cluster { nodes, seeded, _folder: folder, _database: database })
+}
+
+/// Revokes the keys, several at a time, each through the next node.
+fn revoke_all(
+    options: &ClusterOptions,
+    cluster: &Cluster,
+    keys: &[String],
+) -> anyhow::Result<Revocations> {
+    let next = AtomicU64::new(0);
+    let work = || {
+        let mut revoker = Revoker::connect(cluster)?;
+        let mut own = Revocations::default();
+        loop {
+            let number = next.fetch_add(1, Ordering::Relaxed);
+            let Some(key) = keys.get(usize::try_from(number)?) else { return Ok(own) };
+            revoker.revoke(key, number, &mut own)?;
+        }
+    };
+    thread::scope(|scope| {
+        let revokers: Vec<_> = (0..options.revokers).map(|_| scope.spawn(work)).collect();
+        let mut all = Revocations::default();
+        for revoker in revokers {
+            let own: anyhow::Result<Revocations> =
+                revoker.join().map_err(|_| anyhow::anyhow!("a revoker panicked"))?;
+            all.merge(&own?);
+        }
+        Ok(all)
+    })
+}
+
+impl Revocations {
+    fn merge(&mut self, own: &Self) {
+        self.last_acceptance.merge(&own.last_acceptance);
+        self.took.merge(&own.took);
+        self.accepted_after_return += own.accepted_after_return;
+        self.accepted_beyond_bound += own.accepted_beyond_bound;
+        self.denied_as_stale += own.denied_as_stale;
+        self.questions += own.questions;
+    }
+}
+
+/// One who revokes keys and then asks every node about them.
+struct Revoker<'c> {
+    seeded: &'c Seeded,
+    nodes: Vec<Connection>,
+}
+
+impl<'c> Revoker<'c> {
+    fn connect(cluster: &'c Cluster) -> anyhow::Result<Self> {
+        let open = |node: &Server| Connection::open(node.address(), PATIENCE);
+        let nodes = cluster.nodes.iter().map(open).collect::<Result<_, _>>()?;
+        Ok(Self { seeded: &cluster.seeded, nodes })
+    }
+
+    fn revoke(&mut self, key: &str, number: u64, into: &mut Revocations) -> anyhow::Result<()> {
+        let question = question(&self.seeded.verifier_key, key);
+        for node in &mut self.nodes {
+            let answer = node.call(&question)?;
+            ensure!(
+                http::contains(&answer.body, VALID),
+                "a key was not good before it was revoked"
+            );
+        }
+        let id = key.rsplit('_').nth(1).context("a key has an id")?;
+        let path = format!("/api/v1/api-keys/{id}/revoke");
+        let order = http::post(&path, &self.seeded.admin_key, "{}");
+        let begun = clock::now();
+        let through = usize::try_from(number)? % self.nodes.len();
+        let answer = self.nodes[through].call(&order)?;
+        let returned = clock::now();
+        ensure!(answer.status == 200, "revoke was answered with status {}", answer.status);
+        into.took.record(returned.duration_since(begun));
+        let mut last = Duration::ZERO;
+        for node in &mut self.nodes {
+            last = last.max(last_acceptance(node, &question, returned, into)?);
+        }
+        into.last_acceptance.record(last);
+        into.accepted_after_return += u64::from(last > Duration::ZERO);
+        into.accepted_beyond_bound += u64::from(last > BOUND);
+        Ok(())
+    }
+}
+
+const VALID: &[u8] = b"\"code\":\"VALID\"";
+const STALE: &[u8] = b"\"code\":\"STALE\"";
+
+/// Asks a node until it denies the key as revoked; gives how long after `returned` its last
+/// acceptance came in.
+fn last_acceptance(
+    node: &mut Connection,
+    question: &[u8],
+    returned: Instant,
+    into: &mut Revocations,
+) -> anyhow::Result<Duration> {
+    let mut last = Duration::ZERO;
+    loop {
+        let answer = node.call(question)?;
+        let after = clock::now().duration_since(returned);
+        into.questions += 1;
+        if http::contains(&answer.body, VALID) {
+            last = after;
+        } else if http::contains(&answer.body, STALE) {
+            into.denied_as_stale += 1;
+        } else {
+            ensure!(answer.status == 200, "a question was answered with {}", answer.status);
+            return Ok(last);
+        }
+        ensure!(after < LONGEST_WAIT, "a revoked key is not denied");
+    }
+}
+
+fn question(verifier_key: &str, key: &str) -> Vec<u8> {
+    http::post("/api/v1/verify", verifier_key, &json!({ "key": key }).to_string())
+}
+
+/// Verifications on every node, for as long as something else is measured.
+struct Background {
+    stop: Arc<AtomicBool>,
+    threads: Vec<thread::JoinHandle<anyhow::Result<u64>>>,
+}
+
+impl Background {
+    fn start(cluster: &Cluster, keys: &[String]) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let questions: Vec<Vec<u8>> =
+            keys.iter().map(|key| question(&cluster.seeded.verifier_key, key)).collect();
+        let questions = Arc::new(questions);
+        let ask = |address: SocketAddr| {
+            let (stop, questions) = (stop.clone(), questions.clone());
+            thread::spawn(move || {
+                let mut node = Connection::open(address, PATIENCE)?;
+                let mut asked = 0;
+                for question in questions.iter().cycle() {
+                    if stop.load(Ordering::Relaxed) {
+                        break;
+                    }
+                    node.call(question)?;
+                    asked += 1;
+                }
+                Ok(asked)
+            })
+        };
+        let threads = cluster.nodes.iter().map(|node| ask(node.address())).collect();
+        Self { stop, threads }
+    }
+
+    /// How many were asked.
+    fn finish(self) -> anyhow::Result<u64> {
+        self.stop.store(true, Ordering::Relaxed);
+        let mut asked = 0;
+        for thread in self.threads {
+            asked += thread.join().map_err(|_| anyhow::anyhow!("the load panicked"))??;
+        }
+        Ok(asked)
+    }
+}
+
+/// Loads these nodes at once; gives what each served.
+fn verify_on(
+    options: &ClusterOptions,
+    nodes: &[Server],
+    seeded: &Seeded,
+    keys: &[String],
+) -> anyhow::Result<Vec<LoadReport>> {
+    let requests = keys.iter().map(|key| question(&seeded.verifier_key, key)).collect();
+    let requests = Requests::of(requests)?;
+    let loads: Vec<_> = nodes
+        .iter()
+        .map(|node| {
+            let plan = Plan {
+                address: node.address(),
+                connections: 32,
+                threads: 1,
+                warm_up: Duration::from_millis(500),
+                measure: Duration::from_secs(options.seconds),
+                expected_status: 200,
+                body_check: None,
+            };
+            let requests = requests.clone();
+            thread::spawn(move || load::run(&plan, &requests))
+        })
+        .collect();
+    let mut reports = Vec::new();
+    for load in loads {
+        let report = load.join().map_err(|_| anyhow::anyhow!("the load panicked"))??;
+        report::require_clean("a node", &report)?;
+        reports.push(report);
+    }
+    Ok(reports)
+}
+
+/// Everything one run measured.
+struct Figures {
+    revocations: Revocations,
+    seconds: f64,
+    background: u64,
+    throughput: Vec<Vec<LoadReport>>,
+}
+
+impl Figures {
+    fn lines(&self, options: &ClusterOptions, machine: &Machine) -> Vec<String> {
+        let Revocations { last_acceptance, took, .. } = &self.revocations;
+        let row = |name: &str, of: &Histogram| {
+            let at = |permille| report::millis(of.quantile(permille));
+            vec![name.to_owned(), at(500), at(990), at(999), report::millis(of.max())]
+        };
+        let mut lines = vec![
+            format!(
+                "bench cluster: {} nodes on one PostgreSQL, {} revocations by {} at once in {:.1} s",
+                options.nodes, options.revocations, options.revokers, self.seconds
+            ),
+            machine.line(),
+            String::new(),
+        ];
+        let heading = ["", "p50", "p99", "p99.9", "max"].map(str::to_owned);
+        lines.extend(report::table(&[
+            Vec::from(heading),
+            row("revoke took", took),
+            row("last acceptance after it returned", last_acceptance),
+        ]));
+        let revocations = &self.revocations;
+        lines.extend([
+            String::new(),
+            format!(
+                "accepted anywhere after the return: {} keys",
+                revocations.accepted_after_return
+            ),
+            format!(
+                "accepted beyond the bound of {} s: {} keys",
+                BOUND.as_secs(),
+                revocations.accepted_beyond_bound
+            ),
+            format!(
+                "denied as stale: {} of {} questions",
+                revocations.denied_as_stale, revocations.questions
+            ),
+            format!("other verifications meanwhile: {}", self.background),
+            String::new(),
+        ]);
+        let heading = ["nodes", "verifications/s", "p99 of the slowest"].map(str::to_owned);
+        let mut rows = vec![Vec::from(heading)];
+        rows.extend(self.throughput.iter().map(|reports| {
+            let rps: f64 = reports.iter().map(|report| report.rps).sum();
+            let p99 = reports.iter().map(|report| report.p99).max().unwrap_or_default();
+            vec![reports.len().to_string(), report::grouped(rps), report::millis(p99)]
+        }));
+        lines.extend(report::table(&rows));
+        lines
+    }
+
+    fn json(&self, options: &ClusterOptions, machine: &Machine) -> Value {
+        let of = |histogram: &Histogram| {
+            json!({
+                "p50_us": report::micros(histogram.quantile(500)),
+                "p99_us": report::micros(histogram.quantile(990)),
+                "p999_us": report::micros(histogram.quantile(999)),
+                "max_us": report::micros(histogram.max()),
+            })
+        };
+        let rounds =
+            |reports: &Vec<LoadReport>| reports.iter().map(report::round_json).collect::<Vec<_>>();
+        let revocations = &self.revocations;
+        json!({
+            "bench": "cluster",
+            "machine": machine.json(),
+            "nodes": options.nodes,
+            "revocations": options.revocations,
+            "seconds": self.seconds,
+            "revoke": of(&revocations.took),
+            "last_acceptance": of(&revocations.last_acceptance),
+            "accepted_after_return": revocations.accepted_after_return,
+            "accepted_beyond_bound": revocations.accepted_beyond_bound,
+            "denied_as_stale": revocations.denied_as_stale,
+            "questions": revocations.questions,
+            "throughput": self.throughput.iter().map(rounds).collect::<Vec<_>>(),
+        })
+    }
+}
