@@ -2,11 +2,13 @@
 //!
 //! Claims that come together are written together: whoever gets to write takes along all that wait.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
+use jiff::Timestamp;
 use keyreeve_core::{
     audit::{Hash, Outcome, Target},
     name::ProjectName,
+    quota::Claim,
 };
 use parking_lot::Mutex;
 use serde_json::{Map, Value, json};
@@ -14,13 +16,15 @@ use tokio::sync::{Mutex as AsyncMutex, Notify};
 use tracing::warn;
 
 use crate::{
-    Engine,
+    Engine, Error,
     store::{Change, QuotaClaim, QuotaSubject},
     verify::NeededClaim,
 };
 
 /// Claims written in one unit of work.
 const MOST_IN_ONE: usize = 1_000;
+/// How long to wait for what another node claimed; news of it take about as long.
+const UNTIL_NEWS: Duration = Duration::from_millis(10);
 
 #[derive(Debug, Default)]
 pub(crate) struct ClaimQueue {
@@ -38,7 +42,8 @@ impl ClaimQueue {
 }
 
 impl Engine {
-    /// Makes claims durable. Returns whether all of them are.
+    /// Makes claims durable. Returns whether it is worth deciding anew: they are, or others were
+    /// faster and what is left is known by now.
     pub(crate) async fn claim_quota(&self, claims: Vec<NeededClaim>) -> bool {
         let wants_own = !claims.is_empty();
         self.claims.pending.lock().extend(claims.iter().cloned());
@@ -52,9 +57,16 @@ impl Engine {
         }
         let mut all = std::mem::take(&mut *self.claims.pending.lock());
         all.extend(own.iter().cloned());
-        self.write_claims(all).await;
+        let others_were_faster = self.write_claims(all).await;
         // Whether others' were written is for them to know.
-        !own.iter().any(unwritten)
+        if !own.iter().any(unwritten) {
+            return true;
+        }
+        if others_were_faster {
+            // What they claimed is on its way here.
+            tokio::time::sleep(UNTIL_NEWS).await;
+        }
+        others_were_faster
     }
 
     /// Writes claims that were asked for ahead, for as long as it is polled.
@@ -65,18 +77,30 @@ impl Engine {
         }
     }
 
-    async fn write_claims(&self, claims: Vec<NeededClaim>) {
+    /// Returns whether a claim failed because another node had made one meanwhile.
+    async fn write_claims(&self, claims: Vec<NeededClaim>) -> bool {
+        let mut others_were_faster = false;
         for (project, claims) in by_project(claims) {
             for some in claims.chunks(MOST_IN_ONE) {
-                let rows = some.iter().map(row).collect();
-                if let Err(error) = self.store_quota(&project, Change::ClaimQuota, rows).await {
-                    warn!(%error, "a quota could not be claimed");
-                    for claim in some {
-                        claim.counters.quota.lock().claim_failed();
+                match self.write_some(&project, some).await {
+                    Ok(()) => {}
+                    // One of them is not what it was; the others need not suffer for it.
+                    Err(Error::ChangedMeanwhile(_)) if some.len() > 1 => {
+                        for one in some.chunks(1) {
+                            if let Err(error) = self.write_some(&project, one).await {
+                                others_were_faster |= give_up(one, &error);
+                            }
+                        }
                     }
+                    Err(error) => others_were_faster |= give_up(some, &error),
                 }
             }
         }
+        others_were_faster
+    }
+
+    async fn write_some(&self, project: &ProjectName, some: &[NeededClaim]) -> Result<(), Error> {
+        self.store_quota(project, Change::ClaimQuota, some.iter().map(row).collect()).await
     }
 
     /// As `settle_quotas`, for callers that can only go on. The last thing before the store is
@@ -88,13 +112,15 @@ impl Engine {
     }
 
     /// Writes down what was really spent, at a graceful stop.
-    async fn settle_quotas(&self) -> Result<(), crate::Error> {
+    async fn settle_quotas(&self) -> Result<(), Error> {
         let _writing = self.claims.writing.lock().await;
         let now = self.now();
         let mut by_project: Vec<(ProjectName, Vec<QuotaClaim>)> = Vec::new();
         for (project, subject, counters) in self.live.all_counters() {
-            let Some(stored) = counters.quota.lock().to_store(now) else { continue };
-            let claim = QuotaClaim { subject, stored };
+            let mut quota = counters.quota.lock();
+            let known = quota.known_now();
+            let Some(stored) = quota.to_store(now) else { continue };
+            let claim = QuotaClaim { subject, stored, known };
             match by_project.iter_mut().find(|(known, _)| *known == project) {
                 Some((_, claims)) => claims.push(claim),
                 None => by_project.push((project, vec![claim])),
@@ -113,7 +139,7 @@ impl Engine {
         project: &ProjectName,
         change: impl FnOnce(Vec<QuotaClaim>) -> Change,
         rows: Vec<QuotaClaim>,
-    ) -> Result<(), crate::Error> {
+    ) -> Result<(), Error> {
         let details = summary(&rows);
         let mut entry = self.system_entry(project, "quota", "quota.batch", details);
         entry.outcome = Outcome::Done;
@@ -123,8 +149,23 @@ impl Engine {
     }
 }
 
+/// The claim as it is stored, on what is known just now: nobody else of this process writes one.
 fn row(claim: &NeededClaim) -> QuotaClaim {
-    QuotaClaim { subject: claim.subject.clone(), stored: claim.claim.into() }
+    let known = claim.counters.quota.lock().known(claim.claim.period_start);
+    QuotaClaim { subject: claim.subject.clone(), stored: claim.claim.into(), known }
+}
+
+/// Returns whether the claims failed because another node was faster. Whoever needs one then asks
+/// for one that fits.
+fn give_up(claims: &[NeededClaim], error: &Error) -> bool {
+    let others_were_faster = matches!(error, Error::ChangedMeanwhile(_));
+    if !others_were_faster {
+        warn!(%error, "a quota could not be claimed");
+    }
+    for claim in claims {
+        claim.counters.quota.lock().claim_failed();
+    }
+    others_were_faster
 }
 
 fn by_project(claims: Vec<NeededClaim>) -> Vec<(ProjectName, Vec<NeededClaim>)> {
@@ -132,17 +173,23 @@ fn by_project(claims: Vec<NeededClaim>) -> Vec<(ProjectName, Vec<NeededClaim>)> 
     for claim in claims {
         match sorted.iter_mut().find(|(project, _)| *project == claim.project) {
             Some((_, known)) => {
-                // The same claim twice is one claim.
+                // Of several claims on one account the last and highest holds the others.
                 let same = |other: &&mut NeededClaim| Arc::ptr_eq(&other.counters, &claim.counters);
                 match known.iter_mut().find(same) {
-                    Some(other) if other.claim == claim.claim => {}
-                    _ => known.push(claim),
+                    Some(other) if extent(&other.claim) >= extent(&claim.claim) => {}
+                    Some(other) => *other = claim,
+                    None => known.push(claim),
                 }
             }
             None => sorted.push((claim.project.clone(), vec![claim])),
         }
     }
     sorted
+}
+
+/// A period that never ends reaches furthest.
+fn extent(claim: &Claim) -> (Timestamp, Timestamp, u64) {
+    (claim.period_start, claim.period_end.unwrap_or(Timestamp::MAX), claim.claim)
 }
 
 /// What the audit keeps of a batch: how many, and the digest of the rows.

@@ -60,6 +60,10 @@ pub trait ChangeSink: Send + Sync {
     /// All changes up to `epoch` have been applied.
     fn advance(&self, epoch: u64);
 
+    /// Another process claimed of a quota or gave back: so much is claimed since. In the order of
+    /// the commits, among those of this process.
+    fn claimed_elsewhere(&self, _project: &ProjectName, _claim: &QuotaClaim) {}
+
     /// Everything that was durable at that moment of the monotonic clock has been applied. A store
     /// that one process has to itself need not say so: there nothing happens elsewhere.
     fn vouch(&self, _as_of_ns: u64) {}

@@ -33,7 +33,7 @@ pub use self::{
 use crate::{Engine, Permit, abuse::Failed, action::VerifyKey, denials::DenialKind, live::LiveKey};
 
 /// How often a decision is taken anew after something had to be waited for.
-const MOST_TRIES: usize = 4;
+const MOST_TRIES: usize = 10;
 
 /// What is asked.
 #[derive(Clone)]

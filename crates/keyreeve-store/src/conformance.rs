@@ -94,7 +94,7 @@ pub const CASES: &[Case] = cases! {
     }
     policies {
         what_bounds_keys_is_read_back,
-        claims_merge_and_settle,
+        claims_stand_on_what_is_known,
         claims_go_with_what_they_are_for,
         a_foreign_key_is_recognised_once,
     }

@@ -94,7 +94,7 @@ impl State {
             sink.apply(&key.project, &Change::CreateKey(Box::new(key.clone())));
         }
         for ((project, subject), stored) in &tables.claims {
-            let claim = QuotaClaim { subject: subject.clone(), stored: *stored };
+            let claim = QuotaClaim { subject: subject.clone(), stored: *stored, known: 0 };
             sink.apply(project, &Change::ClaimQuota(vec![claim]));
         }
     }

@@ -68,6 +68,8 @@ pub struct PostgresOptions {
     pub queue_limit: usize,
     /// How often the node looks by itself for what others did.
     pub beat: Duration,
+    /// What this process is called among the nodes: a name that no other has or had.
+    pub node: String,
     /// Time.
     pub clock: Arc<dyn Clock>,
 }
@@ -115,7 +117,9 @@ pub fn open(
     let (feed_sender, orders) = orders::channel();
     let counters = Arc::new(Counters::default());
     let (stop, has_sinks) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+    let node: Arc<str> = options.node.into();
     let feed = Feed {
+        node: Arc::clone(&node),
         session: PostgresSession::new(server),
         orders,
         clock: options.clock,
@@ -128,6 +132,7 @@ pub fn open(
         listening: false,
     };
     let writer = Writer {
+        node,
         session,
         head,
         signer,

@@ -81,7 +81,7 @@ impl Installation {
         let signer = folder.audit_signer(&*entropy)?;
         let verifier = signer.verifier();
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-        let store = open_store(config, environment, &folder, signer, &clock).await?;
+        let store = open_store(config, environment, &folder, signer, &clock, &*entropy).await?;
         let anchor = Anchor::new(folder.clone(), verifier.clone());
         let head = match store.checkpoint().await? {
             Some(note) => Some(Checkpoint::parse_note(&note)?),
@@ -157,6 +157,7 @@ async fn open_store(
     folder: &DataFolder,
     signer: CheckpointSigner,
     clock: &Arc<dyn Clock>,
+    entropy: &dyn Entropy,
 ) -> anyhow::Result<Arc<dyn Store>> {
     let Some(url) = &config.store.url else {
         let options = SqliteOptions {
@@ -166,12 +167,15 @@ async fn open_store(
         };
         return Ok(Arc::new(sqlite::open(options, signer)?));
     };
+    // Never the same twice, so that what an earlier process did counts as done by another.
+    let node = format!("{:032x}", u128::from_le_bytes(entropy.bytes()?));
     let options = PostgresOptions {
         url: url.resolve(environment)?,
         authorities: config.store.authorities.clone(),
         readers: config.store.readers,
         queue_limit: WRITE_QUEUE,
         beat: config.cluster.bound / BEATS_PER_BOUND,
+        node,
         clock: clock.clone(),
     };
     // It waits for the network, which would stop every other task of this thread.

@@ -111,6 +111,7 @@ fn start(options: &ClusterOptions, binaries: &Path, keys: usize) -> anyhow::Resu
             readers: 1,
             queue_limit: 16,
             beat: BOUND,
+            node: "bench".to_owned(),
             clock: Arc::new(MachineClock::new()),
         },
         signer,

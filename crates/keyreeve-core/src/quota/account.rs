@@ -35,6 +35,8 @@ pub struct QuotaAccount {
     schedule: Option<Schedule>,
     spent: u64,
     claimed: u64,
+    /// What is claimed on disk in this period, by whomever, as far as it is known here.
+    on_disk: u64,
     /// The highest claim handed out: some of it may be on disk although nobody said so.
     asked: u64,
     claim_underway: bool,
@@ -149,6 +151,7 @@ impl QuotaAccount {
             Some(period) if stored.period_start == period.start => {
                 self.spent = self.spent.max(stored.claimed.saturating_sub(self.reservations.sum()));
                 self.claimed = self.claimed.max(stored.claimed);
+                self.on_disk = self.on_disk.max(stored.claimed);
                 self.asked = self.asked.max(self.claimed);
             }
             _ => {
@@ -156,9 +159,45 @@ impl QuotaAccount {
                 self.schedule = None;
                 self.spent = stored.claimed;
                 self.claimed = stored.claimed;
+                self.on_disk = stored.claimed;
                 self.asked = stored.claimed;
             }
         }
+    }
+
+    /// Somebody else claimed or gave back: `stored` is what is on disk since. What others claimed
+    /// they may have spent, so it counts as spent here.
+    ///
+    /// To be told in the order in which it came to the disk, among one's own claims. An answer for
+    /// an earlier period changes nothing; a later one begins here, too.
+    pub fn claimed_elsewhere(&mut self, stored: Stored) {
+        match self.period {
+            Some(period) if stored.period_start < period.start => {}
+            Some(period) if stored.period_start == period.start => {
+                let more = stored.claimed.saturating_sub(self.on_disk);
+                let less = self.on_disk.saturating_sub(stored.claimed);
+                let moved = |figure: u64| figure.saturating_add(more).saturating_sub(less);
+                self.spent = moved(self.spent);
+                // After a change of the rule nothing counts as claimed till the next claim.
+                if self.claimed > 0 {
+                    self.claimed = moved(self.claimed);
+                }
+                self.asked = moved(self.asked).max(self.claimed);
+                self.on_disk = stored.claimed;
+            }
+            _ => self.restored(stored),
+        }
+    }
+
+    /// What is claimed on disk in the period that began at `period_start`, as far as it is known
+    /// here. A claim is made on it, and fails if it is no longer so.
+    pub fn known(&self, period_start: Timestamp) -> u64 {
+        self.period.filter(|period| period.start == period_start).map_or(0, |_| self.on_disk)
+    }
+
+    /// The same for the running period.
+    pub fn known_now(&self) -> u64 {
+        self.on_disk
     }
 
     /// A claim was made durable: it may be spent from now on. `stored` is the claim, or what is
@@ -170,6 +209,7 @@ impl QuotaAccount {
             Some(period) if stored.period_start < period.start => {}
             Some(period) if stored.period_start == period.start => {
                 self.answered();
+                self.on_disk = self.on_disk.max(stored.claimed);
                 if !ends_later(period.end, stored.period_end) {
                     self.claimed = self.claimed.max(stored.claimed);
                     self.asked = self.asked.max(self.claimed);
@@ -294,6 +334,7 @@ impl QuotaAccount {
         let period = self.period.filter(|_| used != self.claimed || used != self.asked)?;
         self.claimed = used;
         self.asked = used;
+        self.on_disk = used;
         self.answered();
         Some(Stored { period_start: period.start, period_end: period.end, claimed: used })
     }
@@ -346,6 +387,7 @@ impl QuotaAccount {
         self.period = Some(period);
         self.spent = 0;
         self.claimed = 0;
+        self.on_disk = 0;
         self.asked = 0;
         self.answered();
         self.reservations.clear();

@@ -263,11 +263,15 @@ impl LiveTable {
         self.project(project).role(&role.name).set(role.permissions.clone());
     }
 
-    fn claim_quota(&self, project: &ProjectName, claim: &QuotaClaim) {
-        let counters = match &claim.subject {
+    fn counters_of(&self, project: &ProjectName, subject: &QuotaSubject) -> Arc<Counters> {
+        match subject {
             QuotaSubject::Lineage(id) => self.counters(*id),
             QuotaSubject::Owner(id) => self.owner_counters(project, id),
-        };
+        }
+    }
+
+    fn claim_quota(&self, project: &ProjectName, claim: &QuotaClaim) {
+        let counters = self.counters_of(project, &claim.subject);
         let mut quota = counters.quota.lock();
         if self.loaded.load(Ordering::Acquire) {
             quota.claimed(claim.stored);
@@ -326,6 +330,10 @@ impl ChangeSink for LiveTable {
 
     fn advance(&self, epoch: u64) {
         self.epoch.store(epoch, Ordering::Release);
+    }
+
+    fn claimed_elsewhere(&self, project: &ProjectName, claim: &QuotaClaim) {
+        self.counters_of(project, &claim.subject).quota.lock().claimed_elsewhere(claim.stored);
     }
 
     fn vouch(&self, as_of_ns: u64) {

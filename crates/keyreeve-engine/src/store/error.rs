@@ -13,6 +13,7 @@ pub enum Kind {
     Lease,
     Owner,
     Project,
+    Quota,
     Reservation,
     Role,
 }
@@ -27,6 +28,7 @@ impl fmt::Display for Kind {
             Self::Lease => "place in flight",
             Self::Owner => "owner",
             Self::Project => "project",
+            Self::Quota => "quota",
             Self::Reservation => "reservation",
             Self::Role => "role",
         })

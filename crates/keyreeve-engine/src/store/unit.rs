@@ -64,10 +64,11 @@ pub enum Change {
     },
     /// Keys were used.
     AddUsage(Vec<UsageDelta>),
-    /// So much of these quotas may be spent. Merged with what was claimed before
-    /// ([`Stored::merged`](keyreeve_core::quota::Stored::merged)).
+    /// So much of these quotas may be spent. Refused if anything else is claimed than what is known
+    /// ([`Stored::claimed_after`](keyreeve_core::quota::Stored::claimed_after)).
     ClaimQuota(Vec<QuotaClaim>),
-    /// Just so much of these quotas was spent. Takes the place of what was claimed before.
+    /// Just so much of what is known to be claimed of these quotas was spent; the rest is given back
+    /// ([`Stored::settled`](keyreeve_core::quota::Stored::settled)).
     SettleQuota(Vec<QuotaClaim>),
     /// A request was answered under an idempotency key.
     RememberResult(IdempotentResult),
@@ -131,6 +132,8 @@ pub struct QuotaClaim {
     pub subject: QuotaSubject,
     /// How much, in which period.
     pub stored: StoredQuota,
+    /// How much of it was claimed in that period, as far as the claimer knows.
+    pub known: u64,
 }
 
 /// What was answered under an idempotency key. Holds no plaintext: the issued key is sealed

@@ -53,10 +53,10 @@ pub(super) async fn what_bounds_keys_is_read_back(h: Harness) -> Outcome {
     Ok(())
 }
 
-fn claim(subject: &QuotaSubject, start: i64, end: i64, claimed: u64) -> QuotaClaim {
+fn claim(subject: &QuotaSubject, start: i64, end: i64, (known, claimed): (u64, u64)) -> QuotaClaim {
     let at = |second: i64| Timestamp::from_second(second).unwrap_or(Timestamp::UNIX_EPOCH);
     let stored = Stored { period_start: at(start), period_end: Some(at(end)), claimed };
-    QuotaClaim { subject: subject.clone(), stored }
+    QuotaClaim { subject: subject.clone(), stored, known }
 }
 
 async fn claimed(h: &Harness) -> Result<Vec<String>, super::Failure> {
@@ -71,24 +71,28 @@ async fn claimed(h: &Harness) -> Result<Vec<String>, super::Failure> {
     Ok(quotas)
 }
 
-pub(super) async fn claims_merge_and_settle(h: Harness) -> Outcome {
+pub(super) async fn claims_stand_on_what_is_known(h: Harness) -> Outcome {
     let acme = h.project("acme").await?;
     h.create_keys(&[samples::key(&acme, 1)?]).await?;
     let key = QuotaSubject::Lineage(samples::key_id(1));
     let owner = QuotaSubject::Owner(name("customer")?);
-    let first = vec![claim(&key, 100, 200, 50), claim(&owner, 100, 200, 7)];
-    h.commit(&acme, vec![Change::ClaimQuota(first)]).await?;
-    // Late and lower: changes nothing.
-    h.commit(&acme, vec![Change::ClaimQuota(vec![claim(&key, 100, 200, 30)])]).await?;
-    let line = format!("{key:?} 50");
-    assert_eq!(claimed(&h).await?, [line, format!("{owner:?} 7")]);
-    // Of an earlier period: changes nothing. Of a later one: takes its place.
-    h.commit(&acme, vec![Change::ClaimQuota(vec![claim(&key, 10, 100, 900)])]).await?;
-    h.commit(&acme, vec![Change::ClaimQuota(vec![claim(&owner, 200, 300, 1)])]).await?;
-    assert_eq!(claimed(&h).await?, [format!("{key:?} 50"), format!("{owner:?} 1")]);
-    // What was really spent may be less.
-    h.commit(&acme, vec![Change::SettleQuota(vec![claim(&key, 100, 200, 42)])]).await?;
-    assert_eq!(claimed(&h).await?, [format!("{key:?} 42"), format!("{owner:?} 1")]);
+    let make = |claims| h.commit(&acme, vec![Change::ClaimQuota(claims)]);
+    make(vec![claim(&key, 100, 200, (0, 50)), claim(&owner, 100, 200, (0, 7))]).await?;
+    // Lower than what is known: changes nothing.
+    make(vec![claim(&key, 100, 200, (50, 30))]).await?;
+    // On something else than what is there: refused, and so is all that came with it.
+    for stale in [claim(&key, 100, 200, (40, 60)), claim(&key, 10, 100, (0, 900))] {
+        let with_others = vec![claim(&owner, 100, 200, (7, 8)), stale];
+        assert_refused!(make(with_others).await, ChangedMeanwhile(Quota));
+    }
+    assert_eq!(claimed(&h).await?, [format!("{key:?} 50"), format!("{owner:?} 7")]);
+    // Of a later period: takes its place.
+    make(vec![claim(&owner, 200, 300, (0, 1)), claim(&key, 100, 200, (50, 60))]).await?;
+    assert_eq!(claimed(&h).await?, [format!("{key:?} 60"), format!("{owner:?} 1")]);
+    // What was really spent may be less; what others claimed on top stays.
+    let settle = |claims| h.commit(&acme, vec![Change::SettleQuota(claims)]);
+    settle(vec![claim(&key, 100, 200, (50, 42)), claim(&owner, 100, 200, (7, 3))]).await?;
+    assert_eq!(claimed(&h).await?, [format!("{key:?} 52"), format!("{owner:?} 1")]);
     Ok(())
 }
 
@@ -97,7 +101,7 @@ pub(super) async fn claims_go_with_what_they_are_for(h: Harness) -> Outcome {
     h.create_keys(&[samples::key(&acme, 1)?]).await?;
     let key = QuotaSubject::Lineage(samples::key_id(1));
     let owner = QuotaSubject::Owner(name("customer")?);
-    let claims = vec![claim(&key, 100, 200, 50), claim(&owner, 100, 200, 7)];
+    let claims = vec![claim(&key, 100, 200, (0, 50)), claim(&owner, 100, 200, (0, 7))];
     let owned = Change::CreateOwner(samples::owner("customer")?);
     h.commit(&acme, vec![owned, Change::ClaimQuota(claims)]).await?;
     let purge = Change::PurgeKey { id: samples::key_id(1), revision: 1 };

@@ -8,7 +8,7 @@ use keyreeve_core::{
     role::BuiltinRole,
 };
 use keyreeve_engine::store::{
-    Change, CommitError, IdempotentResult, Kind, QuotaSubject, Usage, UsageDelta,
+    Change, CommitError, IdempotentResult, Kind, QuotaClaim, QuotaSubject, Usage, UsageDelta,
 };
 
 use super::tables::{Draft, Table, Tables};
@@ -67,18 +67,11 @@ pub(super) fn apply(
         }
         Change::RecogniseKey { id, digest } => recognise(draft, project, *id, *digest),
         Change::ClaimQuota(claims) => {
-            for claim in claims {
-                let key = (project.clone(), claim.subject.clone());
-                let before = draft.tables().claims.get(&key).copied();
-                let claimed = before.map_or(claim.stored, |before| before.merged(claim.stored));
-                draft.put(|t| &mut t.claims, key, claimed);
-            }
-            Ok(())
+            claims.iter().try_for_each(|claim| claim_quota(draft, project, claim))
         }
         Change::SettleQuota(claims) => {
             for claim in claims {
-                let key = (project.clone(), claim.subject.clone());
-                draft.put(|t| &mut t.claims, key, claim.stored);
+                settle_quota(draft, project, claim);
             }
             Ok(())
         }
@@ -88,6 +81,29 @@ pub(super) fn apply(
             Ok(())
         }
     }
+}
+
+fn claim_quota(
+    draft: &mut Draft<'_>,
+    project: &ProjectName,
+    claim: &QuotaClaim,
+) -> Result<(), CommitError> {
+    let key = (project.clone(), claim.subject.clone());
+    let before = draft.tables().claims.get(&key).copied();
+    let claimed = match before {
+        None => Some(claim.stored),
+        Some(before) => before.claimed_after(claim.known, claim.stored),
+    };
+    let claimed = claimed.ok_or(CommitError::ChangedMeanwhile(Kind::Quota))?;
+    draft.put(|t| &mut t.claims, key, claimed);
+    Ok(())
+}
+
+fn settle_quota(draft: &mut Draft<'_>, project: &ProjectName, claim: &QuotaClaim) {
+    let key = (project.clone(), claim.subject.clone());
+    let before = draft.tables().claims.get(&key).copied();
+    let settled = before.map_or(claim.stored, |before| before.settled(claim.known, claim.stored));
+    draft.put(|t| &mut t.claims, key, settled);
 }
 
 fn create_project(

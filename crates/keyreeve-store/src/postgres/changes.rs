@@ -2,18 +2,23 @@
 //!
 //! An entry names what changed and does not hold it. Whoever reads the log reads the thing itself
 //! as it is by then, which may be newer than the entry and is never older: so nobody's table can be
-//! taken back to an earlier state, in whatever order things come together.
+//! taken back to an earlier state, in whatever order things come together. Claims of quotas are the
+//! exception: there the order is what counts, and the log is in order.
 
 use std::{collections::HashMap, str::FromStr};
 
-use keyreeve_core::{key::KeyId, model::ApiKey, name::ProjectName};
-use keyreeve_engine::store::Change;
+use jiff::Timestamp;
+use keyreeve_core::{key::KeyId, model::ApiKey, name::ProjectName, quota::Stored};
+use keyreeve_engine::store::{Change, QuotaClaim, QuotaSubject};
 
-use crate::sql::{
-    failure::Broken,
-    keys, query,
-    session::{Session, Value, values},
-    tenancy,
+use crate::{
+    millis,
+    sql::{
+        failure::Broken,
+        keys, query,
+        session::{Session, Value, values},
+        tenancy,
+    },
 };
 
 /// Epochs whose entries are kept. A node that missed more has to start anew.
@@ -30,8 +35,15 @@ pub(super) struct Entry {
     project: ProjectName,
     verb: String,
     subject: String,
-    revision: Option<u64>,
+    /// The revision that was purged, or what is claimed of a quota.
+    number: u64,
+    /// Which node did it, and of which period, if it is about a quota.
+    node: String,
+    period_ms: (i64, i64),
 }
+
+/// Stands for a period that never ends.
+const NEVER_MS: i64 = i64::MAX;
 
 impl Entry {
     /// The entry for a change; `None` for one that other nodes need not know of.
@@ -60,17 +72,59 @@ impl Entry {
             | Change::RememberResult(_)
             | Change::ForgetResultsBefore(_) => return None,
         };
-        let revision = match change {
-            Change::PurgeKey { revision, .. } => Some(*revision),
-            _ => None,
+        let number = match change {
+            Change::PurgeKey { revision, .. } => *revision,
+            _ => 0,
         };
         Some(Self {
             epoch,
             project: project.clone(),
             verb: verb.to_owned(),
             subject: subject.to_owned(),
-            revision,
+            number,
+            node: String::new(),
+            period_ms: (0, 0),
         })
+    }
+
+    /// The entry for what is claimed of a quota since that node claimed or gave back. It holds the
+    /// figure itself: who may spend which part of a sum is told by the order of the claims.
+    pub(super) fn of_quota(
+        epoch: u64,
+        project: &ProjectName,
+        node: &str,
+        claim: &QuotaClaim,
+    ) -> Self {
+        let (verb, subject) = match &claim.subject {
+            QuotaSubject::Lineage(id) => ("quota-of-lineage", id.as_str()),
+            QuotaSubject::Owner(id) => ("quota-of-owner", id.as_str()),
+        };
+        let Stored { period_start, period_end, claimed } = claim.stored;
+        Self {
+            epoch,
+            project: project.clone(),
+            verb: verb.to_owned(),
+            subject: subject.to_owned(),
+            number: claimed,
+            node: node.to_owned(),
+            period_ms: (millis::floor(period_start), period_end.map_or(NEVER_MS, millis::floor)),
+        }
+    }
+
+    /// What is claimed of a quota since, and by which node, if that is what it is about.
+    pub(super) fn quota(&self) -> Result<Option<(&ProjectName, &str, QuotaClaim)>, Broken> {
+        let subject = match self.verb.as_str() {
+            "quota-of-lineage" => QuotaSubject::Lineage(self.name()?),
+            "quota-of-owner" => QuotaSubject::Owner(self.name()?),
+            _ => return Ok(None),
+        };
+        let at = |ms: i64| {
+            Timestamp::from_millisecond(ms).map_err(|_| Broken::damaged("the period of a quota"))
+        };
+        let (start, end) = self.period_ms;
+        let period_end = if end == NEVER_MS { None } else { Some(at(end)?) };
+        let stored = Stored { period_start: at(start)?, period_end, claimed: self.number };
+        Ok(Some((&self.project, &self.node, QuotaClaim { subject, stored, known: 0 })))
     }
 
     fn is_about_a_key(&self) -> bool {
@@ -94,11 +148,12 @@ pub(super) fn write(
 ) -> Result<(), Broken> {
     let mut ordinals = 0_i64..;
     for entries in entries.chunks(ROWS_AT_ONCE) {
-        let rows = vec!["(?, ?, ?, ?, ?, ?)"; entries.len()].join(", ");
+        let rows = vec!["(?, ?, ?, ?, ?, ?, ?, ?, ?)"; entries.len()].join(", ");
         let sql = format!(
-            "INSERT INTO changes (epoch, ordinal, project, verb, subject, revision) VALUES {rows}"
+            "INSERT INTO changes (epoch, ordinal, project, verb, subject, number, node,
+                 period_start, period_end) VALUES {rows}"
         );
-        let mut values: Vec<Value<'_>> = Vec::with_capacity(entries.len() * 6);
+        let mut values: Vec<Value<'_>> = Vec::with_capacity(entries.len() * 9);
         for (entry, ordinal) in entries.iter().zip(&mut ordinals) {
             values.extend(values![
                 query::count(entry.epoch),
@@ -106,8 +161,10 @@ pub(super) fn write(
                 entry.project.as_str(),
                 &entry.verb,
                 &entry.subject,
-                // Zero is nobody's: a number in every row keeps the statement one and the same.
-                query::count(entry.revision.unwrap_or_default()),
+                query::count(entry.number),
+                &entry.node,
+                entry.period_ms.0,
+                entry.period_ms.1,
             ]);
         }
         session.execute(&sql, &values)?;
@@ -125,15 +182,17 @@ pub(super) fn read(
     after: u64,
     until: u64,
 ) -> Result<Vec<Entry>, Broken> {
-    let sql = "SELECT epoch, project, verb, subject, revision FROM changes
-               WHERE epoch > ?1 AND epoch <= ?2 ORDER BY epoch, ordinal";
+    let sql = "SELECT epoch, project, verb, subject, number, node, period_start, period_end
+               FROM changes WHERE epoch > ?1 AND epoch <= ?2 ORDER BY epoch, ordinal";
     query::all(session, sql, &values![query::count(after), query::count(until)], |columns| {
         Ok(Entry {
             epoch: columns.count()?,
             project: columns.parsed()?,
             verb: columns.text()?.to_owned(),
             subject: columns.text()?.to_owned(),
-            revision: Some(columns.count()?).filter(|revision| *revision > 0),
+            number: columns.count()?,
+            node: columns.text()?.to_owned(),
+            period_ms: (columns.number()?, columns.number()?),
         })
     })
 }
@@ -204,10 +263,7 @@ impl Present {
             "recognise-key" => {
                 key()?.map(|key| Change::RecogniseKey { id: key.id, digest: key.digest })
             }
-            "purge-key" => Some(Change::PurgeKey {
-                id: entry.name()?,
-                revision: entry.revision.unwrap_or_default(),
-            }),
+            "purge-key" => Some(Change::PurgeKey { id: entry.name()?, revision: entry.number }),
             // Of a newer version of this program. What it means, only that one knows.
             verb => return Err(Broken::damaged(format!("the change {verb} is not known here"))),
         };

@@ -18,7 +18,7 @@ use std::{
 use keyreeve_core::name::ProjectName;
 use keyreeve_engine::{
     Clock,
-    store::{Change, ChangeSink, CommitError, Receipt, StoreError},
+    store::{Change, ChangeSink, CommitError, QuotaClaim, Receipt, StoreError},
 };
 use postgres::fallible_iterator::FallibleIterator as _;
 use tokio::sync::oneshot;
@@ -48,8 +48,6 @@ pub(super) enum Order {
 pub(super) struct Delivery {
     /// The last of their epochs.
     pub(super) epoch: u64,
-    /// What only this node has to know.
-    pub(super) own: Vec<(ProjectName, Change)>,
     /// Whom to answer, and what.
     pub(super) answers: Vec<Answer>,
 }
@@ -73,6 +71,8 @@ pub(super) struct Feed {
     pub(super) session: PostgresSession,
     pub(super) orders: mpsc::Receiver<Order>,
     pub(super) clock: Arc<dyn Clock>,
+    /// What this node calls itself in the log.
+    pub(super) node: Arc<str>,
     /// How often it looks by itself.
     pub(super) beat: Duration,
     /// Set when it is to end.
@@ -182,7 +182,11 @@ impl Feed {
             let mut entries = entries.into_iter().peekable();
             for epoch in self.told + 1..=until {
                 while let Some(entry) = entries.next_if(|entry| entry.epoch == epoch) {
-                    if let Some((project, change)) = present.change(&mut self.session, &entry)? {
+                    if let Some((project, node, claim)) = entry.quota()? {
+                        self.tell_of_quota(project, node, &claim);
+                    } else if let Some((project, change)) =
+                        present.change(&mut self.session, &entry)?
+                    {
                         for sink in &self.sinks {
                             sink.apply(&project, &change);
                         }
@@ -197,15 +201,21 @@ impl Feed {
         Ok(())
     }
 
+    /// What this node claimed it may spend; what others claimed they may have spent.
+    fn tell_of_quota(&self, project: &ProjectName, node: &str, claim: &QuotaClaim) {
+        let own = (*node == *self.node).then(|| Change::ClaimQuota(vec![claim.clone()]));
+        for sink in &self.sinks {
+            match &own {
+                Some(change) => sink.apply(project, change),
+                None => sink.claimed_elsewhere(project, claim),
+            }
+        }
+    }
+
     /// Answers the authors of what the sinks have seen.
     fn answer(&mut self) {
         let seen = |delivery: &mut Delivery| self.sinks.is_empty() || delivery.epoch <= self.told;
         for delivery in self.waiting.extract_if(.., seen) {
-            for (project, change) in &delivery.own {
-                for sink in &self.sinks {
-                    sink.apply(project, change);
-                }
-            }
             delivery.answer();
         }
     }

@@ -14,7 +14,7 @@ use std::{
 
 use keyreeve_core::audit::CheckpointSigner;
 use keyreeve_engine::store::{
-    AuditRecord, Change, ChangeSink, CommitError, Receipt, StoreError, UnitOfWork,
+    AuditRecord, ChangeSink, CommitError, QuotaClaim, Receipt, StoreError, UnitOfWork,
 };
 use tokio::sync::{mpsc, oneshot};
 
@@ -73,6 +73,8 @@ pub(super) struct Writer {
     /// The head as this node last saw it.
     pub(super) head: LogHead,
     pub(super) signer: CheckpointSigner,
+    /// What this node calls itself in the log of changes.
+    pub(super) node: Arc<str>,
     pub(super) commands: mpsc::Receiver<Command>,
     pub(super) feed: Sender<Order>,
     pub(super) has_sinks: Arc<AtomicBool>,
@@ -200,14 +202,13 @@ impl Writer {
         for waiting in batch {
             self.session.mark()?;
             match write_unit(&mut self.session, &mut head, &waiting.unit) {
-                Ok(record) => {
+                Ok((record, quotas)) => {
                     self.session.pass_mark()?;
-                    let epoch = head.size();
+                    let (epoch, project) = (head.size(), waiting.unit.project());
                     let changes = waiting.unit.changes().iter();
-                    log.extend(
-                        changes
-                            .filter_map(|change| Entry::of(epoch, waiting.unit.project(), change)),
-                    );
+                    log.extend(changes.filter_map(|change| Entry::of(epoch, project, change)));
+                    let of_quota = |claim| Entry::of_quota(epoch, project, &self.node, claim);
+                    log.extend(quotas.iter().map(of_quota));
                     results.push(Ok(Receipt { seq: record.seq, epoch }));
                     last = Some(record);
                 }
@@ -279,17 +280,9 @@ impl Writer {
     /// Has the authors answered: by the feed once the sinks know, at once where there are none.
     fn publish(&mut self, batch: Vec<Waiting>, results: Results) {
         let epoch = results.iter().flatten().map(|receipt| receipt.epoch).max();
-        let mut own = Vec::new();
-        let mut answers: Vec<Answer> = Vec::with_capacity(batch.len());
-        for (waiting, result) in batch.into_iter().zip(results) {
-            if result.is_ok() {
-                let claims = waiting.unit.changes().iter();
-                let claims = claims.filter(|change| matches!(change, Change::ClaimQuota(_)));
-                own.extend(claims.map(|claim| (waiting.unit.project().clone(), claim.clone())));
-            }
-            answers.push((waiting.answer, result));
-        }
-        let delivery = Delivery { epoch: epoch.unwrap_or_default(), own, answers };
+        let answers: Vec<Answer> =
+            batch.into_iter().map(|waiting| waiting.answer).zip(results).collect();
+        let delivery = Delivery { epoch: epoch.unwrap_or_default(), answers };
         if epoch.is_some() && self.has_sinks.load(Ordering::Acquire) {
             self.tell_feed(Order::Deliver(delivery));
         } else {
@@ -321,13 +314,14 @@ fn write_unit(
     session: &mut PostgresSession,
     head: &mut LogHead,
     unit: &UnitOfWork,
-) -> Result<AuditRecord, Refusal> {
+) -> Result<(AuditRecord, Vec<QuotaClaim>), Refusal> {
+    let mut quotas = Vec::new();
     for change in unit.changes() {
-        apply::apply(session, unit.project(), change)?;
+        quotas.extend(apply::apply(session, unit.project(), change)?);
     }
     let mut next = head.clone();
     let record = next.append(unit.entry());
     head::insert(session, unit.entry(), &record)?;
     *head = next;
-    Ok(record)
+    Ok((record, quotas))
 }

@@ -6,16 +6,17 @@ mod results;
 mod tenancy;
 
 use keyreeve_core::name::ProjectName;
-use keyreeve_engine::store::Change;
+use keyreeve_engine::store::{Change, QuotaClaim};
 
 use super::{failure::Refusal, session::Session};
 
-/// Applies one change of a unit of work in `project`.
+/// Applies one change of a unit of work in `project`; gives what of quotas is claimed since, if it is
+/// about those.
 pub(crate) fn apply(
     session: &mut dyn Session,
     project: &ProjectName,
     change: &Change,
-) -> Result<(), Refusal> {
+) -> Result<Vec<QuotaClaim>, Refusal> {
     match change {
         Change::CreateProject(new) => tenancy::create_project(session, project, new),
         Change::CreateEnvironment(new) => tenancy::create_environment(session, project, new),
@@ -35,9 +36,10 @@ pub(crate) fn apply(
         Change::PurgeKey { id, revision } => keys::purge(session, project, *id, *revision),
         Change::AddUsage(deltas) => keys::add_usage(session, project, deltas),
         Change::RecogniseKey { id, digest } => keys::recognise(session, project, *id, digest),
-        Change::ClaimQuota(claims) => claims::claim(session, project, claims),
-        Change::SettleQuota(claims) => claims::settle(session, project, claims),
+        Change::ClaimQuota(claims) => return claims::claim(session, project, claims),
+        Change::SettleQuota(claims) => return claims::settle(session, project, claims),
         Change::RememberResult(result) => results::remember(session, project, result),
         Change::ForgetResultsBefore(time) => results::forget_before(session, *time),
-    }
+    }?;
+    Ok(Vec::new())
 }

@@ -44,7 +44,7 @@ pub(crate) fn claims(session: &mut dyn Session, sink: &dyn ChangeSink) -> Result
             "owner" => QuotaSubject::Owner(columns.parsed()?),
             _ => return Err(columns.damaged()),
         };
-        let claim = QuotaClaim { subject, stored: rows::claimed(columns)? };
+        let claim = QuotaClaim { subject, stored: rows::claimed(columns)?, known: 0 };
         sink.apply(&project, &Change::ClaimQuota(vec![claim]));
         Ok(())
     })

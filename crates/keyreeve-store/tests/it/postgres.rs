@@ -31,6 +31,7 @@ pub(crate) fn server() -> Option<PostgresServer> {
 }
 
 pub(crate) fn options(url: &str) -> PostgresOptions {
+    static NODES: AtomicU64 = AtomicU64::new(0);
     let clock: Arc<dyn Clock> = Arc::new(TestClock::new());
     PostgresOptions {
         url: Secret::new(url.to_owned()),
@@ -38,6 +39,7 @@ pub(crate) fn options(url: &str) -> PostgresOptions {
         readers: 2,
         queue_limit: 1_000,
         beat: Duration::from_millis(100),
+        node: format!("node {}", NODES.fetch_add(1, Ordering::Relaxed)),
         clock,
     }
 }

@@ -232,6 +232,62 @@ fn a_node_that_was_asleep_accepts_nothing_it_has_not_looked_at_anew() {
 }
 
 #[test]
+fn a_quota_is_never_overspent_by_all_nodes_together() {
+    const AMOUNT: u64 = 300;
+    let Some(mut cluster) = Cluster::start(3) else { return };
+    let request =
+        CreateApiKeyRequest { quota: Some(format!("{AMOUNT}/month")), ..named("metered") };
+    let key = block_on(cluster.client(0).create_api_key(&request, None)).unwrap().key;
+    let spend = |cluster: &Cluster, at_most: u64| -> u64 {
+        let spenders: Vec<_> = (0..3)
+            .map(|node| {
+                let (client, key) = (cluster.client(node), key.clone());
+                thread::spawn(move || {
+                    block_on(async {
+                        until_code_is_not(&client, &key, "NOT_FOUND").await;
+                        let mut spent = 0;
+                        while spent < at_most {
+                            match verify(&client, &key).await.code.as_str() {
+                                "VALID" => spent += 1,
+                                "QUOTA_EXCEEDED" => break,
+                                // Too many were faster, one after the other. Nothing was spent.
+                                "ERROR" => {}
+                                other => panic!("{other}"),
+                            }
+                        }
+                        spent
+                    })
+                })
+            })
+            .collect();
+        spenders.into_iter().map(|spender| spender.join().unwrap()).sum()
+    };
+    let first = spend(&cluster, 30);
+    assert_eq!(first, 90);
+    // An orderly stop gives back what a node had claimed and not spent.
+    let node = cluster.nodes.pop().unwrap();
+    let data_dir = node.data_dir.clone();
+    node.stop();
+    cluster.nodes.push(Server::start(&data_dir, &[("KEYREEVE_STORE__URL", &cluster.url)]));
+    let second = spend(&cluster, AMOUNT);
+    assert!(first + second <= AMOUNT, "{first} and {second} of {AMOUNT}");
+    // What one node has claimed and not yet spent, the others cannot: a chunk each, of 3.
+    assert!(first + second >= AMOUNT - 9, "{first} and {second} of {AMOUNT}");
+}
+
+/// Waits until news have come.
+async fn until_code_is_not(client: &Client, key: &SecretText, code: &str) {
+    for _ in 0..200 {
+        let request = VerifyRequest { dry_run: true, ..VerifyRequest::new(key.clone()) };
+        if client.verify(&request).await.is_ok_and(|verdict| verdict.code != code) {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("still {code}");
+}
+
+#[test]
 fn a_crash_of_the_database_heals_by_itself() {
     let Some(mut cluster) = Cluster::start(2) else { return };
     let clients = [cluster.client(0), cluster.client(1)];

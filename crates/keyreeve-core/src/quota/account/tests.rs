@@ -1,4 +1,5 @@
 mod laws;
+mod nodes;
 
 use super::*;
 
@@ -393,7 +394,9 @@ fn many_threads_never_overspend() {
             if let Some(claim) = claim {
                 // Between these two locks the others go on.
                 let mut disk = disk.lock().unwrap();
-                let stored = disk.map_or(claim.into(), |old| old.merged(claim.into()));
+                let stored = disk.map_or(claim.into(), |old: Stored| {
+                    old.claimed_after(old.claimed, claim.into()).unwrap_or(old)
+                });
                 *disk = Some(stored);
                 drop(disk);
                 account.lock().unwrap().claimed(claim.into());

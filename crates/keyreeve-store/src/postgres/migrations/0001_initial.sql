@@ -187,11 +187,16 @@ CREATE TABLE quota_claims (
 -- What changed in which epoch, for nodes that have to learn of it. Names things and does not hold
 -- them: whoever reads this reads the things as they are by then.
 CREATE TABLE changes (
-    epoch    BIGINT NOT NULL,
-    ordinal  BIGINT NOT NULL,
-    project  TEXT COLLATE "C" NOT NULL,
-    verb     TEXT COLLATE "C" NOT NULL,
-    subject  TEXT COLLATE "C" NOT NULL,
-    revision BIGINT,
+    epoch        BIGINT NOT NULL,
+    ordinal      BIGINT NOT NULL,
+    project      TEXT COLLATE "C" NOT NULL,
+    verb         TEXT COLLATE "C" NOT NULL,
+    subject      TEXT COLLATE "C" NOT NULL,
+    -- The revision that was purged, or what is claimed of a quota.
+    number       BIGINT NOT NULL,
+    -- Which node claimed, and of which period; empty and 0 for all else.
+    node         TEXT COLLATE "C" NOT NULL,
+    period_start BIGINT NOT NULL,
+    period_end   BIGINT NOT NULL,
     PRIMARY KEY (epoch, ordinal)
 );

@@ -5,7 +5,7 @@ use keyreeve_core::{
     name::{OwnerId, ProjectName},
     quota::Stored,
 };
-use keyreeve_engine::store::{QuotaClaim, QuotaSubject};
+use keyreeve_engine::store::{CommitError, Kind, QuotaClaim, QuotaSubject};
 
 use crate::{
     millis,
@@ -16,31 +16,50 @@ use crate::{
     },
 };
 
-/// Merges claims with what was claimed before.
+/// Claims; gives what is claimed since.
 pub(crate) fn claim(
     session: &mut dyn Session,
     project: &ProjectName,
     claims: &[QuotaClaim],
-) -> Result<(), Refusal> {
-    for claim in claims {
-        let sql = "SELECT period_start, period_end, claimed FROM quota_claims
-                   WHERE project = ?1 AND holder = ?2 AND subject = ?3";
-        let (holder, subject) = place(&claim.subject);
-        let place = values![project.as_str(), holder, subject];
-        let before = query::first(session, sql, &place, rows::claimed)?;
-        let stored = before.map_or(claim.stored, |before| before.merged(claim.stored));
-        put(session, project, &claim.subject, &stored)?;
-    }
-    Ok(())
+) -> Result<Vec<QuotaClaim>, Refusal> {
+    let claimed = |before: Option<Stored>, claim: &QuotaClaim| match before {
+        None => Some(claim.stored),
+        Some(before) => before.claimed_after(claim.known, claim.stored),
+    };
+    change(session, project, claims, claimed)
 }
 
-/// Writes over what was claimed before.
+/// Gives back what was claimed and not spent; gives what is claimed since.
 pub(crate) fn settle(
     session: &mut dyn Session,
     project: &ProjectName,
     claims: &[QuotaClaim],
-) -> Result<(), Refusal> {
-    claims.iter().try_for_each(|claim| put(session, project, &claim.subject, &claim.stored))
+) -> Result<Vec<QuotaClaim>, Refusal> {
+    let settled = |before: Option<Stored>, claim: &QuotaClaim| match before {
+        None => Some(claim.stored),
+        Some(before) => Some(before.settled(claim.known, claim.stored)),
+    };
+    change(session, project, claims, settled)
+}
+
+fn change(
+    session: &mut dyn Session,
+    project: &ProjectName,
+    claims: &[QuotaClaim],
+    after: impl Fn(Option<Stored>, &QuotaClaim) -> Option<Stored>,
+) -> Result<Vec<QuotaClaim>, Refusal> {
+    let sql = "SELECT period_start, period_end, claimed FROM quota_claims
+               WHERE project = ?1 AND holder = ?2 AND subject = ?3";
+    let mut since = Vec::with_capacity(claims.len());
+    for claim in claims {
+        let (holder, subject) = place(&claim.subject);
+        let place = values![project.as_str(), holder, subject];
+        let before = query::first(session, sql, &place, rows::claimed)?;
+        let stored = after(before, claim).ok_or(CommitError::ChangedMeanwhile(Kind::Quota))?;
+        put(session, project, &claim.subject, &stored)?;
+        since.push(QuotaClaim { stored, ..claim.clone() });
+    }
+    Ok(since)
 }
 
 fn put(

@@ -113,7 +113,9 @@ impl World {
 
     fn write(&mut self, claim: Claim) {
         let new = claim.into();
-        self.disk = Some(self.disk.map_or(new, |old: Stored| old.merged(new)));
+        self.disk = Some(
+            self.disk.map_or(new, |old: Stored| old.claimed_after(old.claimed, new).unwrap_or(old)),
+        );
     }
 
     /// The process begins anew with what is on disk.
@@ -418,7 +420,9 @@ proptest! {
                 Err(_) => (None, false),
             };
             if let Some(claim) = claim {
-                disk = Some(disk.map_or(claim.into(), |old| old.merged(claim.into())));
+                disk = Some(disk.map_or(claim.into(), |old| {
+                    old.claimed_after(old.claimed, claim.into()).unwrap_or(old)
+                }));
                 account.claimed(claim.into());
             } else {
                 account.claim_failed();
