@@ -101,14 +101,12 @@ pub fn open(
     // EXPOSE: parsed for its parts; the password goes to the server and nowhere else.
     let server = Server::at(options.url.expose(), options.authorities.as_ref())?;
     let place = server.place();
-    let unreachable = |error: postgres::Error| OpenError::unreachable(&place, error);
-    let mut client = server.connect().map_err(unreachable)?;
-    migrations::run(&mut client, &place)?;
-    drop(client);
+    let unreachable = |error: tokio_postgres::Error| OpenError::unreachable(&place, error);
     let mut session = PostgresSession::connected(server.clone()).map_err(unreachable)?;
+    migrations::run(&mut session, &place)?;
     let head =
         begin_log(&mut session, &signer).map_err(|unfit| OpenError::of_log(&place, unfit))?;
-    let readers: Result<Vec<_>, postgres::Error> =
+    let readers: Result<Vec<_>, tokio_postgres::Error> =
         (0..options.readers.max(1)).map(|_| PostgresSession::connected(server.clone())).collect();
     let io_failed = |error: std::io::Error| OpenError::unreachable(&place, error);
     let readers =
@@ -151,6 +149,15 @@ pub fn open(
         threads: Mutex::new(Some([writer, feed])),
     };
     Ok(DatabaseStore::new(Arc::new(readers), Box::new(writing)))
+}
+
+/// Runs a statement on a connection of its own.
+#[cfg(any(test, feature = "conformance"))]
+pub(crate) fn run_once(url: &str, sql: &str) -> Result<(), StoreError> {
+    let failed = |error: &dyn fmt::Display| StoreError::Backend(error.to_string().into());
+    let server = Server::at(url, None).map_err(|error| failed(&error))?;
+    let mut session = PostgresSession::connected(server).map_err(|error| failed(&error))?;
+    Ok(session.run(sql)?)
 }
 
 /// The head of the log. Of several nodes that start on an empty database at once, one begins it.

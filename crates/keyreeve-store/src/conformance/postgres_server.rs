@@ -12,7 +12,9 @@ use std::{
     time::Duration,
 };
 
-use postgres::{Client, NoTls};
+use keyreeve_engine::store::StoreError;
+
+use crate::postgres::run_once;
 
 /// Says where the server's programs are.
 const PROGRAMS: &str = "KEYREEVE_POSTGRES";
@@ -74,18 +76,14 @@ impl PostgresServer {
     /// # Errors
     ///
     /// The server does not make one.
-    pub fn database(&self) -> Result<String, postgres::Error> {
+    pub fn database(&self) -> Result<String, StoreError> {
         let name = format!("test{}", self.databases.fetch_add(1, Ordering::Relaxed));
-        self.connect("postgres")?.batch_execute(&format!("CREATE DATABASE {name}"))?;
+        run_once(&self.url("postgres"), &format!("CREATE DATABASE {name}"))?;
         Ok(self.url(&name))
     }
 
     fn url(&self, database: &str) -> String {
         format!("postgres://keyreeve@127.0.0.1:{}/{database}", self.port)
-    }
-
-    fn connect(&self, database: &str) -> Result<Client, postgres::Error> {
-        Client::connect(&self.url(database), NoTls)
     }
 
     /// Ends the server at once, as a crash does. Its processes notice and end, too.
@@ -121,7 +119,7 @@ impl PostgresServer {
             .spawn()?;
         self.process = Some(process);
         for _ in 0..MOST_QUESTIONS {
-            if self.connect("postgres").is_ok() {
+            if run_once(&self.url("postgres"), "SELECT 1").is_ok() {
                 return Ok(());
             }
             thread::sleep(BETWEEN_QUESTIONS);

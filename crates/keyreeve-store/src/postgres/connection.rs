@@ -1,11 +1,20 @@
 //! Reaching the server.
 
-use std::{fmt, fs, io, path::PathBuf, sync::Arc, time::Duration};
+use std::{fmt, fs, future::poll_fn, io, path::PathBuf, sync::Arc, time::Duration};
 
-use postgres::{Client, Config, NoTls, config::Host, config::SslMode};
 use rustls::{
     ClientConfig, RootCertStore,
     pki_types::{CertificateDer, pem::PemObject as _},
+};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    runtime::{self, Runtime},
+    sync::Notify,
+    time::timeout,
+};
+use tokio_postgres::{
+    AsyncMessage, Client, Config, Connection, Error, NoTls,
+    config::{Host, SslMode},
 };
 use tokio_postgres_rustls::MakeRustlsConnect;
 
@@ -34,6 +43,30 @@ const SETTINGS: &str = "
 pub(super) struct Server {
     config: Config,
     tls: Option<Arc<ClientConfig>>,
+    /// Drives the connections. Those who use them are threads that wait.
+    runtime: Arc<Runtime>,
+    /// Set when there is something new, by whichever connection listens or by whoever knows.
+    pub(super) news: Arc<Notify>,
+}
+
+/// An open connection.
+pub(super) struct Link {
+    pub(super) client: Client,
+    runtime: Arc<Runtime>,
+    news: Arc<Notify>,
+}
+
+impl Link {
+    /// Waits for what the client was asked to do.
+    pub(super) fn wait<T>(&self, work: impl Future<Output = T>) -> T {
+        self.runtime.block_on(work)
+    }
+
+    /// Waits for a notification, for at most this long. Those that came together are one.
+    pub(super) fn wait_for_news(&self, at_most: Duration) {
+        // Whether it came or not, the next look tells.
+        let _ = self.wait(async { timeout(at_most, self.news.notified()).await });
+    }
 }
 
 impl fmt::Debug for Server {
@@ -66,31 +99,69 @@ impl Server {
             SslMode::Disable => None,
             _ => Some(Arc::new(client_config(authorities)?)),
         };
-        Ok(Self { config, tls })
+        let runtime = runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .thread_name("keyreeve-postgres")
+            .enable_all()
+            .build()
+            .map_err(|error| OpenError::unreachable(&place_of(&config), error))?;
+        Ok(Self { config, tls, runtime: Arc::new(runtime), news: Arc::new(Notify::new()) })
     }
 
     /// The server's place for people: without the password.
     pub(super) fn place(&self) -> String {
-        let host = match self.config.get_hosts().first() {
-            Some(Host::Tcp(host)) => host.clone(),
-            Some(Host::Unix(path)) => path.display().to_string(),
-            None => "?".to_owned(),
-        };
-        let port = self.config.get_ports().first().copied().unwrap_or(5432);
-        let user = self.config.get_user().unwrap_or_default();
-        let database = self.config.get_dbname().unwrap_or(user);
-        format!("postgres://{host}:{port}/{database}")
+        place_of(&self.config)
     }
 
     /// A new connection.
-    pub(super) fn connect(&self) -> Result<Client, postgres::Error> {
-        let mut client = match &self.tls {
-            None => self.config.connect(NoTls)?,
-            Some(tls) => self.config.connect(MakeRustlsConnect::new((**tls).clone()))?,
-        };
-        client.batch_execute(SETTINGS)?;
-        Ok(client)
+    pub(super) fn connect(&self) -> Result<Link, Error> {
+        let news = Arc::clone(&self.news);
+        let client = self.runtime.block_on(async {
+            let client = match &self.tls {
+                None => {
+                    let (client, connection) = self.config.connect(NoTls).await?;
+                    tokio::spawn(drive(connection, news.clone()));
+                    client
+                }
+                Some(tls) => {
+                    let tls = MakeRustlsConnect::new((**tls).clone());
+                    let (client, connection) = self.config.connect(tls).await?;
+                    tokio::spawn(drive(connection, news.clone()));
+                    client
+                }
+            };
+            client.batch_execute(SETTINGS).await?;
+            Ok(client)
+        })?;
+        Ok(Link { client, runtime: Arc::clone(&self.runtime), news })
     }
+}
+
+/// Moves what goes over a connection until it ends. Why it ended, its users are told.
+async fn drive<S, T>(mut connection: Connection<S, T>, news: Arc<Notify>)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    T: AsyncRead + AsyncWrite + Unpin,
+{
+    while let Some(Ok(message)) = poll_fn(|context| connection.poll_message(context)).await {
+        if matches!(message, AsyncMessage::Notification(_)) {
+            news.notify_one();
+        }
+    }
+    // Whoever waits for news finds out that there is nobody to send any.
+    news.notify_one();
+}
+
+fn place_of(config: &Config) -> String {
+    let host = match config.get_hosts().first() {
+        Some(Host::Tcp(host)) => host.clone(),
+        Some(Host::Unix(path)) => path.display().to_string(),
+        None => "?".to_owned(),
+    };
+    let port = config.get_ports().first().copied().unwrap_or(5432);
+    let user = config.get_user().unwrap_or_default();
+    let database = config.get_dbname().unwrap_or(user);
+    format!("postgres://{host}:{port}/{database}")
 }
 
 fn is_near(host: &Host) -> bool {

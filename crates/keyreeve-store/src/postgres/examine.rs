@@ -56,7 +56,7 @@ fn look(
         place: place.to_owned(),
         server: 0,
         schema: 0,
-        known_schema: u64::try_from(migrations::newest()).unwrap_or_default(),
+        known_schema: migrations::newest(),
         now_ms: 0,
         entries: 0,
         checkpoint: None,

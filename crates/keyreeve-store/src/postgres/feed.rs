@@ -20,12 +20,11 @@ use keyreeve_engine::{
     Clock,
     store::{Change, ChangeSink, CommitError, QuotaClaim, Receipt, StoreError},
 };
-use postgres::fallible_iterator::FallibleIterator as _;
 use tokio::sync::oneshot;
 
 use super::{
     changes::{self, KEPT_EPOCHS, Present},
-    session::PostgresSession,
+    session::{PostgresSession, failed},
 };
 use crate::sql::{failure::Broken, query, replay};
 
@@ -222,13 +221,7 @@ impl Feed {
 
     /// Waits for a notification or the next beat.
     fn wait(&mut self) -> Result<(), Broken> {
-        let client = self.session.client().map_err(super::session::failed)?;
-        let mut notifications = client.notifications();
-        let first = notifications.timeout_iter(self.beat).next();
-        if first.map_err(super::session::failed)?.is_some() {
-            // Those that came with it say the same.
-            while notifications.iter().next().map_err(super::session::failed)?.is_some() {}
-        }
+        self.session.link().map_err(failed)?.wait_for_news(self.beat);
         Ok(())
     }
 

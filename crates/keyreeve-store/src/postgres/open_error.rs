@@ -41,9 +41,9 @@ pub enum OpenError {
         /// Where it is.
         place: String,
         /// The schema of the database.
-        found: i64,
+        found: u64,
         /// The newest schema known here.
-        known: i64,
+        known: u64,
     },
     /// The audit log is not the one whose head was signed.
     #[error("the audit log at {place} does not match its signed checkpoint ({problem})")]

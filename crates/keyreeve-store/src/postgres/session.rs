@@ -3,15 +3,15 @@
 use std::{collections::HashMap, fmt::Write as _};
 
 use bytes::{BufMut as _, BytesMut};
+use futures_util::TryStreamExt as _;
 use keyreeve_engine::store::StoreError;
-use postgres::{
-    Client, Row, Statement,
+use tokio_postgres::{
+    Error, Row, Statement,
     error::{DbError, Severity, SqlState},
-    fallible_iterator::FallibleIterator as _,
     types::{IsNull, ToSql, Type, to_sql_checked},
 };
 
-use super::connection::Server;
+use super::connection::{Link, Server};
 use crate::sql::{
     columns::{Cell, Cells, Columns},
     failure::{Broken, Failed, Violated},
@@ -26,72 +26,103 @@ const KEPT_STATEMENTS: usize = 256;
 /// A connection that is made anew when it broke, unless a transaction is open on it.
 pub(super) struct PostgresSession {
     server: Server,
-    client: Option<Client>,
+    link: Option<Link>,
     statements: HashMap<String, Statement>,
     /// To what a violated constraint takes the transaction back.
     savepoint: Option<&'static str>,
     in_transaction: bool,
+    /// Whether there is a mark that was passed and is still there.
+    marked: bool,
 }
 
 impl PostgresSession {
     /// A session that connects when it is first used.
     pub(super) fn new(server: Server) -> Self {
         let statements = HashMap::new();
-        Self { server, client: None, statements, savepoint: None, in_transaction: false }
+        Self {
+            server,
+            link: None,
+            statements,
+            savepoint: None,
+            in_transaction: false,
+            marked: false,
+        }
     }
 
     /// A connected session.
-    pub(super) fn connected(server: Server) -> Result<Self, postgres::Error> {
+    pub(super) fn connected(server: Server) -> Result<Self, Error> {
         let mut session = Self::new(server);
-        session.client()?;
+        session.link()?;
         Ok(session)
     }
 
     /// The connection, made if there is none.
-    pub(super) fn client(&mut self) -> Result<&mut Client, postgres::Error> {
-        if !self.in_transaction && self.client.as_ref().is_some_and(Client::is_closed) {
+    pub(super) fn link(&mut self) -> Result<&Link, Error> {
+        if !self.in_transaction && self.link.as_ref().is_some_and(|link| link.client.is_closed()) {
             self.disconnect();
         }
-        match &mut self.client {
-            Some(client) => Ok(client),
+        match &mut self.link {
+            Some(link) => Ok(link),
             empty => Ok(empty.insert(self.server.connect()?)),
         }
     }
 
+    /// Sends statements without values.
+    fn send(&mut self, sql: &str) -> Result<(), Error> {
+        let link = self.link()?;
+        link.wait(link.client.batch_execute(sql))
+    }
+
     /// Lets go of the connection and of whatever was open on it.
     pub(super) fn disconnect(&mut self) {
-        self.client = None;
+        self.link = None;
         self.statements.clear();
+        self.ended();
+    }
+
+    fn ended(&mut self) {
         self.savepoint = None;
         self.in_transaction = false;
+        self.marked = false;
+    }
+
+    /// Tells those who wait for news that there are some.
+    pub(super) fn wake_listeners(&self) {
+        self.server.news.notify_one();
     }
 
     /// Begins a transaction with this statement.
     pub(super) fn begin(&mut self, sql: &str) -> Result<(), Broken> {
-        let mut begun = self.client().and_then(|client| client.batch_execute(sql));
+        let mut begun = self.send(sql);
         if begun.as_ref().is_err_and(ended_connection) {
             // The server went away since the last time; nothing was done yet.
             self.disconnect();
-            begun = self.client().and_then(|client| client.batch_execute(sql));
+            begun = self.send(sql);
         }
         begun.map_err(failed)?;
         self.in_transaction = true;
         Ok(())
     }
 
-    /// Ends the transaction. If this fails, nobody here can tell whether it is durable.
+    /// Ends the transaction, with this before the end. If this fails, nobody here can tell whether
+    /// it is durable.
+    pub(super) fn commit_after(&mut self, last: &str) -> Result<(), Broken> {
+        let committed = self.send(&format!("{last}; COMMIT"));
+        self.ended();
+        committed.map_err(failed)
+    }
+
+    /// Ends the transaction.
     pub(super) fn commit(&mut self) -> Result<(), Broken> {
-        let committed = self.client().and_then(|client| client.batch_execute("COMMIT"));
-        self.in_transaction = false;
-        self.savepoint = None;
+        let committed = self.send("COMMIT");
+        self.ended();
         committed.map_err(failed)
     }
 
     /// Undoes the transaction. A connection that cannot even do that is let go of, which undoes it.
     pub(super) fn roll_back(&mut self) {
-        let undone = self.client().and_then(|client| client.batch_execute("ROLLBACK"));
-        self.in_transaction = false;
-        self.savepoint = None;
+        let undone = self.send("ROLLBACK");
+        self.ended();
         if undone.is_err() {
             self.disconnect();
         }
@@ -99,7 +130,14 @@ impl PostgresSession {
 
     /// Marks a place in the transaction, to which a violated constraint takes it back.
     pub(super) fn mark(&mut self) -> Result<(), Broken> {
-        self.run("SAVEPOINT one_unit")?;
+        // One question to the server for the old mark and the new one.
+        let sql = if self.marked {
+            "RELEASE SAVEPOINT one_unit; SAVEPOINT one_unit"
+        } else {
+            "SAVEPOINT one_unit"
+        };
+        self.run(sql)?;
+        self.marked = true;
         self.savepoint = Some("ROLLBACK TO SAVEPOINT one_unit");
         Ok(())
     }
@@ -107,30 +145,31 @@ impl PostgresSession {
     /// Takes the transaction back to the mark.
     pub(super) fn back_to_mark(&mut self) -> Result<(), Broken> {
         self.savepoint = None;
+        self.marked = false;
         self.run("ROLLBACK TO SAVEPOINT one_unit; RELEASE SAVEPOINT one_unit")
     }
 
-    /// Lets go of the mark.
-    pub(super) fn pass_mark(&mut self) -> Result<(), Broken> {
+    /// Passes the mark: nothing goes back to it any more.
+    pub(super) fn pass_mark(&mut self) {
         self.savepoint = None;
-        self.run("RELEASE SAVEPOINT one_unit")
     }
 
     /// Runs statements without values.
     pub(super) fn run(&mut self, sql: &str) -> Result<(), Broken> {
-        self.client().and_then(|client| client.batch_execute(sql)).map_err(failed)
+        self.send(sql).map_err(failed)
     }
 
     /// The statement, prepared. Values whose type the server cannot tell from their place have it
     /// said.
-    fn prepared(&mut self, sql: &str, values: &[Value<'_>]) -> Result<Statement, postgres::Error> {
+    fn prepared(&mut self, sql: &str, values: &[Value<'_>]) -> Result<Statement, Error> {
         // Before a statement of another connection can be taken for one of this.
-        self.client()?;
+        self.link()?;
         if let Some(statement) = self.statements.get(sql) {
             return Ok(statement.clone());
         }
         let types: Vec<Type> = values.iter().map(type_of).collect();
-        let statement = self.client()?.prepare_typed(&numbered(sql), &types)?;
+        let link = self.link()?;
+        let statement = link.wait(link.client.prepare_typed(&numbered(sql), &types))?;
         if self.statements.len() >= KEPT_STATEMENTS {
             self.statements.clear();
         }
@@ -147,8 +186,8 @@ impl Session for PostgresSession {
     fn execute(&mut self, sql: &str, values: &[Value<'_>]) -> Result<u64, Failed> {
         let statement = self.prepared(sql, values).map_err(failed).map_err(Failed::Broken)?;
         let values: Vec<&(dyn ToSql + Sync)> = values.iter().map(|value| value as _).collect();
-        let client = self.client().map_err(failed).map_err(Failed::Broken)?;
-        match client.execute(&statement, &values) {
+        let link = self.link().map_err(failed).map_err(Failed::Broken)?;
+        match link.wait(link.client.execute(&statement, &values)) {
             Ok(changed) => Ok(changed),
             Err(error) => match violated(&error) {
                 Some(violated) => {
@@ -189,7 +228,7 @@ impl Session for PostgresSession {
 
 /// Why rows stopped coming.
 enum Broke {
-    Connection(postgres::Error),
+    Connection(Error),
     Row(Broken),
 }
 
@@ -210,12 +249,15 @@ impl PostgresSession {
         take: &mut TakeRow<'_>,
     ) -> Result<(), Broke> {
         let statement = self.prepared(sql, values).map_err(Broke::Connection)?;
-        let client = self.client().map_err(Broke::Connection)?;
-        let mut rows = client.query_raw(&statement, values).map_err(Broke::Connection)?;
-        while let Some(row) = rows.next().map_err(Broke::Connection)? {
-            take(&mut Columns::of(&row)).map_err(Broke::Row)?;
-        }
-        Ok(())
+        let link = self.link().map_err(Broke::Connection)?;
+        link.wait(async {
+            let rows = link.client.query_raw(&statement, values).await;
+            let mut rows = std::pin::pin!(rows.map_err(Broke::Connection)?);
+            while let Some(row) = rows.try_next().await.map_err(Broke::Connection)? {
+                take(&mut Columns::of(&row)).map_err(Broke::Row)?;
+            }
+            Ok(())
+        })
     }
 }
 
@@ -239,7 +281,7 @@ impl Cells for Row {
 }
 
 fn cell<'r, T>(
-    value: Result<Option<T>, postgres::Error>,
+    value: Result<Option<T>, Error>,
     cell: impl FnOnce(T) -> Cell<'r>,
 ) -> Result<Cell<'r>, Broken> {
     Ok(value.map_err(failed)?.map_or(Cell::Null, cell))
@@ -293,7 +335,7 @@ fn numbered(sql: &str) -> String {
 }
 
 /// The violated constraint, if that is what the error is about.
-fn violated(error: &postgres::Error) -> Option<Violated> {
+fn violated(error: &Error) -> Option<Violated> {
     match error.code()? {
         code if *code == SqlState::UNIQUE_VIOLATION => Some(Violated::Uniqueness),
         code if *code == SqlState::FOREIGN_KEY_VIOLATION => Some(Violated::Reference),
@@ -302,7 +344,7 @@ fn violated(error: &postgres::Error) -> Option<Violated> {
 }
 
 /// Whether the connection ended with this error.
-fn ended_connection(error: &postgres::Error) -> bool {
+fn ended_connection(error: &Error) -> bool {
     let last_word = |error: &DbError| {
         matches!(error.parsed_severity(), Some(Severity::Fatal | Severity::Panic))
     };
@@ -310,7 +352,7 @@ fn ended_connection(error: &postgres::Error) -> bool {
 }
 
 /// Whether to try again may help: others were in the way, or the server is away for a moment.
-pub(super) fn is_worth_another_try(error: &postgres::Error) -> bool {
+pub(super) fn is_worth_another_try(error: &Error) -> bool {
     let Some(code) = error.code() else {
         // Not the server's word: the connection's.
         return true;
@@ -326,7 +368,7 @@ pub(super) fn is_worth_another_try(error: &postgres::Error) -> bool {
 }
 
 /// What the server says, without what was in the row: that may be anybody's.
-pub(super) fn failed(error: postgres::Error) -> Broken {
+pub(super) fn failed(error: Error) -> Broken {
     StoreError::Backend(Box::new(error)).into()
 }
 

@@ -105,7 +105,7 @@ impl From<Broken> for Undone {
         let error = StoreError::from(broken);
         let again = match &error {
             StoreError::Backend(cause) => {
-                cause.downcast_ref::<postgres::Error>().is_some_and(is_worth_another_try)
+                cause.downcast_ref::<tokio_postgres::Error>().is_some_and(is_worth_another_try)
             }
             _ => false,
         };
@@ -139,8 +139,7 @@ impl Writer {
     /// Gives the feed something to do, and wakes it.
     fn tell_feed(&mut self, order: Order) {
         if self.feed.send(order).is_ok() {
-            // Else it finds the order at its next beat.
-            let _ = self.session.run(&format!("NOTIFY {CHANNEL}"));
+            self.session.wake_listeners();
         }
     }
 
@@ -203,7 +202,7 @@ impl Writer {
             self.session.mark()?;
             match write_unit(&mut self.session, &mut head, &waiting.unit) {
                 Ok((record, quotas)) => {
-                    self.session.pass_mark()?;
+                    self.session.pass_mark();
                     let (epoch, project) = (head.size(), waiting.unit.project());
                     let changes = waiting.unit.changes().iter();
                     log.extend(changes.filter_map(|change| Entry::of(epoch, project, change)));
@@ -233,8 +232,7 @@ impl Writer {
         let units = head.size() - before;
         head::save(&mut self.session, before, &mut head, &self.signer)?;
         changes::write(&mut self.session, &log, before, head.size())?;
-        self.session.run(&format!("NOTIFY {CHANNEL}"))?;
-        if let Err(broken) = self.session.commit() {
+        if let Err(broken) = self.session.commit_after(&format!("NOTIFY {CHANNEL}")) {
             self.session.disconnect();
             return Err(Undone::InDoubt(Box::new(Doubt { results, head, last, broken })));
         }
