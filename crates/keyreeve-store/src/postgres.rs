@@ -127,7 +127,7 @@ pub fn open(
         sinks: Vec::new(),
         told: 0,
         waiting: Vec::new(),
-        listening: false,
+        listening_on: 0,
     };
     let writer = Writer {
         node,

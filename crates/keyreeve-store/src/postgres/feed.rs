@@ -82,8 +82,8 @@ pub(super) struct Feed {
     /// All epochs up to this one have been told.
     pub(super) told: u64,
     pub(super) waiting: Vec<Delivery>,
-    /// Whether notifications come in on the present connection.
-    pub(super) listening: bool,
+    /// The number of the connection that notifications come in on; 0 before the first.
+    pub(super) listening_on: u64,
 }
 
 impl Feed {
@@ -94,7 +94,6 @@ impl Feed {
             match self.look() {
                 Ok(()) => failing = false,
                 Err(broken) => {
-                    self.listening = false;
                     self.session.disconnect();
                     if !failing {
                         let error = StoreError::from(broken);
@@ -116,9 +115,10 @@ impl Feed {
 
     /// Looks what is new, tells it, and waits for more.
     fn look(&mut self) -> Result<(), Broken> {
-        if !self.listening {
+        let connection = self.session.connection_number().map_err(failed)?;
+        if self.listening_on != connection {
             self.session.run(&format!("LISTEN {CHANNEL}"))?;
-            self.listening = true;
+            self.listening_on = connection;
         }
         for (sink, answer) in self.take_orders() {
             let loaded = self.load(&sink);
@@ -126,7 +126,6 @@ impl Feed {
             let _ = answer.send(loaded.map_err(StoreError::from));
             if failed {
                 self.session.disconnect();
-                self.listening = false;
                 return Ok(());
             }
         }

@@ -33,6 +33,8 @@ pub(super) struct PostgresSession {
     in_transaction: bool,
     /// Whether there is a mark that was passed and is still there.
     marked: bool,
+    /// How often it connected.
+    connections: u64,
 }
 
 impl PostgresSession {
@@ -46,6 +48,7 @@ impl PostgresSession {
             savepoint: None,
             in_transaction: false,
             marked: false,
+            connections: 0,
         }
     }
 
@@ -63,7 +66,11 @@ impl PostgresSession {
         }
         match &mut self.link {
             Some(link) => Ok(link),
-            empty => Ok(empty.insert(self.server.connect()?)),
+            empty => {
+                let link = self.server.connect()?;
+                self.connections += 1;
+                Ok(empty.insert(link))
+            }
         }
     }
 
@@ -78,6 +85,12 @@ impl PostgresSession {
         self.link = None;
         self.statements.clear();
         self.ended();
+    }
+
+    /// Connects if need be; gives the number of the connection.
+    pub(super) fn connection_number(&mut self) -> Result<u64, Error> {
+        self.link()?;
+        Ok(self.connections)
     }
 
     fn ended(&mut self) {
