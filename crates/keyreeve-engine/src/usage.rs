@@ -173,7 +173,9 @@ impl KeyUsage {
     }
 }
 
+/// The beginning, up to what no user agent has and not every database takes.
 fn shortened(user_agent: &str) -> &str {
+    let user_agent = user_agent.split(char::is_control).next().unwrap_or_default();
     match user_agent.char_indices().nth(LONGEST_USER_AGENT) {
         Some((end, _)) => &user_agent[..end],
         None => user_agent,
@@ -290,6 +292,8 @@ mod tests {
         let usage = KeyUsage::default();
         usage.count(1, None, Some(&"ä".repeat(300)));
         assert_eq!(usage.take().unwrap().last_user_agent.unwrap().chars().count(), 200);
+        usage.count(2_000, None, Some("curl/8\0 and more"));
+        assert_eq!(usage.take().unwrap().last_user_agent.as_deref(), Some("curl/8"));
     }
 
     #[test]

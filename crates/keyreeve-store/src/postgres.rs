@@ -32,24 +32,13 @@ use keyreeve_engine::{
     store::{ChangeSink, CommitError, Receipt, StoreError, UnitOfWork},
 };
 use parking_lot::Mutex;
-use tokio::sync::{
-    mpsc::{self, error::TrySendError},
-    oneshot,
-};
 
-use self::{
-    connection::Server,
-    feed::Feed,
-    session::PostgresSession,
-    writer::{Command, Counters, Waiting, Writer},
-};
-use crate::{
-    gate::Gate,
-    sql::{
-        head,
-        readers::Readers,
-        store::{DatabaseStore, Statistics, Writing},
-    },
+use self::{connection::Server, feed::Feed, session::PostgresSession, writer::Writer};
+use crate::sql::{
+    commands::{Command, Commands, Counters},
+    head,
+    readers::Readers,
+    store::{DatabaseStore, Statistics, Writing},
 };
 
 pub use examine::{Examination, OLDEST_SERVER, examine};
@@ -82,7 +71,7 @@ impl fmt::Debug for PostgresOptions {
 
 /// The ways to the threads.
 struct Postgres {
-    commands: Gate<Command>,
+    commands: Commands,
     counters: Arc<Counters>,
     stop: Arc<AtomicBool>,
     threads: Mutex<Option<[JoinHandle<()>; 2]>>,
@@ -111,7 +100,7 @@ pub fn open(
     let io_failed = |error: std::io::Error| OpenError::unreachable(&place, error);
     let readers =
         Readers::start(readers.map_err(unreachable)?, options.queue_limit).map_err(io_failed)?;
-    let (sender, commands) = mpsc::channel(options.queue_limit.max(1));
+    let (way, commands) = Commands::new(options.queue_limit);
     let (feed_sender, orders) = orders::channel();
     let counters = Arc::new(Counters::default());
     let (stop, has_sinks) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
@@ -142,12 +131,8 @@ pub fn open(
     let thread = |name: &str| thread::Builder::new().name(name.to_owned());
     let feed = thread("keyreeve-feed").spawn(move || feed.run()).map_err(io_failed)?;
     let writer = thread("keyreeve-writer").spawn(move || writer.run()).map_err(io_failed)?;
-    let writing = Postgres {
-        commands: Gate::new(sender),
-        counters,
-        stop,
-        threads: Mutex::new(Some([writer, feed])),
-    };
+    let writing =
+        Postgres { commands: way, counters, stop, threads: Mutex::new(Some([writer, feed])) };
     Ok(DatabaseStore::new(Arc::new(readers), Box::new(writing)))
 }
 
@@ -172,41 +157,18 @@ fn begin_log(
     Ok(head)
 }
 
-impl Postgres {
-    /// Asks the writer for something other than a commit, and waits for a place in its queue.
-    async fn ask<T>(
-        &self,
-        command: impl FnOnce(oneshot::Sender<Result<T, StoreError>>) -> Command,
-    ) -> Result<T, StoreError> {
-        let (sender, answer) = oneshot::channel();
-        let command = command(sender);
-        let queue = self.commands.sender()?;
-        queue.send(command).await.map_err(|_| StoreError::Closed)?;
-        // The writer must be able to end while the answer is on its way.
-        drop(queue);
-        answer.await.map_err(|_| StoreError::Closed)?
-    }
-}
-
 #[async_trait]
 impl Writing for Postgres {
     async fn commit(&self, unit: UnitOfWork) -> Result<Receipt, CommitError> {
-        let (sender, answer) = oneshot::channel();
-        let waiting = Box::new(Waiting { unit, answer: sender });
-        match self.commands.sender()?.try_send(Command::Commit(waiting)) {
-            Ok(()) => {}
-            Err(TrySendError::Full(_)) => return Err(CommitError::Overloaded),
-            Err(TrySendError::Closed(_)) => return Err(StoreError::Closed.into()),
-        }
-        answer.await.map_err(|_| StoreError::Closed)?
+        self.commands.commit(unit).await
     }
 
     async fn load(&self, sink: Arc<dyn ChangeSink>) -> Result<u64, StoreError> {
-        self.ask(|answer| Command::Load(sink, answer)).await
+        self.commands.ask(|answer| Command::Load(sink, answer)).await
     }
 
     async fn check(&self) -> Result<(), StoreError> {
-        self.ask(Command::Check).await
+        self.commands.ask(Command::Check).await
     }
 
     async fn close(&self, readers: Arc<Readers>) {
@@ -230,9 +192,6 @@ impl Writing for Postgres {
     }
 
     fn statistics(&self) -> Statistics {
-        Statistics {
-            units: self.counters.units.load(Ordering::Relaxed),
-            batches: self.counters.batches.load(Ordering::Relaxed),
-        }
+        self.counters.statistics()
     }
 }

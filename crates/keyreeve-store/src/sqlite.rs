@@ -13,7 +13,7 @@ mod writer;
 use std::{
     fs::File,
     path::PathBuf,
-    sync::{Arc, atomic::Ordering},
+    sync::Arc,
     thread::{self, JoinHandle},
 };
 
@@ -22,22 +22,16 @@ use keyreeve_core::audit::CheckpointSigner;
 use keyreeve_engine::store::{ChangeSink, CommitError, Receipt, StoreError, UnitOfWork};
 use parking_lot::Mutex;
 use rusqlite::Connection;
-use tokio::sync::{
-    mpsc::{self, error::TrySendError},
-    oneshot,
-};
 
 use self::{
     connection::Claim,
-    writer::{Command, Counters, Sinks, Waiting, Writer},
+    writer::{Sinks, Writer},
 };
-use crate::{
-    gate::Gate,
-    sql::{
-        head,
-        readers::Readers,
-        store::{DatabaseStore, Statistics, Writing},
-    },
+use crate::sql::{
+    commands::{Command, Commands, Counters},
+    head,
+    readers::Readers,
+    store::{DatabaseStore, Statistics, Writing},
 };
 
 pub use audit_file::{AuditFile, RawAuditRow};
@@ -56,7 +50,7 @@ pub struct SqliteOptions {
 
 /// The way to the thread that writes.
 struct Sqlite {
-    commands: Gate<Command>,
+    commands: Commands,
     counters: Arc<Counters>,
     thread: Mutex<Option<JoinHandle<(Connection, File)>>>,
 }
@@ -77,7 +71,7 @@ pub fn open(options: SqliteOptions, signer: CheckpointSigner) -> Result<Database
         (0..count.max(1)).map(|_| connection::open_reader(&path)).collect();
     let readers = Readers::start(sessions?, queue_limit)
         .map_err(|error| OpenError::unopenable(&path, error))?;
-    let (sender, commands) = mpsc::channel(queue_limit.max(1));
+    let (way, commands) = Commands::new(queue_limit);
     let counters = Arc::new(Counters::default());
     let entries = head.size();
     let writer = Writer {
@@ -98,25 +92,8 @@ pub fn open(options: SqliteOptions, signer: CheckpointSigner) -> Result<Database
         .spawn(move || writer.run())
         .map_err(|error| OpenError::unopenable(&path, error))?;
     tracing::debug!(store.path = %path.display(), audit.entries = entries, "opened the store");
-    let writing =
-        Sqlite { commands: Gate::new(sender), counters, thread: Mutex::new(Some(writer)) };
+    let writing = Sqlite { commands: way, counters, thread: Mutex::new(Some(writer)) };
     Ok(DatabaseStore::new(Arc::new(readers), Box::new(writing)))
-}
-
-impl Sqlite {
-    /// Asks the writer for something other than a commit, and waits for a place in its queue.
-    async fn ask<T>(
-        &self,
-        command: impl FnOnce(oneshot::Sender<Result<T, StoreError>>) -> Command,
-    ) -> Result<T, StoreError> {
-        let (sender, answer) = oneshot::channel();
-        let command = command(sender);
-        let queue = self.commands.sender()?;
-        queue.send(command).await.map_err(|_| StoreError::Closed)?;
-        // The writer must be able to end while the answer is on its way.
-        drop(queue);
-        answer.await.map_err(|_| StoreError::Closed)?
-    }
 }
 
 /// Waits until everything is done, folds the log into the file, and lets go of it.
@@ -139,22 +116,15 @@ fn finish(writer: JoinHandle<(Connection, File)>, readers: &Readers) {
 #[async_trait]
 impl Writing for Sqlite {
     async fn commit(&self, unit: UnitOfWork) -> Result<Receipt, CommitError> {
-        let (sender, answer) = oneshot::channel();
-        let waiting = Box::new(Waiting { unit, answer: sender });
-        match self.commands.sender()?.try_send(Command::Commit(waiting)) {
-            Ok(()) => {}
-            Err(TrySendError::Full(_)) => return Err(CommitError::Overloaded),
-            Err(TrySendError::Closed(_)) => return Err(StoreError::Closed.into()),
-        }
-        answer.await.map_err(|_| StoreError::Closed)?
+        self.commands.commit(unit).await
     }
 
     async fn load(&self, sink: Arc<dyn ChangeSink>) -> Result<u64, StoreError> {
-        self.ask(|answer| Command::Load(sink, answer)).await
+        self.commands.ask(|answer| Command::Load(sink, answer)).await
     }
 
     async fn check(&self) -> Result<(), StoreError> {
-        self.ask(Command::Check).await
+        self.commands.ask(Command::Check).await
     }
 
     async fn close(&self, readers: Arc<Readers>) {
@@ -170,9 +140,6 @@ impl Writing for Sqlite {
     }
 
     fn statistics(&self) -> Statistics {
-        Statistics {
-            units: self.counters.units.load(Ordering::Relaxed),
-            batches: self.counters.batches.load(Ordering::Relaxed),
-        }
+        self.counters.statistics()
     }
 }

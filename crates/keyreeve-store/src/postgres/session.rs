@@ -365,7 +365,7 @@ fn ended_connection(error: &Error) -> bool {
 }
 
 /// Whether to try again may help: others were in the way, or the server is away for a moment.
-pub(super) fn is_worth_another_try(error: &Error) -> bool {
+fn is_worth_another_try(error: &Error) -> bool {
     let Some(code) = error.code() else {
         // Not the server's word: the connection's.
         return true;
@@ -380,9 +380,28 @@ pub(super) fn is_worth_another_try(error: &Error) -> bool {
     .contains(code)
 }
 
-/// What the server says, without what was in the row: that may be anybody's.
+/// What the server or the connection says. Not what was in the row, which the server is glad to
+/// tell: that may be anybody's.
+#[derive(Debug, thiserror::Error)]
+#[error("{text}")]
+pub(super) struct DatabaseFailure {
+    text: String,
+    /// Whether to try again may help.
+    pub(super) again: bool,
+}
+
+/// The failure as the store knows it.
+#[expect(clippy::needless_pass_by_value, reason = "errors are mapped by it")]
 pub(super) fn failed(error: Error) -> Broken {
-    StoreError::Backend(Box::new(error)).into()
+    let again = is_worth_another_try(&error);
+    let text = match error.as_db_error() {
+        Some(said) => format!("{} (SQLSTATE {})", said.message(), said.code().code()),
+        None => match std::error::Error::source(&error) {
+            Some(source) => format!("{error}: {source}"),
+            None => error.to_string(),
+        },
+    };
+    StoreError::Backend(Box::new(DatabaseFailure { text, again })).into()
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, Ordering},
         mpsc::Sender,
     },
     thread,
@@ -14,20 +14,21 @@ use std::{
 
 use keyreeve_core::audit::CheckpointSigner;
 use keyreeve_engine::store::{
-    AuditRecord, ChangeSink, CommitError, QuotaClaim, Receipt, StoreError, UnitOfWork,
+    AuditRecord, CommitError, QuotaClaim, Receipt, StoreError, UnitOfWork,
 };
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 
 use super::{
     changes::{self, Entry},
     feed::{Answer, CHANNEL, Delivery, Order},
-    session::{PostgresSession, is_worth_another_try},
+    session::{DatabaseFailure, PostgresSession},
 };
 use crate::{
     log_head::LogHead,
     sql::{
         apply,
         columns::Columns,
+        commands::{Command, Counters, Waiting},
         failure::{Broken, Refusal},
         head, query,
         session::values,
@@ -43,29 +44,6 @@ const MOST_TRIES: u32 = 30;
 const RETRY: Duration = Duration::from_millis(100);
 /// How often it is asked whether a commit came through whose answer was lost.
 const MOST_QUESTIONS: u32 = 100;
-
-/// What the writer is asked to do.
-pub(super) enum Command {
-    /// Apply a unit of work.
-    Commit(Box<Waiting>),
-    /// Have a sink told what is stored and what changes.
-    Load(Arc<dyn ChangeSink>, oneshot::Sender<Result<u64, StoreError>>),
-    /// Say whether writing is possible.
-    Check(oneshot::Sender<Result<(), StoreError>>),
-}
-
-/// A unit of work whose author waits.
-pub(super) struct Waiting {
-    pub(super) unit: UnitOfWork,
-    pub(super) answer: oneshot::Sender<Result<Receipt, CommitError>>,
-}
-
-/// What was written so far.
-#[derive(Debug, Default)]
-pub(super) struct Counters {
-    pub(super) units: AtomicU64,
-    pub(super) batches: AtomicU64,
-}
 
 /// The thread's own things.
 pub(super) struct Writer {
@@ -105,7 +83,7 @@ impl From<Broken> for Undone {
         let error = StoreError::from(broken);
         let again = match &error {
             StoreError::Backend(cause) => {
-                cause.downcast_ref::<tokio_postgres::Error>().is_some_and(is_worth_another_try)
+                cause.downcast_ref::<DatabaseFailure>().is_some_and(|failure| failure.again)
             }
             _ => false,
         };
@@ -237,8 +215,7 @@ impl Writer {
             return Err(Undone::InDoubt(Box::new(Doubt { results, head, last, broken })));
         }
         self.head = head;
-        self.counters.units.fetch_add(units, Ordering::Relaxed);
-        self.counters.batches.fetch_add(1, Ordering::Relaxed);
+        self.counters.count(units);
         Ok(results)
     }
 

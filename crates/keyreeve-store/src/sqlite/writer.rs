@@ -4,23 +4,21 @@
 use std::{
     fs::File,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::Arc,
     thread,
 };
 
 use keyreeve_core::audit::CheckpointSigner;
 use keyreeve_engine::store::{ChangeSink, CommitError, Receipt, StoreError, UnitOfWork};
 use rusqlite::{Connection, TransactionBehavior};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 
 use super::load;
 use crate::{
     log_head::LogHead,
     sql::{
         apply,
+        commands::{Command, Counters, Waiting},
         failure::{Broken, Refusal},
         head,
         readers::Job,
@@ -31,29 +29,6 @@ use crate::{
 /// The most commands taken at once. A batch this long spends far more time on its units than on
 /// the flush, so a longer one would gain nothing and keep its callers waiting.
 const MOST_AT_ONCE: usize = 257;
-
-/// What the writer is asked to do.
-pub(super) enum Command {
-    /// Apply a unit of work.
-    Commit(Box<Waiting>),
-    /// Tell a sink what is stored, and from then on what changes.
-    Load(Arc<dyn ChangeSink>, oneshot::Sender<Result<u64, StoreError>>),
-    /// Say whether writing is possible.
-    Check(oneshot::Sender<Result<(), StoreError>>),
-}
-
-/// A unit of work whose author waits.
-pub(super) struct Waiting {
-    pub(super) unit: UnitOfWork,
-    pub(super) answer: oneshot::Sender<Result<Receipt, CommitError>>,
-}
-
-/// What was written so far.
-#[derive(Debug, Default)]
-pub(super) struct Counters {
-    pub(super) units: AtomicU64,
-    pub(super) batches: AtomicU64,
-}
 
 /// Everyone who is told of changes. Should the writer panic, they learn that they may have missed
 /// some: what is durable by then may not have come to them.
@@ -186,8 +161,7 @@ impl Writer {
         if units > 0 {
             head::save(&mut &*tx, before, &mut self.head, &self.signer)?;
             tx.commit()?;
-            self.counters.units.fetch_add(units, Ordering::Relaxed);
-            self.counters.batches.fetch_add(1, Ordering::Relaxed);
+            self.counters.count(units);
         }
         Ok(results)
     }
