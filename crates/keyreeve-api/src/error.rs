@@ -77,6 +77,8 @@ error_table! {
     Overloaded = "overloaded", 503, "Too many requests are waiting";
     /// The store cannot be reached or cannot write.
     StoreUnavailable = "store_unavailable", 503, "The store is not available";
+    /// The counts that all nodes share cannot be reached.
+    CountsUnavailable = "counts_unavailable", 503, "The counts of all nodes are not available";
 }
 
 impl ErrorCode {

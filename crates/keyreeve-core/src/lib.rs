@@ -13,6 +13,7 @@ pub mod lifecycle;
 pub mod limit;
 pub mod model;
 pub mod name;
+pub mod percentage;
 pub mod permission;
 pub mod quota;
 pub mod restriction;

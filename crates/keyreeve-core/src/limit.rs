@@ -38,8 +38,9 @@ mod subject;
 
 pub use adaptive::{AdaptiveRange, AdaptiveState, INTERVAL, Observation, Why, adapt, advance_idle};
 pub use concurrency::{Concurrency, LeaseLevel, LeaseRefused, Leases};
-pub use gcra::{Exceeded, GcraCell, Level, Taken};
+pub use gcra::{Exceeded, GcraCell, Level, Taken, standing};
 pub use rate::Rate;
+pub(crate) use rate::parse_count;
 pub use subject::SubjectPattern;
 
 /// The most limits one thing can carry.
@@ -144,10 +145,48 @@ impl fmt::Display for Per {
     }
 }
 
+/// On how many nodes one count is kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LimitScope {
+    /// One count for all nodes, where they have a place to share it; it is asked at each request.
+    #[default]
+    Cluster,
+    /// Each node counts for itself, in memory: a limit of as much on each.
+    Node,
+}
+
+impl LimitScope {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::Cluster, Self::Node];
+
+    /// The name on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Cluster => "cluster",
+            Self::Node => "node",
+        }
+    }
+
+    /// Whether it is what a limit has that says nothing of it.
+    pub fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl FromStr for LimitScope {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        let found = Self::ALL.into_iter().find(|scope| scope.as_str() == text);
+        found.ok_or(Invalid::new("must have the scope cluster or node"))
+    }
+}
+
 /// A named rate, for whom and for what.
 ///
 /// On the command line `burst=20/10s`, then options after commas: `per=ip`, `route=GET /v1/*`,
-/// `adaptive=10%-100%`. That text has no place for overrides, nor for a route with a comma in it.
+/// `adaptive=10%-100%`, `scope=node`. That text has no place for overrides, nor for a route with a comma in it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Limit {
@@ -164,6 +203,9 @@ pub struct Limit {
     /// Between which factors the rate moves with what is seen. None: it stays.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub adaptive: Option<AdaptiveRange>,
+    /// Whether all nodes count together.
+    #[serde(default, skip_serializing_if = "LimitScope::is_default")]
+    pub scope: LimitScope,
     /// Other rates for some subjects.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub overrides: Vec<LimitOverride>,
@@ -202,8 +244,8 @@ impl FromStr for Limit {
     type Err = Invalid;
 
     fn from_str(text: &str) -> Result<Self, Invalid> {
-        const RULE: &str = "must be a limit such as burst=20/10s, then per=, route= or adaptive= \
-                            at most once each after commas";
+        const RULE: &str = "must be a limit such as burst=20/10s, then per=, route=, adaptive= or \
+                            scope= at most once each after commas";
         let mut pairs = text.split(',').map(|part| part.split_once('=').ok_or(Invalid::new(RULE)));
         let (name, rate) = pairs.next().ok_or(Invalid::new(RULE))??;
         let mut limit = Self {
@@ -212,19 +254,23 @@ impl FromStr for Limit {
             per: None,
             route: None,
             adaptive: None,
+            scope: LimitScope::default(),
             overrides: Vec::new(),
         };
+        let mut scope = None;
         for pair in pairs {
             let repeated = match pair? {
                 ("per", value) => limit.per.replace(value.parse()?).is_some(),
                 ("route", value) => limit.route.replace(value.parse()?).is_some(),
                 ("adaptive", value) => limit.adaptive.replace(value.parse()?).is_some(),
+                ("scope", value) => scope.replace(value.parse()?).is_some(),
                 _ => true,
             };
             if repeated {
                 return Err(Invalid::new(RULE));
             }
         }
+        limit.scope = scope.unwrap_or_default();
         Ok(limit)
     }
 }
@@ -240,6 +286,9 @@ impl fmt::Display for Limit {
         }
         if let Some(adaptive) = &self.adaptive {
             write!(f, ",adaptive={adaptive}")?;
+        }
+        if !self.scope.is_default() {
+            write!(f, ",scope={}", self.scope.as_str())?;
         }
         Ok(())
     }
@@ -311,6 +360,8 @@ mod tests {
         for (text, canonical) in [
             ("burst=20/10s", "burst=20/10s"),
             ("burst=5/s,per=ip", "burst=5/1s,per=ip"),
+            ("burst=5/s,scope=cluster", "burst=5/1s"),
+            ("burst=5/s,scope=node,per=ip", "burst=5/1s,per=ip,scope=node"),
             ("search=10/1m,route=GET /v1/search", "search=10/1m,route=GET /v1/search"),
             (
                 "a_b-1=1/1d,adaptive=10%-100%,route=* /a=b,per=keyspace",
@@ -343,6 +394,8 @@ mod tests {
             "burst=20/10s,route=",
             "burst=20/10s,adaptive=10%",
             "burst=20/10s,colour=red",
+            "burst=20/10s,scope=planet",
+            "burst=20/10s,scope=node,scope=node",
             "burst=20/10s, per=ip",
         ] {
             assert!(text.parse::<Limit>().is_err(), "{text}");
@@ -401,7 +454,7 @@ mod tests {
         let text = concat!(
             r#"[{"name":"burst","rate":"20/10s"},"#,
             r#"{"name":"day","rate":"1000/1d","per":"owner","route":"GET /a","#,
-            r#""adaptive":"10%-100%","overrides":[{"subject":"acme*","rate":"5000/1d"}]}]"#,
+            r#""adaptive":"10%-100%","scope":"node","overrides":[{"subject":"acme*","rate":"5000/1d"}]}]"#,
         );
         let limits: Limits = serde_json::from_str(text).unwrap();
         assert_eq!(limits.len(), 2);
@@ -410,6 +463,7 @@ mod tests {
             r#"[{"name":"a","rate":"1/1s"},{"name":"a","rate":"2/1s"}]"#,
             r#"[{"name":"a","rate":"1/1s","color":1}]"#,
             r#"[{"name":"a"}]"#,
+            r#"[{"name":"a","rate":"1/1s","scope":"planet"}]"#,
             r#"[{"name":"a","rate":"1/1s","per":"planet"}]"#,
             r#"[{"name":"a","rate":"1/1s","overrides":[{"subject":"","rate":"1/1s"}]}]"#,
         ] {
@@ -435,7 +489,7 @@ mod tests {
         #[test]
         fn never_panics(
             head in "[a-z]{0,3}=?[0-9]{0,3}/?[0-9a-z]{0,3}",
-            options in "(,(per|route|adaptive)?=?.{0,8}){0,3}",
+            options in "(,(per|route|adaptive|scope)?=?.{0,8}){0,3}",
         ) {
             let text = head + &options;
             if let Ok(limit) = text.parse::<Limit>() {

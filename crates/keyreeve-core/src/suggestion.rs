@@ -1,6 +1,6 @@
 //! Limits proposed from use: for a key that ran without any in a pilot and is to go to production.
 
-use crate::limit::{Limit, LimitName};
+use crate::limit::{Limit, LimitName, LimitScope};
 
 /// The most requests that were seen in any span of each length.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -48,7 +48,15 @@ pub fn limits(seen: Busiest) -> Vec<Limit> {
 fn limit(name: &str, requests: u64, seconds: u64) -> Option<Limit> {
     let name: LimitName = name.parse().ok()?;
     let rate = format!("{requests}/{seconds}s").parse().ok()?;
-    Some(Limit { name, rate, per: None, route: None, adaptive: None, overrides: Vec::new() })
+    Some(Limit {
+        name,
+        rate,
+        per: None,
+        route: None,
+        adaptive: None,
+        scope: LimitScope::default(),
+        overrides: Vec::new(),
+    })
 }
 
 /// Up to the next number with two digits that are not zero: 20, 370, 4,800.

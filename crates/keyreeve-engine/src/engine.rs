@@ -5,7 +5,7 @@ use std::{
     net::IpAddr,
     sync::{
         Arc,
-        atomic::{AtomicI64, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -29,6 +29,7 @@ use crate::{
     denials::{DenialKind, DenialLedger},
     fingerprint::Fingerprints,
     live::{LiveKey, LiveTable},
+    shared_counts::SharedCounts,
     store::{Change, Store, StoreError, Tx, UsageDelta, begin},
     usage::UsageLedger,
     verify::{RequestSubject, SlowHashes},
@@ -60,8 +61,19 @@ pub struct EngineOptions {
     pub countries: Option<Arc<dyn Countries>>,
     /// Under what another system made the HMACs of its keys.
     pub import_secret: Option<HmacSecret>,
+    /// Where all nodes count together; `None` if each counts for itself.
+    pub shared: Option<SharedCounting>,
     /// How old the knowledge of what other nodes did may be before this one vouches for nothing.
     pub bound: Duration,
+}
+
+/// Where all nodes count together.
+#[derive(Clone)]
+pub struct SharedCounting {
+    /// The counts.
+    pub counts: Arc<dyn SharedCounts>,
+    /// How much of each limit a node gives by itself while they cannot be reached, in thousandths.
+    pub outage_per_mille: u16,
 }
 
 /// All use-cases.
@@ -90,6 +102,11 @@ pub struct Engine {
     pub(crate) import_secret: Option<HmacSecret>,
     pub(crate) request_cells: CellTable<RequestSubject>,
     pub(crate) slow_hashes: SlowHashes,
+    pub(crate) shared: Option<SharedCounting>,
+    /// Requests that were limited on this node alone, for want of the common counts.
+    pub(crate) degraded: AtomicU64,
+    /// Whether the audit says that the nodes count together.
+    pub(crate) noted_together: AtomicBool,
     bound_ns: u64,
     local_sealer: Sealer,
     process: u64,
@@ -131,6 +148,9 @@ impl Engine {
             countries: options.countries,
             fingerprints,
             import_secret: options.import_secret,
+            shared: options.shared,
+            degraded: AtomicU64::new(0),
+            noted_together: AtomicBool::new(true),
             bound_ns: u64::try_from(options.bound.as_nanos()).unwrap_or(u64::MAX),
             request_cells: CellTable::new(MOST_REQUEST_CELLS),
             slow_hashes: SlowHashes::default(),

@@ -7,6 +7,7 @@ use keyreeve_core::{Invalid, lifecycle::InvalidTransition};
 
 use crate::{
     Denied, EntropyFailed, TooMany,
+    shared_counts::Unreachable,
     store::{CommitError, Kind, StoreError},
 };
 
@@ -72,6 +73,9 @@ pub enum Error {
     /// Too much is waiting to be written.
     #[error("too many changes are waiting to be written")]
     Overloaded,
+    /// The counts that all nodes share cannot be reached.
+    #[error(transparent)]
+    Unreachable(#[from] Unreachable),
     /// The store failed.
     #[error("the store failed")]
     Store(#[source] StoreError),

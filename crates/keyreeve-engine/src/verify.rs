@@ -1,13 +1,17 @@
-//! Is this key good? The hot path: memory only, but for two cases that come seldom. A quota whose
+//! Is this key good? The hot path: memory only, but for three cases. A quota whose
 //! allowance on disk is used up waits for the next part of it, and a key of another system that is
-//! shown for the first time is recognised by its slow hash.
+//! shown for the first time is recognised by its slow hash: both come seldom. A limit that several
+//! nodes count together is asked for where they do.
 
+mod bounding;
 mod chain;
 mod decide;
 mod explain;
 mod foreign;
+mod in_flight;
 mod limits;
 mod quota;
+mod shared;
 mod spending;
 
 use std::{borrow::Cow, sync::Arc};
@@ -24,7 +28,7 @@ pub(crate) use self::{
     limits::RequestSubject,
     quota::NeededClaim,
 };
-use self::{decide::Step, foreign::Recognised};
+use self::{decide::Step, foreign::Recognised, shared::Shared};
 pub use self::{
     explain::{CheckOutcome, Explanation},
     limits::LimitLevel,
@@ -262,13 +266,36 @@ impl Engine {
         project: Option<&keyreeve_core::name::ProjectName>,
         input: &VerifyInput<'_>,
     ) -> (Box<Verdict>, Option<Chain>) {
+        let mut shared = Shared::NotAsked;
+        let (verdict, chain) = self.settle_with(project, input, &mut shared).await;
+        if chain.is_none() && !matches!(shared, Shared::NotAsked) {
+            Box::pin(self.give_back_shared(shared)).await;
+        }
+        (verdict, chain)
+    }
+
+    async fn settle_with(
+        &self,
+        project: Option<&keyreeve_core::name::ProjectName>,
+        input: &VerifyInput<'_>,
+        shared: &mut Shared,
+    ) -> (Box<Verdict>, Option<Chain>) {
         for _ in 0..MOST_TRIES {
-            match self.decide(project, input) {
+            match self.decide(project, input, shared) {
                 Step::Decided(verdict, chain) => return (verdict, chain),
                 Step::NeedsClaims(claims) => {
                     if !Box::pin(self.claim_quota(claims)).await {
                         return (self.failed("the quota could not be claimed"), None);
                     }
+                }
+                Step::NeedsShared(ask) => {
+                    // What was taken before was for something else.
+                    let before = std::mem::replace(shared, Shared::NotAsked);
+                    let asking = async {
+                        self.give_back_shared(before).await;
+                        self.ask_shared(*ask, input.simulate.is_some()).await
+                    };
+                    *shared = Box::pin(asking).await;
                 }
                 Step::Perhaps(project, candidates) => {
                     match Box::pin(self.recognise(&project, candidates, input.key)).await {

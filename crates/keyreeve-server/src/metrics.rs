@@ -30,6 +30,8 @@ pub struct Metrics {
     live_keys: Gauge,
     epoch: Gauge,
     knowledge_age: Gauge,
+    counts_together: Gauge,
+    degraded: Counter,
     lockouts: Counter,
 }
 
@@ -101,6 +103,14 @@ impl Metrics {
         );
         metrics::describe_gauge!("keyreeve_epoch", "The last change that verification knows");
         metrics::describe_gauge!(
+            "keyreeve_shared_counts_up",
+            "1 if limits count as they should, 0 while the nodes cannot count together"
+        );
+        metrics::describe_counter!(
+            "keyreeve_degraded_requests_total",
+            "Requests limited on this node alone, as the nodes could not count together"
+        );
+        metrics::describe_gauge!(
             "keyreeve_knowledge_age_seconds",
             "For how long other nodes may have done what this one does not know yet"
         );
@@ -118,6 +128,8 @@ impl Metrics {
             live_keys: gauge!("keyreeve_live_keys"),
             epoch: gauge!("keyreeve_epoch"),
             knowledge_age: gauge!("keyreeve_knowledge_age_seconds"),
+            counts_together: gauge!("keyreeve_shared_counts_up"),
+            degraded: counter!("keyreeve_degraded_requests_total"),
             lockouts: counter!("keyreeve_lockouts_total"),
         }
     }
@@ -175,6 +187,8 @@ impl Metrics {
         self.live_keys.set(as_float(live.len() as u64));
         self.epoch.set(as_float(live.epoch()));
         self.knowledge_age.set(engine.age().as_secs_f64());
+        self.counts_together.set(f64::from(u8::from(engine.counts_together())));
+        self.degraded.absolute(engine.degraded_requests());
         self.lockouts.absolute(engine.lockouts());
         for (counter, sum) in self.verdicts.iter().zip(self.hot.verdicts.sums()) {
             counter.absolute(sum);
@@ -201,6 +215,8 @@ struct Handles {
     live_keys: Gauge,
     epoch: Gauge,
     knowledge_age: Gauge,
+    counts_together: Gauge,
+    degraded: Counter,
     lockouts: Counter,
 }
 
@@ -216,6 +232,8 @@ impl Handles {
             live_keys: self.live_keys,
             epoch: self.epoch,
             knowledge_age: self.knowledge_age,
+            counts_together: self.counts_together,
+            degraded: self.degraded,
             lockouts: self.lockouts,
         }
     }

@@ -145,6 +145,7 @@ impl From<Error> for Failure {
             }
             Error::TooMany(too_many) => too_many.into(),
             Error::Overloaded => Self::new(ErrorCode::Overloaded),
+            Error::Unreachable(source) => Self::ours(ErrorCode::CountsUnavailable, source),
             Error::Store(source) => Self::ours(ErrorCode::StoreUnavailable, source),
             other => Self::ours(ErrorCode::Internal, other),
         }

@@ -156,6 +156,7 @@ pub(crate) fn limit(limit: &Limit) -> LimitView {
         per: limit.per.map(|per| per.as_str().to_owned()),
         route: limit.route.as_ref().map(ToString::to_string),
         adaptive: limit.adaptive.as_ref().map(ToString::to_string),
+        scope: (!limit.scope.is_default()).then(|| limit.scope.as_str().to_owned()),
         overrides: overrides
             .map(|other| LimitOverrideView {
                 subject: other.subject.to_string(),

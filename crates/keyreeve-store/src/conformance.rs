@@ -44,9 +44,11 @@ mod sinks;
 mod tenancy;
 mod units;
 mod usage;
+mod valkey_server;
 
 pub use harness::{Case, CaseFuture, Failure, Harness, Outcome};
 pub use postgres_server::PostgresServer;
+pub use valkey_server::ValkeyServer;
 
 macro_rules! cases {
     ($($group:ident { $($case:ident,)+ })+) => {

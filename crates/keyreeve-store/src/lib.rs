@@ -14,5 +14,6 @@ mod millis;
 pub mod postgres;
 mod sql;
 pub mod sqlite;
+pub mod valkey;
 
 pub use sql::store::{DatabaseStore, Statistics};

@@ -13,9 +13,11 @@ pub(crate) mod import;
 pub(crate) mod keys;
 pub(crate) mod log;
 pub(crate) mod secret;
+pub(crate) mod secret_url;
 pub(crate) mod server;
 pub(crate) mod store;
 pub(crate) mod usage;
+pub(crate) mod valkey;
 
 mod fault;
 mod layer;
@@ -43,6 +45,7 @@ use self::{
     server::{RawServer, ServerConfig},
     store::{RawStore, StoreConfig},
     usage::{RawUsage, UsageConfig},
+    valkey::{RawValkey, ValkeyConfig},
 };
 
 /// The reference: every setting with its default.
@@ -57,6 +60,8 @@ pub(crate) struct Config {
     pub(crate) store: StoreConfig,
     /// How several nodes work together.
     pub(crate) cluster: ClusterConfig,
+    /// Where all nodes count together.
+    pub(crate) valkey: ValkeyConfig,
     /// How keys are kept.
     pub(crate) keys: KeysConfig,
     /// How use is counted.
@@ -94,6 +99,7 @@ struct RawConfig {
     server: RawServer,
     store: RawStore,
     cluster: RawCluster,
+    valkey: RawValkey,
     keys: RawKeys,
     usage: RawUsage,
     audit: RawAudit,
@@ -138,6 +144,7 @@ impl RawConfig {
         let server = self.server.resolve(rules);
         let store = self.store.resolve(rules);
         let cluster = self.cluster.resolve(rules);
+        let valkey = self.valkey.resolve(rules);
         let keys = self.keys.resolve(rules);
         let usage = self.usage.resolve(rules);
         let audit = self.audit.resolve(rules);
@@ -151,6 +158,7 @@ impl RawConfig {
             server: server?,
             store: store?,
             cluster: cluster?,
+            valkey: valkey?,
             keys: keys?,
             usage: usage?,
             audit: audit?,

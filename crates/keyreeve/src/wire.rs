@@ -11,12 +11,14 @@ use keyreeve_core::{
     key::{Digester, Pepper, foreign::HmacSecret},
 };
 use keyreeve_engine::{
-    Clock, Countries, Engine, EngineOptions, Entropy, FirstKey, ServiceLimits, store::Store,
+    Clock, Countries, Engine, EngineOptions, Entropy, FirstKey, ServiceLimits, SharedCounting,
+    store::Store,
 };
 use keyreeve_server::{AuthorizerOptions, Limits, MetricsAccess, ServerOptions, TlsOptions};
 use keyreeve_store::{
     postgres::{self, PostgresOptions},
     sqlite::{self, SqliteOptions},
+    valkey::{self, ValkeyOptions},
 };
 
 use crate::{
@@ -68,6 +70,7 @@ pub(crate) struct Installation {
     verifier: CheckpointVerifier,
     idempotency_keep: SignedDuration,
     bound: Duration,
+    shared: Option<SharedCounting>,
     lock: FolderLock,
 }
 
@@ -99,6 +102,7 @@ impl Installation {
             verifier,
             idempotency_keep,
             bound: config.cluster.bound,
+            shared: shared_counting(config, environment)?,
             lock,
         })
     }
@@ -123,6 +127,7 @@ impl Installation {
             countries: policy.countries,
             import_secret: policy.import_secret,
             bound: self.bound,
+            shared: self.shared,
         })
         .await
         .context("the stored keys could not be loaded")?;
@@ -181,6 +186,29 @@ async fn open_store(
     // It waits for the network, which would stop every other task of this thread.
     let opened = tokio::task::spawn_blocking(move || postgres::open(options, signer)).await;
     Ok(Arc::new(opened.context("the database could not be opened")??))
+}
+
+/// Where all nodes count together, if the settings name a place.
+fn shared_counting(
+    config: &Config,
+    environment: &Environment,
+) -> anyhow::Result<Option<SharedCounting>> {
+    let Some(options) = valkey_options(config, environment)? else { return Ok(None) };
+    let counts = Arc::new(valkey::open(&options)?);
+    Ok(Some(SharedCounting { counts, outage_per_mille: config.valkey.outage_per_mille }))
+}
+
+/// How the settings say that the Valkey server is reached.
+pub(crate) fn valkey_options(
+    config: &Config,
+    environment: &Environment,
+) -> anyhow::Result<Option<ValkeyOptions>> {
+    let Some(url) = &config.valkey.url else { return Ok(None) };
+    Ok(Some(ValkeyOptions {
+        url: url.resolve(environment)?,
+        authorities: config.valkey.authorities.clone(),
+        timeout: config.valkey.timeout,
+    }))
 }
 
 fn digester(config: &Config, environment: &Environment) -> anyhow::Result<Digester> {

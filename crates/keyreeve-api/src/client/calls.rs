@@ -155,6 +155,18 @@ impl Client {
         self.send(Method::POST, &["reservations", id, "commit"], body).await
     }
 
+    /// Frees what a verification set aside.
+    pub async fn cancel_reservation(&self, id: &str) -> Result<(), ClientError> {
+        self.checked(self.request(Method::POST, &["reservations", id, "cancel"])).await?;
+        Ok(())
+    }
+
+    /// Gives up a place among the requests in flight.
+    pub async fn release_lease(&self, id: &str) -> Result<(), ClientError> {
+        self.checked(self.request(Method::POST, &["leases", id, "release"])).await?;
+        Ok(())
+    }
+
     /// Removes a key that was deleted more than 30 days ago.
     pub async fn purge_api_key(&self, id: &str) -> Result<PurgeView, ClientError> {
         self.send(Method::POST, &["api-keys", id, "purge"], &ReasonRequest::default()).await

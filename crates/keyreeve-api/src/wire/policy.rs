@@ -89,6 +89,10 @@ pub struct LimitView {
     /// Between which shares of its rate it adapts to what it sees, such as `10%-100%`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub adaptive: Option<String>,
+    /// `cluster` is one count for all nodes that share a Valkey server; with `node` each node counts
+    /// for itself. Absent: `cluster`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scope: Option<String>,
     /// Other rates for some of what it counts.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub overrides: Vec<LimitOverrideView>,

@@ -25,6 +25,9 @@ pub struct ReadinessChecksView {
     pub store: String,
     /// `ok` or `stale`: whether this node knows what other nodes did, within its bound.
     pub knowledge: String,
+    /// `ok`, or `degraded` while the nodes cannot count together and each limits alone; a node that
+    /// does is ready.
+    pub limits: String,
     /// Whether the server is about to stop.
     pub draining: bool,
 }

@@ -7,8 +7,10 @@ use std::{fmt, str::FromStr};
 
 use jiff::SignedDuration;
 
-use super::rate::parse_count;
-use crate::Invalid;
+use crate::{
+    Invalid,
+    percentage::{PerMille, parse_per_mille},
+};
 
 /// How often [`adapt`] is to be called: every 10 seconds.
 pub const INTERVAL: SignedDuration = SignedDuration::from_secs(10);
@@ -83,37 +85,14 @@ impl FromStr for AdaptiveRange {
     fn from_str(text: &str) -> Result<Self, Invalid> {
         let rule = || Invalid::new("must be a range of percentages such as 10%-100%");
         let (floor, ceiling) = text.split_once('-').ok_or_else(rule)?;
-        let floor = parse_percent(floor).ok_or_else(rule)?;
-        Self::new(floor, parse_percent(ceiling).ok_or_else(rule)?)
-    }
-}
-
-/// `12%` or `12.5%`, in thousandths.
-fn parse_percent(text: &str) -> Option<u16> {
-    let number = text.strip_suffix('%')?;
-    let (whole, tenths) = number.split_once('.').unwrap_or((number, "0"));
-    if tenths.len() != 1 {
-        return None;
-    }
-    let per_mille = parse_count(whole)?.checked_mul(10)?.checked_add(parse_count(tenths)?)?;
-    u16::try_from(per_mille).ok()
-}
-
-/// A factor in thousandths as people read it.
-struct Percent(u16);
-
-impl fmt::Display for Percent {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (self.0 / 10, self.0 % 10) {
-            (whole, 0) => write!(f, "{whole}"),
-            (whole, tenths) => write!(f, "{whole}.{tenths}"),
-        }
+        let floor = parse_per_mille(floor).ok_or_else(rule)?;
+        Self::new(floor, parse_per_mille(ceiling).ok_or_else(rule)?)
     }
 }
 
 impl fmt::Display for AdaptiveRange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}%-{}%", Percent(self.floor_per_mille), Percent(self.ceiling_per_mille))
+        write!(f, "{}%-{}%", PerMille(self.floor_per_mille), PerMille(self.ceiling_per_mille))
     }
 }
 
@@ -166,15 +145,15 @@ impl fmt::Display for Why {
             Self::FailureBurst { factor_per_mille, failures, requests } => write!(
                 f,
                 "tightened to {} %: {failures} of {requests} requests refused in the last 10 s",
-                Percent(factor_per_mille)
+                PerMille(factor_per_mille)
             ),
             Self::SuddenRise { factor_per_mille, requests, usual } => write!(
                 f,
                 "tightened to {} %: {requests} requests in the last 10 s, usually {usual}",
-                Percent(factor_per_mille)
+                PerMille(factor_per_mille)
             ),
             Self::Recovering { factor_per_mille } => {
-                write!(f, "recovering: at {} %", Percent(factor_per_mille))
+                write!(f, "recovering: at {} %", PerMille(factor_per_mille))
             }
         }
     }

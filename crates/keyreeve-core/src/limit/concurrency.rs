@@ -51,6 +51,14 @@ impl Concurrency {
         self.lease
     }
 
+    /// This rule with `per_mille / 1000` of its places, rounded down but never below one.
+    #[must_use]
+    pub fn scaled(&self, per_mille: u16) -> Self {
+        let most = u64::from(self.most) * u64::from(per_mille) / 1_000;
+        let most = u32::try_from(most.clamp(1, u64::from(MOST))).unwrap_or(MOST);
+        Self { most, lease: self.lease }
+    }
+
     fn lease_ns(&self) -> u64 {
         u64::try_from(self.lease.as_nanos()).unwrap_or(u64::MAX)
     }

@@ -59,9 +59,7 @@ impl GcraCell {
 
     /// What is left, if a request of that cost would be admitted at `now`. Takes nothing.
     pub fn peek(&self, rate: &Rate, cost: u32, now: u64) -> Result<Level, Exceeded> {
-        let tat = self.0.load(Ordering::Acquire);
-        decide(rate, tat, cost, now)?;
-        Ok(level(rate, tat, now))
+        standing(rate, self.0.load(Ordering::Acquire), cost, now)
     }
 
     /// Admits a request of that cost at `now`, or refuses it and takes nothing.
@@ -128,6 +126,13 @@ impl GcraCell {
     pub fn is_full(&self, now: u64) -> bool {
         self.0.load(Ordering::Acquire) <= now
     }
+}
+
+/// What is left of a limit whose TAT is kept elsewhere, if a request of that cost would be admitted
+/// at `now`. The clock is that of whoever keeps it, in nanoseconds.
+pub fn standing(rate: &Rate, tat: u64, cost: u32, now: u64) -> Result<Level, Exceeded> {
+    decide(rate, tat, cost, now)?;
+    Ok(level(rate, tat, now))
 }
 
 /// The TAT after a request of that cost, or why it is refused.

@@ -72,7 +72,7 @@ impl Rate {
     }
 
     /// The time a full limit needs to drain, in nanoseconds: the period, but for rounding.
-    pub(super) fn capacity_ns(&self) -> u64 {
+    pub fn capacity_ns(&self) -> u64 {
         u64::from(self.requests).saturating_mul(self.interval_ns)
     }
 
@@ -109,7 +109,7 @@ impl FromStr for Rate {
 }
 
 /// Digits only: the standard parser takes a sign too.
-pub(super) fn parse_count(text: &str) -> Option<u32> {
+pub(crate) fn parse_count(text: &str) -> Option<u32> {
     if text.bytes().all(|b| b.is_ascii_digit()) { text.parse().ok() } else { None }
 }
 

@@ -39,7 +39,7 @@ pub(crate) enum Place {
     Here(Arc<LimitCell>, Rate),
     /// In a cell of its own for each address or route, found at each request; counted apart from
     /// those of other holders.
-    ByRequest { holder: u64 },
+    ByRequest { holder: u64, of: PolicyHolder },
 }
 
 /// Who and what stands behind a key.
@@ -115,12 +115,13 @@ fn bound(
         Per::Owner => owner.map(|(id, counters, _)| here(counters, id))?,
         Per::Keyspace => here(subjects.keyspace.1, subjects.keyspace.0),
         Per::Ip | Per::Route => {
-            let holder = match holder {
+            let of = holder;
+            let holder = match of {
                 PolicyHolder::Key => subjects.counters,
                 PolicyHolder::Owner => owner.map(|(_, counters, _)| *counters)?,
                 PolicyHolder::Keyspace => subjects.keyspace.1,
             };
-            Place::ByRequest { holder: holder.serial }
+            Place::ByRequest { holder: holder.serial, of }
         }
     };
     Some(BoundLimit { policy: policy.clone(), index, per, place })

@@ -16,10 +16,12 @@ use super::{
     chain::Chain,
     limits::{self, LimitsTaken},
     quota::{self, NeededClaim},
+    shared::Shared,
 };
 use crate::{
     Engine,
     live::{Found, LiveKey},
+    shared_counts::SharedAsk,
 };
 
 const STALE: &str = "this node may have missed changes and vouches for nothing";
@@ -30,6 +32,8 @@ pub(super) enum Step {
     Decided(Box<Verdict>, Option<Chain>),
     /// More of a quota has to be on disk first.
     NeedsClaims(Vec<NeededClaim>),
+    /// The common counts of all nodes have to be asked first.
+    NeedsShared(Box<SharedAsk>),
     /// One of these may be the key; their hashes are slow.
     Perhaps(ProjectName, Vec<KeyId>),
 }
@@ -49,7 +53,12 @@ pub(super) struct Refused {
 }
 
 impl Engine {
-    pub(super) fn decide(&self, project: Option<&ProjectName>, input: &VerifyInput<'_>) -> Step {
+    pub(super) fn decide(
+        &self,
+        project: Option<&ProjectName>,
+        input: &VerifyInput<'_>,
+        shared: &Shared,
+    ) -> Step {
         let at = input.simulate.and_then(|simulation| simulation.at).unwrap_or_else(|| self.now());
         // On the heap from the start: it goes through many hands.
         let mut verdict = Box::new(Verdict::new(VerdictCode::NotFound, at, self.live.epoch()));
@@ -82,7 +91,7 @@ impl Engine {
                 return Step::Decided(verdict, None);
             }
         };
-        self.judge(key, input, verdict)
+        self.judge(key, input, verdict, shared)
     }
 
     /// From text to key: format and checksum, then lookup and digest.
@@ -121,6 +130,7 @@ impl Engine {
         key: Arc<LiveKey>,
         input: &VerifyInput<'_>,
         mut verdict: Box<Verdict>,
+        shared: &Shared,
     ) -> Step {
         let chain = match Chain::of(key, &self.live) {
             Ok(chain) => chain,
@@ -130,7 +140,7 @@ impl Engine {
                 return Step::Decided(verdict, None);
             }
         };
-        match self.judge_chain(&chain, input, &mut verdict) {
+        match self.judge_chain(&chain, input, &mut verdict, shared) {
             Ok(()) => {
                 // Once more: whoever was stopped in the middle knows less than it thinks.
                 if let Err(refused) = self.check_freshness(&chain, input) {
@@ -150,6 +160,7 @@ impl Engine {
                 Step::Decided(verdict, None)
             }
             Err(Stop::Claims(claims)) => Step::NeedsClaims(claims),
+            Err(Stop::Shared(ask)) => Step::NeedsShared(ask),
         }
     }
 
@@ -158,6 +169,7 @@ impl Engine {
         chain: &Chain,
         input: &VerifyInput<'_>,
         verdict: &mut Verdict,
+        shared: &Shared,
     ) -> Result<(), Stop> {
         self.check_freshness(chain, input)?;
         check_standing(chain, verdict.at)?;
@@ -169,9 +181,13 @@ impl Engine {
             verdict.missing = missing;
             return Err(Refused { code: VerdictCode::InsufficientPermissions, why: "" }.into());
         }
+        let bounds = self.bounds_of(chain);
+        let bounding = self.bounding(chain, &bounds, input, shared);
+        let shared = bounding.ask.as_ref().and_then(|ask| shared.answer_to(ask));
+        let answer = shared.map(|(_, answer)| answer);
         let mut taken = LimitsTaken::default();
-        self.take_limits(chain, input, verdict, &mut taken)?;
-        let leased = match self.take_lease(chain, input, verdict) {
+        self.take_limits(&bounding, answer, input, verdict, &mut taken)?;
+        let leased = match self.take_lease(&bounding, shared, input, verdict) {
             Ok(leased) => leased,
             Err(refused) => {
                 self.give_back_limits(&taken);
@@ -233,6 +249,7 @@ impl Engine {
 pub(super) enum Stop {
     Refused(Refused),
     Claims(Vec<NeededClaim>),
+    Shared(Box<SharedAsk>),
 }
 
 impl From<Refused> for Stop {

@@ -6,6 +6,7 @@ use super::{
     Verdict, VerifyInput,
     chain::Chain,
     decide::{Step, check_standing, code_of, effective},
+    shared::Shared,
 };
 use crate::{Engine, Error, Permit, action::ReadKey, store::Kind};
 
@@ -31,7 +32,7 @@ pub struct CheckOutcome {
 
 impl Engine {
     /// Says what verification would answer for a key and a request, check by check.
-    pub fn explain_key(
+    pub async fn explain_key(
         &self,
         permit: &Permit<'_, ReadKey>,
         id: KeyId,
@@ -44,14 +45,23 @@ impl Engine {
         let at = simulation.at.unwrap_or_else(|| self.now());
         let verdict = Box::new(Verdict::new(VerdictCode::NotFound, at, self.live.epoch()));
         let chain = Chain::of(key.clone(), &self.live);
-        let verdict = match self.judge(key, &input, verdict) {
+        let mut shared = Shared::NotAsked;
+        if let Ok(chain) = &chain {
+            let ask = self.bounding(chain, &self.bounds_of(chain), &input, &shared).ask;
+            if let Some(ask) = ask {
+                shared = self.ask_shared(ask, true).await;
+            }
+        }
+        let verdict = match self.judge(key, &input, verdict, &shared) {
             Step::Decided(verdict, Some(decided)) => Verdict { key: Some(decided.key), ..*verdict },
             Step::Decided(verdict, None) => *verdict,
             // A simulation claims nothing, and the key is known.
             Step::NeedsClaims(_) | Step::Perhaps(..) => return Err(Error::NotFound(Kind::ApiKey)),
+            // What bounds the key changed since it was asked.
+            Step::NeedsShared(_) => return Err(Error::ChangedMeanwhile(Kind::ApiKey)),
         };
         let checks = match chain {
-            Ok(chain) => self.checks(&chain, &input, &verdict),
+            Ok(chain) => self.checks(&chain, &input, &verdict, &shared),
             Err(_) => vec![CheckOutcome {
                 check: "state",
                 passed: false,
@@ -66,6 +76,7 @@ impl Engine {
         chain: &Chain,
         input: &VerifyInput<'_>,
         verdict: &Verdict,
+        shared: &Shared,
     ) -> Vec<CheckOutcome> {
         let mut checks = Vec::new();
         let mut note = |check, passed, detail: String| {
@@ -96,7 +107,11 @@ impl Engine {
                 note("permissions", false, format!("missing: {}", missing.join(", ")));
             }
         }
-        for level in self.limit_levels(chain, input) {
+        let bounds = self.bounds_of(chain);
+        let bounding = self.bounding(chain, &bounds, input, shared);
+        let shared = bounding.ask.as_ref().and_then(|ask| shared.answer_to(ask));
+        let answer = shared.map(|(_, answer)| answer);
+        for level in self.limit_levels(&bounding, answer) {
             let detail = format!(
                 "{}: {} of {} in {} s left",
                 level.name, level.remaining, level.limit, level.period_s
@@ -104,7 +119,7 @@ impl Engine {
             let why = level.why.map(|why| format!(" ({why})")).unwrap_or_default();
             note("limits", !level.exceeded, detail + &why);
         }
-        for (in_flight, most) in self.places(chain) {
+        for (in_flight, most) in self.places(&bounding, answer) {
             note("concurrency", in_flight < most, format!("{in_flight} of {most} in flight"));
         }
         for (subject, state) in self.quota_states(chain, input) {

@@ -156,18 +156,22 @@ impl Engine {
     }
 
     /// Gives up a place among the requests in flight.
-    pub fn release_lease(
+    pub async fn release_lease(
         &self,
         permit: &Permit<'_, VerifyKey>,
         id: ReservationId,
     ) -> Result<(), Error> {
         let chain = self.chain_of(permit, id, Kind::Lease)?;
-        let now_ns = self.clock.monotonic_ns();
-        let mut released = false;
-        if id.holder == Holder::Lease {
-            for (_, counters) in self.concurrency(&chain) {
-                released |= counters.leases.lock().release(id.number, now_ns);
-            }
+        if id.holder != Holder::Lease {
+            return Err(Error::NotFound(Kind::Lease));
+        }
+        let places = self.concurrency(&chain);
+        let mut released = self.release_here(&places, id.number);
+        // Taken here only while the common counts could not be reached.
+        if let Some(options) = self.shared.as_ref().filter(|_| !released && !places.is_empty()) {
+            let project = chain.key.project();
+            let names: Vec<_> = places.iter().map(|place| place.name(project)).collect();
+            released = options.counts.release(project, &names, id.number).await?;
         }
         if released { Ok(()) } else { Err(Error::NotFound(Kind::Lease)) }
     }

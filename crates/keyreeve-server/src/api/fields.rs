@@ -196,6 +196,8 @@ impl Fields {
             .adaptive
             .as_deref()
             .map(|text| self.take(format!("{place}.adaptive"), text.parse()));
+        let scope =
+            view.scope.as_deref().map(|text| self.take(format!("{place}.scope"), text.parse()));
         let mut overrides = Vec::new();
         for (n, view) in view.overrides.iter().enumerate() {
             let place = format!("{place}.overrides[{n}]");
@@ -210,6 +212,7 @@ impl Fields {
             per: per.flatten(),
             route: route.flatten(),
             adaptive: adaptive.flatten(),
+            scope: scope.flatten().unwrap_or_default(),
             overrides,
         })
     }

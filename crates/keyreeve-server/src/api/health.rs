@@ -81,6 +81,7 @@ pub(crate) async fn readyz(State(state): State<AppState>) -> Response {
         checks: ReadinessChecksView {
             store: if store { "ok" } else { "failed" }.to_owned(),
             knowledge: if fresh { "ok" } else { "stale" }.to_owned(),
+            limits: if state.engine.counts_together() { "ok" } else { "degraded" }.to_owned(),
             draining,
         },
         epoch: live.epoch(),

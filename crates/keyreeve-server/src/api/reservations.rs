@@ -67,6 +67,6 @@ pub(crate) async fn release(
     id: Segment,
 ) -> Answer<StatusCode> {
     let permit = engine.authorize::<VerifyKey>(&caller).await?;
-    engine.release_lease(&permit, id.parse("id")?)?;
+    engine.release_lease(&permit, id.parse("id")?).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -28,8 +28,8 @@ pub(crate) struct PolicyArgs {
 #[derive(Clone, Debug, Default, Args)]
 #[group(skip)]
 pub(crate) struct LimitArgs {
-    /// How often, such as burst=20/10s, then per=ip, 'route=GET /v1/*' or adaptive=10%-100% after
-    /// commas; can be repeated
+    /// How often, such as burst=20/10s, then per=ip, 'route=GET /v1/*', adaptive=10%-100% or
+    /// scope=node after commas; can be repeated
     #[arg(long = "limit", value_name = "NAME=RATE")]
     limits: Vec<Limit>,
     /// Another rate for some of what a limit counts, such as burst:203.0.113.7=100/10s or

@@ -1,6 +1,7 @@
 //! `keyreeve doctor`: looks for what is wrong with this installation.
 
 mod checks;
+mod shared_counts;
 mod shared_database;
 
 use serde::Serialize;
@@ -72,6 +73,7 @@ async fn look(config: &Config, context: &Context, found: &mut Vec<Check>) {
             Some(url) => shared_database::look(config, url, context, &folder, found).await,
         }
     }
+    shared_counts::look(config, context, found).await;
     checks::server(context, found).await;
 }
 

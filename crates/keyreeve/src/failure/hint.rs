@@ -103,7 +103,10 @@ fn for_problem(problem: &Problem) -> Option<String> {
             "wait as long as it says, and look for what sends bad keys from this address; on the \
              server's own machine the socket is still open: leave out --url"
         }
-        ErrorCode::Timeout | ErrorCode::Overloaded | ErrorCode::StoreUnavailable => {
+        ErrorCode::Timeout
+        | ErrorCode::Overloaded
+        | ErrorCode::StoreUnavailable
+        | ErrorCode::CountsUnavailable => {
             "try again in a moment; if it stays so, `keyreeve doctor` looks for the cause"
         }
         ErrorCode::Internal => {

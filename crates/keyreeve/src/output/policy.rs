@@ -33,7 +33,12 @@ pub(super) fn spending(fields: &mut Fields, quota: Option<&String>, concurrency:
 
 /// A limit as it is typed, without its overrides.
 pub(crate) fn limit(view: &LimitView) -> String {
-    let options = [("per", &view.per), ("route", &view.route), ("adaptive", &view.adaptive)];
+    let options = [
+        ("per", &view.per),
+        ("route", &view.route),
+        ("adaptive", &view.adaptive),
+        ("scope", &view.scope),
+    ];
     let options = options.into_iter().filter_map(|(name, value)| {
         let value = value.as_ref()?;
         Some(format!(",{name}={value}"))

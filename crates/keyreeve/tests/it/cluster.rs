@@ -27,8 +27,8 @@ use crate::{
 const BOUND: Duration = Duration::from_secs(1);
 
 /// Nodes that share a database.
-struct Cluster {
-    nodes: Vec<Server>,
+pub(crate) struct Cluster {
+    pub(crate) nodes: Vec<Server>,
     admin_key: String,
     url: String,
     database: PostgresServer,
@@ -37,7 +37,12 @@ struct Cluster {
 
 impl Cluster {
     /// Starts that many nodes; `None` where there is no PostgreSQL, which the test command says.
-    fn start(size: usize) -> Option<Self> {
+    pub(crate) fn start(size: usize) -> Option<Self> {
+        Self::start_with(size, &[])
+    }
+
+    /// The same with these settings on each node.
+    pub(crate) fn start_with(size: usize, settings: &[(&str, &str)]) -> Option<Self> {
         let database = PostgresServer::start().unwrap()?;
         let url = database.database().unwrap();
         let folder = tempfile::tempdir().unwrap();
@@ -53,7 +58,8 @@ impl Cluster {
                 fs::create_dir(&data_dir).unwrap();
                 fs::copy(first.join("audit.key"), data_dir.join("audit.key")).unwrap();
             }
-            Server::start(&data_dir, &[("KEYREEVE_STORE__URL", &url)])
+            let own = [("KEYREEVE_STORE__URL", url.as_str())];
+            Server::start(&data_dir, &[&own, settings].concat())
         });
         Some(Self {
             nodes: nodes.collect(),
@@ -64,7 +70,7 @@ impl Cluster {
         })
     }
 
-    fn client(&self, node: usize) -> Arc<Client> {
+    pub(crate) fn client(&self, node: usize) -> Arc<Client> {
         self.nodes[node].client(&self.admin_key)
     }
 
@@ -76,18 +82,18 @@ impl Cluster {
     }
 }
 
-fn signal(pid: u32, signal: Signal) {
+pub(crate) fn signal(pid: u32, signal: Signal) {
     let pid = Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
     // One that ended meanwhile needs none.
     let _ = kill_process(pid, signal);
 }
 
-async fn verify(client: &Client, key: &SecretText) -> VerifyView {
+pub(crate) async fn verify(client: &Client, key: &SecretText) -> VerifyView {
     client.verify(&VerifyRequest::new(key.clone())).await.unwrap()
 }
 
 /// Asks until the answer is this one. A refusal to answer is no answer.
-async fn until_code(client: &Client, key: &SecretText, code: &str) {
+pub(crate) async fn until_code(client: &Client, key: &SecretText, code: &str) {
     let mut last = String::new();
     for _ in 0..200 {
         match client.verify(&VerifyRequest::new(key.clone())).await {
@@ -274,7 +280,7 @@ fn a_quota_is_never_overspent_by_all_nodes_together() {
 }
 
 /// Waits until news have come.
-async fn until_code_is_not(client: &Client, key: &SecretText, code: &str) {
+pub(crate) async fn until_code_is_not(client: &Client, key: &SecretText, code: &str) {
     for _ in 0..200 {
         let request = VerifyRequest { dry_run: true, ..VerifyRequest::new(key.clone()) };
         if client.verify(&request).await.is_ok_and(|verdict| verdict.code != code) {

@@ -25,5 +25,6 @@ mod openapi;
 mod policies;
 mod projects;
 mod server;
+mod shared_limits;
 mod support;
 mod verdict_codes;

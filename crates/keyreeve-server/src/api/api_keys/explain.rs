@@ -44,7 +44,7 @@ pub(crate) async fn explain(
         simulate: Some(Simulation { at }),
         ..VerifyInput::new("")
     };
-    let explained = engine.explain_key(&permit, id.parse("id")?, &input)?;
+    let explained = engine.explain_key(&permit, id.parse("id")?, &input).await?;
     let checks = explained.checks.into_iter().map(|outcome| CheckView {
         check: outcome.check.to_owned(),
         passed: outcome.passed,

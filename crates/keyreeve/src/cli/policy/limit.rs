@@ -49,6 +49,7 @@ fn view(limit: &Limit) -> LimitView {
         per: limit.per.map(|per| per.to_string()),
         route: limit.route.as_ref().map(ToString::to_string),
         adaptive: limit.adaptive.as_ref().map(ToString::to_string),
+        scope: (!limit.scope.is_default()).then(|| limit.scope.as_str().to_owned()),
         overrides: Vec::new(),
     }
 }

@@ -180,11 +180,22 @@ pub(super) async fn server(context: &Context, found: &mut Vec<Check>) {
     };
     let check = match client.readiness().await {
         Ok(ready) if ready.ready => {
-            let detail = format!("ready, {} live keys, epoch {}", ready.live_keys, ready.epoch);
-            Check::new("server", Status::Ok, detail)
+            let detail = format!(
+                "ready, {} live keys, epoch {}, at most {} ms behind",
+                ready.live_keys, ready.epoch, ready.age_ms
+            );
+            if ready.checks.limits == "ok" {
+                Check::new("server", Status::Ok, detail)
+            } else {
+                let detail = format!("{detail}; limits {}", ready.checks.limits);
+                Check::new("server", Status::Warning, detail)
+            }
         }
         Ok(ready) => {
-            let detail = format!("not ready: store {}", ready.checks.store);
+            let detail = format!(
+                "not ready: store {}, knowledge {}, {} ms behind",
+                ready.checks.store, ready.checks.knowledge, ready.age_ms
+            );
             Check::new("server", Status::Failed, detail)
         }
         Err(error) => Check::new("server", Status::Failed, error.to_string()),

@@ -5,7 +5,7 @@ use keyreeve_store::postgres::{self, Examination, OLDEST_SERVER};
 
 use super::{Check, Status, checks};
 use crate::{
-    config::{Config, store::DatabaseUrl},
+    config::{Config, secret_url::SecretUrl},
     context::Context,
     installation::{Anchor, DataFolder},
     system::SystemClock,
@@ -18,7 +18,7 @@ const MOST_SKEW: SignedDuration = SignedDuration::from_secs(2);
 /// anchor of this node.
 pub(super) async fn look(
     config: &Config,
-    url: &DatabaseUrl,
+    url: &SecretUrl,
     context: &Context,
     folder: &DataFolder,
     found: &mut Vec<Check>,

@@ -12,6 +12,7 @@ use crate::{config::Config, wire::Running};
 
 const FORGET_INTERVAL: Duration = Duration::from_hours(1);
 const FIRST_FORGETTING: Duration = Duration::from_mins(1);
+const COUNTING_INTERVAL: Duration = Duration::from_secs(1);
 const FOLD_INTERVAL: Duration = Duration::from_secs(5);
 
 /// The tasks, to be waited for at the end.
@@ -34,6 +35,7 @@ pub(super) fn start(
     let flushing = background.spawn(flushing);
     let claiming = background.spawn(claim(engine.clone(), stopped.clone()));
     background.spawn(forget(engine.clone(), stopped.clone()));
+    background.spawn(note_counting(engine.clone(), stopped.clone()));
     background.spawn(fold(metrics.clone(), stopped.clone()));
     let anchoring = anchor(running, config.audit.anchor_interval, stopped.clone());
     Tasks { flushing, claiming, anchoring: background.spawn(anchoring) }
@@ -114,6 +116,17 @@ async fn forget(engine: Arc<Engine>, mut stopped: watch::Receiver<bool>) {
             warn!(%error, "old answers were not forgotten; tried again in an hour");
         }
         engine.sweep();
+    }
+}
+
+async fn note_counting(engine: Arc<Engine>, mut stopped: watch::Receiver<bool>) {
+    let mut timer = timer(COUNTING_INTERVAL);
+    // A server that is up is reached by then.
+    timer.reset();
+    while next_turn(&mut timer, &mut stopped).await {
+        if let Err(error) = engine.note_counting().await {
+            warn!(%error, "whether the nodes count together was not noted; tried again");
+        }
     }
 }
 

@@ -1,0 +1,46 @@
+//! Checks of the server in which all nodes count together.
+
+use keyreeve_store::valkey::{self, ServerFacts};
+
+use super::{Check, Status};
+use crate::{config::Config, context::Context, wire};
+
+/// What drops nothing but counts that are full again.
+const HARMLESS_EVICTION: &[&str] = &["noeviction", "volatile-ttl"];
+
+/// Whether the server can be reached and keeps what it is told.
+pub(super) async fn look(config: &Config, context: &Context, found: &mut Vec<Check>) {
+    let check = match wire::valkey_options(config, &context.environment) {
+        Ok(None) if config.store.url.is_none() => return,
+        Ok(None) => {
+            let detail = "valkey.url is not set: each node counts for itself, so together they \
+                          admit more than a limit says";
+            Check::new("limits", Status::Warning, detail)
+        }
+        Ok(Some(options)) => match valkey::examine(&options).await {
+            Ok(facts) => judge(&facts),
+            Err(error) => {
+                let error = format!("{:#}", anyhow::Error::from(error));
+                Check::new("limits", Status::Failed, error)
+            }
+        },
+        Err(error) => Check::new("limits", Status::Failed, format!("{error:#}")),
+    };
+    found.push(check);
+}
+
+fn judge(facts: &ServerFacts) -> Check {
+    let ServerFacts { place, version, eviction, .. } = facts;
+    let detail = format!("{version} at {place}");
+    let warn = |why: &str| Check::new("limits", Status::Warning, format!("{detail}: {why}"));
+    if !facts.speaks_tls && !facts.is_near {
+        return warn("what is said on the way there is not encrypted; use rediss://");
+    }
+    if !HARMLESS_EVICTION.contains(&eviction.as_str()) {
+        return warn(&format!(
+            "maxmemory-policy is {eviction}, which may drop counts that are in use; use \
+             noeviction or volatile-ttl"
+        ));
+    }
+    Check::new("limits", Status::Ok, detail)
+}
