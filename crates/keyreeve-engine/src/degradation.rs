@@ -18,20 +18,34 @@ impl Engine {
         self.degraded.load(Ordering::Relaxed)
     }
 
-    /// Writes into the audit that the nodes stopped counting together, or do so again. To be called
-    /// every second or so; what cannot be written is written at a later call.
+    /// Writes into the audit that the nodes stopped counting together, and that they do so again. To
+    /// be called every second or so; an outage that is over by then is noted all the same, and what
+    /// cannot be written is written at a later call.
     pub async fn note_counting(&self) -> Result<(), Error> {
-        let together = self.counts_together();
-        if together == self.noted_together.load(Ordering::Acquire) {
-            return Ok(());
+        let Some(shared) = &self.shared else { return Ok(()) };
+        let (outages, together) = (shared.counts.outages(), shared.counts.is_reachable());
+        let before = self.noted_outages.load(Ordering::Acquire);
+        if outages > before || (!together && self.noted_together.load(Ordering::Acquire)) {
+            self.note("limits.degraded", outages - before).await?;
+            self.noted_outages.store(outages, Ordering::Release);
+            self.noted_together.store(false, Ordering::Release);
         }
+        if together && !self.noted_together.load(Ordering::Acquire) {
+            self.note("limits.restored", 0).await?;
+            self.noted_together.store(true, Ordering::Release);
+        }
+        Ok(())
+    }
+
+    async fn note(&self, action: &'static str, outages: u64) -> Result<(), Error> {
         let project = ProjectName::default_project();
-        let action = if together { "limits.restored" } else { "limits.degraded" };
-        let details =
+        let mut details =
             Map::from_iter([("degraded_requests".to_owned(), json!(self.degraded_requests()))]);
+        if outages > 0 {
+            details.insert("outages".to_owned(), json!(outages));
+        }
         let entry = self.system_entry(&project, "limits", action, details);
         self.begin(&project).commit(entry).await?;
-        self.noted_together.store(together, Ordering::Release);
         Ok(())
     }
 }

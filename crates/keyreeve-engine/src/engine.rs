@@ -5,7 +5,7 @@ use std::{
     net::IpAddr,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -86,12 +86,7 @@ pub struct Engine {
     pub(crate) usage: UsageLedger,
     pub(crate) denials: DenialLedger,
     pub(crate) audit_public_key: String,
-    idempotency_keep: SignedDuration,
-    /// When an answer was last remembered, in milliseconds; at the start, nobody knows better than
-    /// "perhaps just now".
-    remembered_ms: AtomicI64,
-    /// Up to when answers were forgotten, in milliseconds.
-    forgotten_ms: AtomicI64,
+    pub(crate) idempotency_keep: SignedDuration,
     pub(crate) admission: Admission,
     pub(crate) bad_keys: AbuseTracker,
     pub(crate) bad_credentials: AbuseTracker,
@@ -105,11 +100,12 @@ pub struct Engine {
     pub(crate) shared: Option<SharedCounting>,
     /// Requests that were limited on this node alone, for want of the common counts.
     pub(crate) degraded: AtomicU64,
-    /// Whether the audit says that the nodes count together.
+    /// Whether the audit says that the nodes count together, and of how many outages it knows.
     pub(crate) noted_together: AtomicBool,
+    pub(crate) noted_outages: AtomicU64,
     bound_ns: u64,
     local_sealer: Sealer,
-    process: u64,
+    pub(crate) process: u64,
     /// Makes numbers of this process that nobody outside can guess.
     secret_seed: u64,
     numbers: AtomicU64,
@@ -124,7 +120,6 @@ impl Engine {
         live.set_loaded();
         let lockout_ns = u64::try_from(options.limits.lockout.as_nanos()).unwrap_or(u64::MAX);
         let failed_auth = options.limits.failed_auth;
-        let now_ms = options.clock.now_ms().as_millisecond();
         let fingerprints = Fingerprints::new(&options.entropy.bytes()?);
         let secret_seed = u64::from_le_bytes(options.entropy.bytes()?);
         Ok(Self {
@@ -137,8 +132,6 @@ impl Engine {
             digester: options.digester,
             audit_public_key: options.audit_public_key,
             idempotency_keep: options.idempotency_keep,
-            remembered_ms: AtomicI64::new(now_ms),
-            forgotten_ms: AtomicI64::new(i64::MIN),
             usage: UsageLedger::default(),
             denials: DenialLedger::default(),
             bad_keys: AbuseTracker::new(failed_auth, lockout_ns),
@@ -151,6 +144,7 @@ impl Engine {
             shared: options.shared,
             degraded: AtomicU64::new(0),
             noted_together: AtomicBool::new(true),
+            noted_outages: AtomicU64::new(0),
             bound_ns: u64::try_from(options.bound.as_nanos()).unwrap_or(u64::MAX),
             request_cells: CellTable::new(MOST_REQUEST_CELLS),
             slow_hashes: SlowHashes::default(),
@@ -324,36 +318,6 @@ impl Engine {
             request: None,
             details,
         }
-    }
-
-    /// Forgets answers that were kept for as long as they are to be kept. Writes nothing if
-    /// there can be none.
-    pub async fn forget_old_results(&self) -> Result<(), Error> {
-        let before = self.now().saturating_sub(self.idempotency_keep).unwrap_or(Timestamp::MIN);
-        let forgotten = self.forgotten_ms.load(Ordering::Acquire);
-        if forgotten > self.remembered_ms.load(Ordering::Acquire) {
-            return Ok(());
-        }
-        self.forget_idempotent_results(before).await
-    }
-
-    pub(crate) async fn forget_idempotent_results(&self, before: Timestamp) -> Result<(), Error> {
-        let project = ProjectName::default_project();
-        let details = Map::from_iter([("before".to_owned(), json!(before.to_string()))]);
-        let entry = self.system_entry(&project, "idempotency", "idempotency.forget", details);
-        let change = Change::ForgetResultsBefore(before);
-        self.begin(&project).with(change).commit(entry).await?;
-        self.forgotten_ms.fetch_max(before.as_millisecond(), Ordering::AcqRel);
-        Ok(())
-    }
-
-    /// Whether an answer of that time was kept for as long as it is to be kept.
-    pub(crate) fn is_forgettable(&self, at: Timestamp) -> bool {
-        at.saturating_add(self.idempotency_keep).is_ok_and(|until| until <= self.now())
-    }
-
-    pub(crate) fn note_remembered(&self, now: Timestamp) {
-        self.remembered_ms.fetch_max(now.as_millisecond(), Ordering::AcqRel);
     }
 
     /// Whether what verification reads is known to miss nothing. If not, nothing may be accepted.

@@ -19,6 +19,7 @@ mod engine;
 mod environments;
 mod error;
 mod fingerprint;
+mod forgetting;
 mod idempotency;
 pub mod keys;
 mod keyspaces;

@@ -38,6 +38,9 @@ pub trait SharedCounts: Send + Sync + 'static {
 
     /// Whether asking makes sense now: the last answer came, or came again since.
     fn is_reachable(&self) -> bool;
+
+    /// How often that ended so far.
+    fn outages(&self) -> u64;
 }
 
 /// The server did not answer in time, or refused to.

@@ -10,7 +10,7 @@ mod page;
 mod query;
 mod unit;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -25,7 +25,8 @@ pub use error::{CommitError, Kind, StoreError};
 pub use page::{Cursor, ListPage, PageRequest};
 pub use query::{AuditFilter, AuditRecord, KeyFilter, SequencedEntry};
 pub use unit::{
-    Change, IdempotentResult, Peaks, QuotaClaim, QuotaSubject, Receipt, Tx, UnitOfWork, UsageDelta,
+    Change, DutyTerm, IdempotentResult, Peaks, QuotaClaim, QuotaSubject, Receipt, Tx, UnitOfWork,
+    UsageDelta,
 };
 
 /// How a key was used, as far as it is stored.
@@ -81,6 +82,19 @@ pub trait Store: Send + Sync + 'static {
     /// Applies the unit and its audit entry, all or nothing. Returns once both are durable and
     /// every sink has seen them. Dropping the future does not undo the unit.
     async fn commit(&self, unit: UnitOfWork) -> Result<Receipt, CommitError>;
+
+    /// Takes over a duty that nobody has, or goes on with one's own, for `length` from now by the
+    /// store's own clock; `None` while somebody else has it. A store that one process has to itself
+    /// always gives it: whoever had it is gone.
+    async fn take_duty(
+        &self,
+        duty: &'static str,
+        holder: &str,
+        length: Duration,
+    ) -> Result<Option<DutyTerm>, StoreError>;
+
+    /// Whether any answer is older than that, in any project.
+    async fn has_results_before(&self, time: Timestamp) -> Result<bool, StoreError>;
 
     /// Replays everything verification needs, as creations, then attaches the sink to later
     /// commits, with none in between lost. Returns the epoch.

@@ -30,6 +30,7 @@ macro_rules! assert_refused {
 mod audit;
 mod closing;
 mod concurrency;
+mod duties;
 mod filters;
 mod harness;
 mod isolation;
@@ -103,7 +104,12 @@ pub const CASES: &[Case] = cases! {
     results {
         an_answer_is_remembered_once,
         old_answers_are_forgotten_everywhere,
+        whether_there_are_old_answers,
         purging_forgets_answers,
+    }
+    duties {
+        terms_are_numbered_by_holder,
+        whoever_lost_a_duty_is_refused,
     }
     pages {
         keys_come_newest_first_without_gaps_or_repeats,

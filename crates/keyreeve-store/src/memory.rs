@@ -8,7 +8,7 @@ mod lists;
 mod log;
 mod tables;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -19,9 +19,9 @@ use keyreeve_core::{
     name::{KeyspaceName, OwnerId, ProjectName, RoleName},
 };
 use keyreeve_engine::store::{
-    AuditFilter, AuditRecord, Change, ChangeSink, CommitError, IdempotentResult, KeyFilter,
-    ListPage, PageRequest, QuotaClaim, Receipt, SequencedEntry, Store, StoreError, StoredKey,
-    UnitOfWork,
+    AuditFilter, AuditRecord, Change, ChangeSink, CommitError, DutyTerm, IdempotentResult,
+    KeyFilter, ListPage, PageRequest, QuotaClaim, Receipt, SequencedEntry, Store, StoreError,
+    StoredKey, UnitOfWork,
 };
 use parking_lot::{Mutex, MutexGuard};
 
@@ -113,6 +113,25 @@ impl Store for MemoryStore {
         sink.advance(epoch);
         state.sinks.push(sink);
         Ok(epoch)
+    }
+
+    async fn take_duty(
+        &self,
+        duty: &'static str,
+        holder: &str,
+        _length: Duration,
+    ) -> Result<Option<DutyTerm>, StoreError> {
+        let mut state = self.state()?;
+        let (number, current) = state.tables.duties.entry(duty).or_default();
+        if current != holder {
+            *number += 1;
+            holder.clone_into(current);
+        }
+        Ok(Some(DutyTerm { duty, number: *number }))
+    }
+
+    async fn has_results_before(&self, time: Timestamp) -> Result<bool, StoreError> {
+        Ok(self.state()?.tables.results.values().any(|result| result.at < time))
     }
 
     async fn projects(&self) -> Result<Vec<Project>, StoreError> {

@@ -29,13 +29,13 @@ use async_trait::async_trait;
 use keyreeve_core::{Secret, audit::CheckpointSigner};
 use keyreeve_engine::{
     Clock,
-    store::{ChangeSink, CommitError, Receipt, StoreError, UnitOfWork},
+    store::{ChangeSink, CommitError, DutyTerm, Receipt, StoreError, UnitOfWork},
 };
 use parking_lot::Mutex;
 
 use self::{connection::Server, feed::Feed, session::PostgresSession, writer::Writer};
 use crate::sql::{
-    commands::{Command, Commands, Counters},
+    commands::{Command, Commands, Counters, DutyRequest},
     head,
     readers::Readers,
     store::{DatabaseStore, Statistics, Writing},
@@ -165,6 +165,10 @@ impl Writing for Postgres {
 
     async fn load(&self, sink: Arc<dyn ChangeSink>) -> Result<u64, StoreError> {
         self.commands.ask(|answer| Command::Load(sink, answer)).await
+    }
+
+    async fn take_duty(&self, request: DutyRequest) -> Result<Option<DutyTerm>, StoreError> {
+        self.commands.ask(|answer| Command::TakeDuty(request, answer)).await
     }
 
     async fn check(&self) -> Result<(), StoreError> {

@@ -7,6 +7,7 @@ pub(crate) mod apply;
 pub(crate) mod audit;
 pub(crate) mod columns;
 pub(crate) mod commands;
+pub(crate) mod duties;
 pub(crate) mod failure;
 pub(crate) mod head;
 mod key_rows;

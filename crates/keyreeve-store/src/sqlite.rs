@@ -19,7 +19,7 @@ use std::{
 
 use async_trait::async_trait;
 use keyreeve_core::audit::CheckpointSigner;
-use keyreeve_engine::store::{ChangeSink, CommitError, Receipt, StoreError, UnitOfWork};
+use keyreeve_engine::store::{ChangeSink, CommitError, DutyTerm, Receipt, StoreError, UnitOfWork};
 use parking_lot::Mutex;
 use rusqlite::Connection;
 
@@ -28,7 +28,7 @@ use self::{
     writer::{Sinks, Writer},
 };
 use crate::sql::{
-    commands::{Command, Commands, Counters},
+    commands::{Command, Commands, Counters, DutyRequest},
     head,
     readers::Readers,
     store::{DatabaseStore, Statistics, Writing},
@@ -121,6 +121,10 @@ impl Writing for Sqlite {
 
     async fn load(&self, sink: Arc<dyn ChangeSink>) -> Result<u64, StoreError> {
         self.commands.ask(|answer| Command::Load(sink, answer)).await
+    }
+
+    async fn take_duty(&self, request: DutyRequest) -> Result<Option<DutyTerm>, StoreError> {
+        self.commands.ask(|answer| Command::TakeDuty(request, answer)).await
     }
 
     async fn check(&self) -> Result<(), StoreError> {

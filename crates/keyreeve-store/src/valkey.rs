@@ -101,4 +101,8 @@ impl SharedCounts for ValkeyCounts {
     fn is_reachable(&self) -> bool {
         self.link.is_up()
     }
+
+    fn outages(&self) -> u64 {
+        self.link.outages()
+    }
 }

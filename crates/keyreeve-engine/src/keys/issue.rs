@@ -151,6 +151,7 @@ impl Engine {
             // Out of the way of the answer that is about to be remembered under its name.
             self.forget_idempotent_results(
                 first.at.saturating_add(MILLISECOND).unwrap_or(first.at),
+                None,
             )
             .await?;
             return Ok(None);
@@ -176,7 +177,6 @@ impl Engine {
             return Ok(None);
         };
         let lookup = idempotency.lookup(&permit.actor().to_string());
-        self.note_remembered(now);
         Ok(Some(IdempotentResult {
             lookup,
             fingerprint: *idempotency.fingerprint(),

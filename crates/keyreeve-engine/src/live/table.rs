@@ -324,7 +324,8 @@ impl ChangeSink for LiveTable {
             | Change::DeleteEnvironment(_)
             | Change::AddUsage(_)
             | Change::RememberResult(_)
-            | Change::ForgetResultsBefore(_) => {}
+            | Change::ForgetResultsBefore(_)
+            | Change::OnDuty(_) => {}
         }
     }
 

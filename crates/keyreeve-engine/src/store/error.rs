@@ -7,6 +7,7 @@ use std::fmt;
 #[expect(missing_docs, reason = "the names say it")]
 pub enum Kind {
     ApiKey,
+    Duty,
     Environment,
     IdempotentResult,
     Keyspace,
@@ -22,6 +23,7 @@ impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::ApiKey => "API key",
+            Self::Duty => "duty",
             Self::Environment => "environment",
             Self::IdempotentResult => "idempotent result",
             Self::Keyspace => "keyspace",

@@ -74,6 +74,19 @@ pub enum Change {
     RememberResult(IdempotentResult),
     /// Answers older than this are forgotten, in all projects.
     ForgetResultsBefore(Timestamp),
+    /// Changes nothing; refused if somebody else has taken over this duty since. What a duty is
+    /// about goes into one unit with this, so that whoever was asleep for too long does nothing
+    /// twice.
+    OnDuty(DutyTerm),
+}
+
+/// The time in which one process of all does a work that must not be done twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DutyTerm {
+    /// The work.
+    pub duty: &'static str,
+    /// Goes up each time another process takes over.
+    pub number: u64,
 }
 
 /// Use of one key since the last flush.

@@ -59,5 +59,6 @@ fn said(change: &Change) -> String {
         Change::AddUsage(deltas) => format!("add usage of {}", deltas.len()),
         Change::RememberResult(_) => "remember a result".to_owned(),
         Change::ForgetResultsBefore(_) => "forget results".to_owned(),
+        Change::OnDuty(term) => format!("on duty {}", term.duty),
     }
 }

@@ -41,6 +41,15 @@ pub(super) async fn old_answers_are_forgotten_everywhere(h: Harness) -> Outcome 
     Ok(())
 }
 
+pub(super) async fn whether_there_are_old_answers(h: Harness) -> Outcome {
+    let acme = h.project("acme").await?;
+    assert!(!h.store.has_results_before(samples::time(100)).await?);
+    h.commit(&acme, vec![Change::RememberResult(samples::result(1, 10))]).await?;
+    assert!(!h.store.has_results_before(samples::time(10)).await?);
+    assert!(h.store.has_results_before(samples::time(11)).await?);
+    Ok(())
+}
+
 pub(super) async fn purging_forgets_answers(h: Harness) -> Outcome {
     let (acme, other) = (h.project("acme").await?, h.project("other").await?);
     h.create_keys(&samples::keys(&acme, 1, 3)?).await?;

@@ -76,6 +76,14 @@ pub(super) fn apply(
             Ok(())
         }
         Change::RememberResult(result) => remember(draft, project, result),
+        Change::OnDuty(term) => {
+            let is_current = |(number, _): &(u64, String)| *number == term.number;
+            if draft.tables().duties.get(term.duty).is_some_and(is_current) {
+                Ok(())
+            } else {
+                Err(CommitError::ChangedMeanwhile(Kind::Duty))
+            }
+        }
         Change::ForgetResultsBefore(time) => {
             forget(draft, |_, result| result.at < *time);
             Ok(())

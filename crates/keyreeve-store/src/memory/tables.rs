@@ -21,6 +21,8 @@ pub(super) struct Tables {
     pub(super) keys: BTreeMap<KeyId, ApiKey>,
     pub(super) usage: BTreeMap<KeyId, Usage>,
     pub(super) claims: BTreeMap<(ProjectName, QuotaSubject), StoredQuota>,
+    /// Term and holder of each.
+    pub(super) duties: BTreeMap<&'static str, (u64, String)>,
     pub(super) results: BTreeMap<(ProjectName, [u8; 32]), IdempotentResult>,
 }
 

@@ -70,7 +70,8 @@ impl Entry {
             | Change::SettleQuota(_)
             | Change::AddUsage(_)
             | Change::RememberResult(_)
-            | Change::ForgetResultsBefore(_) => return None,
+            | Change::ForgetResultsBefore(_)
+            | Change::OnDuty(_) => return None,
         };
         let number = match change {
             Change::PurgeKey { revision, .. } => *revision,

@@ -9,7 +9,8 @@ use crate::sql::{
     session::{Session as _, values},
 };
 
-const MIGRATIONS: &[&str] = &[include_str!("migrations/0001_initial.sql")];
+const MIGRATIONS: &[&str] =
+    &[include_str!("migrations/0001_initial.sql"), include_str!("migrations/0002_duties.sql")];
 
 /// "KRV1": the lock under which one node at a time looks after the schema.
 const LOCK: i64 = 0x4B52_5631;

@@ -18,7 +18,11 @@ use crate::sql::{
     session::{Dialect, Session, TakeRow, Value},
 };
 
-static POSTGRESQL: Dialect = Dialect { larger: "greatest", ordered_join: "JOIN" };
+static POSTGRESQL: Dialect = Dialect {
+    larger: "greatest",
+    now_ms: "CAST(extract(epoch FROM clock_timestamp()) * 1000 AS BIGINT)",
+    ordered_join: "JOIN",
+};
 
 /// The most statements kept prepared per connection.
 const KEPT_STATEMENTS: usize = 256;

@@ -14,7 +14,7 @@ use std::{
 
 use keyreeve_core::audit::CheckpointSigner;
 use keyreeve_engine::store::{
-    AuditRecord, CommitError, QuotaClaim, Receipt, StoreError, UnitOfWork,
+    AuditRecord, CommitError, DutyTerm, QuotaClaim, Receipt, StoreError, UnitOfWork,
 };
 use tokio::sync::mpsc;
 
@@ -28,7 +28,8 @@ use crate::{
     sql::{
         apply,
         columns::Columns,
-        commands::{Command, Counters, Waiting},
+        commands::{Command, Counters, DutyRequest, Waiting},
+        duties,
         failure::{Broken, Refusal},
         head, query,
         session::values,
@@ -96,16 +97,20 @@ impl Writer {
     pub(super) fn run(mut self) {
         let mut commands = Vec::with_capacity(MOST_AT_ONCE);
         while self.commands.blocking_recv_many(&mut commands, MOST_AT_ONCE) > 0 {
-            let (mut batch, mut checks) = (Vec::new(), Vec::new());
+            let (mut batch, mut duties, mut checks) = (Vec::new(), Vec::new(), Vec::new());
             for command in commands.drain(..) {
                 match command {
                     Command::Commit(waiting) => batch.push(*waiting),
                     Command::Load(sink, answer) => self.tell_feed(Order::Load(sink, answer)),
+                    Command::TakeDuty(request, answer) => duties.push((request, answer)),
                     Command::Check(answer) => checks.push(answer),
                 }
             }
             if !batch.is_empty() {
                 self.commit(batch);
+            }
+            for (request, answer) in duties {
+                let _ = answer.send(self.take_duty(&request).map_err(StoreError::from));
             }
             for answer in checks {
                 // Whoever asked may be gone; then nobody needs to know.
@@ -267,12 +272,24 @@ impl Writer {
 
     /// Takes the lock that writing needs, and writes the head as it is once more.
     fn check(&mut self) -> Result<(), Broken> {
-        let checked = self.session.begin("BEGIN").and_then(|()| {
-            self.lock_head()?;
-            head::save_again(&mut self.session)
-        });
-        match checked {
-            Ok(()) => self.session.commit(),
+        self.locked(|writer| head::save_again(&mut writer.session))
+    }
+
+    /// Under the lock of all writing: a unit that is on duty is refused or done before another node
+    /// takes over, never afterwards.
+    fn take_duty(&mut self, request: &DutyRequest) -> Result<Option<DutyTerm>, Broken> {
+        let DutyRequest { duty, holder, length } = request;
+        self.locked(|writer| duties::take(&mut writer.session, duty, holder, *length, false))
+    }
+
+    /// Does something in a transaction while no other node writes.
+    fn locked<T>(
+        &mut self,
+        work: impl FnOnce(&mut Self) -> Result<T, Broken>,
+    ) -> Result<T, Broken> {
+        self.session.begin("BEGIN")?;
+        match self.lock_head().and_then(|_| work(self)) {
+            Ok(done) => self.session.commit().map(|()| done),
             Err(broken) => {
                 self.session.roll_back();
                 Err(broken)

@@ -8,7 +8,7 @@ mod tenancy;
 use keyreeve_core::name::ProjectName;
 use keyreeve_engine::store::{Change, QuotaClaim};
 
-use super::{failure::Refusal, session::Session};
+use super::{duties, failure::Refusal, session::Session};
 
 /// Applies one change of a unit of work in `project`; gives what of quotas is claimed since, if it is
 /// about those.
@@ -40,6 +40,7 @@ pub(crate) fn apply(
         Change::SettleQuota(claims) => return claims::settle(session, project, claims),
         Change::RememberResult(result) => results::remember(session, project, result),
         Change::ForgetResultsBefore(time) => results::forget_before(session, *time),
+        Change::OnDuty(term) => duties::check(session, *term),
     }?;
     Ok(Vec::new())
 }

@@ -1,11 +1,14 @@
 //! What a writer's thread is asked to do, and the way to it.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
 };
 
-use keyreeve_engine::store::{ChangeSink, CommitError, Receipt, StoreError, UnitOfWork};
+use keyreeve_engine::store::{ChangeSink, CommitError, DutyTerm, Receipt, StoreError, UnitOfWork};
 use tokio::sync::{
     mpsc::{self, error::TrySendError},
     oneshot,
@@ -20,8 +23,17 @@ pub(crate) enum Command {
     Commit(Box<Waiting>),
     /// Tell a sink what is stored, and from then on what changes.
     Load(Arc<dyn ChangeSink>, oneshot::Sender<Result<u64, StoreError>>),
+    /// Take a duty or go on with it.
+    TakeDuty(DutyRequest, oneshot::Sender<Result<Option<DutyTerm>, StoreError>>),
     /// Say whether writing is possible.
     Check(oneshot::Sender<Result<(), StoreError>>),
+}
+
+/// Who wants which duty, and for how long.
+pub(crate) struct DutyRequest {
+    pub(crate) duty: &'static str,
+    pub(crate) holder: String,
+    pub(crate) length: Duration,
 }
 
 /// A unit of work whose author waits.

@@ -12,6 +12,8 @@ use super::{
 pub(crate) struct Dialect {
     /// The function that gives the larger of two values.
     pub(crate) larger: &'static str,
+    /// The database's time in whole milliseconds since 1970.
+    pub(crate) now_ms: &'static str,
     /// A join that walks along its left side, as far as that can be said.
     pub(crate) ordered_join: &'static str,
 }

@@ -1,6 +1,6 @@
 //! A store on a database: reading is the same for all, the rest is the backend's.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -10,11 +10,11 @@ use keyreeve_core::{
     name::{KeyspaceName, OwnerId, ProjectName, RoleName},
 };
 use keyreeve_engine::store::{
-    AuditFilter, AuditRecord, ChangeSink, CommitError, IdempotentResult, KeyFilter, ListPage,
-    PageRequest, Receipt, SequencedEntry, Store, StoreError, StoredKey, UnitOfWork,
+    AuditFilter, AuditRecord, ChangeSink, CommitError, DutyTerm, IdempotentResult, KeyFilter,
+    ListPage, PageRequest, Receipt, SequencedEntry, Store, StoreError, StoredKey, UnitOfWork,
 };
 
-use super::{audit, keys, readers::Readers, tenancy};
+use super::{audit, commands::DutyRequest, keys, readers::Readers, tenancy};
 
 /// What a database does in its own way.
 #[async_trait]
@@ -24,6 +24,9 @@ pub(crate) trait Writing: Send + Sync {
 
     /// As [`Store::load`].
     async fn load(&self, sink: Arc<dyn ChangeSink>) -> Result<u64, StoreError>;
+
+    /// As [`Store::take_duty`].
+    async fn take_duty(&self, request: DutyRequest) -> Result<Option<DutyTerm>, StoreError>;
 
     /// Whether something can be written now.
     async fn check(&self) -> Result<(), StoreError>;
@@ -70,6 +73,20 @@ impl Store for DatabaseStore {
 
     async fn load(&self, sink: Arc<dyn ChangeSink>) -> Result<u64, StoreError> {
         self.writing.load(sink).await
+    }
+
+    async fn take_duty(
+        &self,
+        duty: &'static str,
+        holder: &str,
+        length: Duration,
+    ) -> Result<Option<DutyTerm>, StoreError> {
+        let request = DutyRequest { duty, holder: holder.to_owned(), length };
+        self.writing.take_duty(request).await
+    }
+
+    async fn has_results_before(&self, time: Timestamp) -> Result<bool, StoreError> {
+        self.readers.read(move |db| tenancy::has_results_before(db, time)).await
     }
 
     async fn projects(&self) -> Result<Vec<Project>, StoreError> {

@@ -1,5 +1,6 @@
 //! Reading what stands around keys.
 
+use jiff::Timestamp;
 use keyreeve_core::{
     model::{Environment, Keyspace, Owner, Project, Role},
     name::{KeyspaceName, OwnerId, ProjectName, RoleName},
@@ -12,7 +13,7 @@ use super::{
     rows,
     session::{Session, values},
 };
-use crate::cursor;
+use crate::{cursor, millis};
 
 pub(crate) fn projects(session: &mut dyn Session) -> Result<Vec<Project>, Broken> {
     let sql = format!("SELECT {} FROM projects ORDER BY name", rows::PROJECT);
@@ -86,6 +87,14 @@ pub(crate) fn role(
     let columns = rows::ROLE;
     let sql = format!("SELECT {columns} FROM roles WHERE project = ?1 AND name = ?2");
     query::first(session, &sql, &values![project.as_str(), name.as_str()], rows::role)
+}
+
+pub(crate) fn has_results_before(
+    session: &mut dyn Session,
+    time: Timestamp,
+) -> Result<bool, Broken> {
+    let sql = "SELECT 1 FROM idempotent_results WHERE at < ?1 LIMIT 1";
+    query::exists(session, sql, &values![millis::ceil(time)])
 }
 
 pub(crate) fn idempotent_result(

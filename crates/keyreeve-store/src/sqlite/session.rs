@@ -14,7 +14,11 @@ use crate::sql::{
 };
 
 /// SQLite's own words. `CROSS JOIN` makes it take the tables in this order.
-static SQLITE: Dialect = Dialect { larger: "max", ordered_join: "CROSS JOIN" };
+static SQLITE: Dialect = Dialect {
+    larger: "max",
+    now_ms: "CAST(unixepoch('subsec') * 1000 AS INTEGER)",
+    ordered_join: "CROSS JOIN",
+};
 
 impl Session for &Connection {
     fn dialect(&self) -> &'static Dialect {

@@ -9,7 +9,7 @@ use std::{
 };
 
 use keyreeve_core::audit::CheckpointSigner;
-use keyreeve_engine::store::{ChangeSink, CommitError, Receipt, StoreError, UnitOfWork};
+use keyreeve_engine::store::{ChangeSink, CommitError, DutyTerm, Receipt, StoreError, UnitOfWork};
 use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::mpsc;
 
@@ -18,7 +18,8 @@ use crate::{
     log_head::LogHead,
     sql::{
         apply,
-        commands::{Command, Counters, Waiting},
+        commands::{Command, Counters, DutyRequest, Waiting},
+        duties,
         failure::{Broken, Refusal},
         head,
         readers::Job,
@@ -77,7 +78,7 @@ impl Writer {
     /// learns by the dropped answer that the store is closed.
     pub(super) fn run(mut self) -> (Connection, File) {
         let mut commands = Vec::with_capacity(MOST_AT_ONCE);
-        let mut checks = Vec::new();
+        let (mut duties, mut checks) = (Vec::new(), Vec::new());
         while self.commands.blocking_recv_many(&mut commands, MOST_AT_ONCE) > 0 {
             for command in commands.drain(..) {
                 match command {
@@ -87,10 +88,14 @@ impl Writer {
                         // Whoever asked may be gone; then nobody needs to know.
                         let _ = answer.send(self.load(sink).map_err(StoreError::from));
                     }
+                    Command::TakeDuty(request, answer) => duties.push((request, answer)),
                     Command::Check(answer) => checks.push(answer),
                 }
             }
             self.commit();
+            for (request, answer) in duties.drain(..) {
+                let _ = answer.send(self.take_duty(&request).map_err(StoreError::from));
+            }
             // Afterwards: a check need not part the units, and so knows how they fared.
             for answer in checks.drain(..) {
                 let _ = answer.send(self.check().map_err(StoreError::from));
@@ -118,6 +123,14 @@ impl Writer {
         tx.commit()?;
         self.failed = false;
         Ok(())
+    }
+
+    fn take_duty(&mut self, request: &DutyRequest) -> Result<Option<DutyTerm>, Broken> {
+        let DutyRequest { duty, holder, length } = request;
+        let tx = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let term = duties::take(&mut &*tx, duty, holder, *length, true)?;
+        tx.commit()?;
+        Ok(term)
     }
 
     /// Commits the units at hand and answers their authors.

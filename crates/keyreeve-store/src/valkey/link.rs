@@ -1,6 +1,13 @@
 //! Reaching the server, and knowing whether that makes sense.
 
-use std::{fmt, fs, sync::Arc, time::Duration};
+use std::{
+    fmt, fs,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use arc_swap::ArcSwapOption;
 use keyreeve_engine::shared_counts::Unreachable;
@@ -32,6 +39,7 @@ pub(super) struct Link {
 struct Shared {
     place: String,
     connection: ArcSwapOption<MultiplexedConnection>,
+    outages: AtomicU64,
     /// The connection is of no use any more.
     lost: Notify,
 }
@@ -69,6 +77,7 @@ impl Link {
         let shared = Arc::new(Shared {
             place: place_of(&client),
             connection: ArcSwapOption::empty(),
+            outages: AtomicU64::new(0),
             lost: Notify::new(),
         });
         runtime.spawn(keep_up(client, shared.clone(), options.timeout));
@@ -77,6 +86,10 @@ impl Link {
 
     pub(super) fn is_up(&self) -> bool {
         self.shared.connection.load().is_some()
+    }
+
+    pub(super) fn outages(&self) -> u64 {
+        self.shared.outages.load(Ordering::Acquire)
     }
 
     /// Does something over the connection. Whoever fails takes it away from the others, too: they
@@ -108,6 +121,7 @@ impl Shared {
         if current.as_ref().is_some_and(|current| Arc::ptr_eq(current, connection)) {
             let place = &self.place;
             warn!(%place, %error, "the counts of all nodes are out of reach; each node limits alone");
+            self.outages.fetch_add(1, Ordering::AcqRel);
             self.lost.notify_one();
         }
     }

@@ -11,7 +11,11 @@ use keyreeve_store::{
 use crate::{postgres, sqlite};
 
 fn every_case_passes(backend: &str, fresh: impl Fn(&Path) -> Arc<dyn Store>) {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(4).build().unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(4)
+        .enable_time()
+        .build()
+        .unwrap();
     let verifier = samples::signer(1).unwrap().verifier();
     let mut failures = Vec::new();
     for (name, case) in CASES {

@@ -266,3 +266,24 @@ fn a_server_that_is_not_there_is_named_without_the_password() {
     assert_eq!(refused.to_string(), "cannot use the database at postgres://127.0.0.1:1/keys");
     assert!(!format!("{refused:?}").contains("hunter2"));
 }
+
+#[test]
+fn a_duty_is_one_nodes_until_its_time_is_over() {
+    let Some(server) = server() else { return };
+    let url = server.database().unwrap();
+    let (one, other) = (open(&url), open(&url));
+    runtime().block_on(async {
+        let long = Duration::from_mins(10);
+        let first = one.take_duty("sweeping", "one", Duration::from_millis(600)).await.unwrap();
+        let first = first.unwrap();
+        assert_eq!(other.take_duty("sweeping", "other", long).await.unwrap(), None);
+        let again = one.take_duty("sweeping", "one", Duration::from_millis(600)).await.unwrap();
+        assert_eq!(again, Some(first));
+        tokio::time::sleep(Duration::from_millis(700)).await;
+        let second = other.take_duty("sweeping", "other", long).await.unwrap().unwrap();
+        assert_eq!(second.number, first.number + 1);
+        assert_eq!(one.take_duty("sweeping", "one", long).await.unwrap(), None);
+        one.close().await;
+        other.close().await;
+    });
+}

@@ -11,6 +11,8 @@ use tracing::{error, warn};
 use crate::{config::Config, wire::Running};
 
 const FORGET_INTERVAL: Duration = Duration::from_hours(1);
+/// Beyond the next turn, so that the duty stays where it is unless that node is gone.
+const FORGET_DUTY: Duration = Duration::from_mins(90);
 const FIRST_FORGETTING: Duration = Duration::from_mins(1);
 const COUNTING_INTERVAL: Duration = Duration::from_secs(1);
 const FOLD_INTERVAL: Duration = Duration::from_secs(5);
@@ -112,7 +114,7 @@ async fn forget(engine: Arc<Engine>, mut stopped: watch::Receiver<bool>) {
     let soon = time::Instant::now() + FIRST_FORGETTING;
     let mut timer = time::interval_at(soon, FORGET_INTERVAL);
     while next_turn(&mut timer, &mut stopped).await {
-        if let Err(error) = engine.forget_old_results().await {
+        if let Err(error) = engine.forget_old_results(FORGET_DUTY).await {
             warn!(%error, "old answers were not forgotten; tried again in an hour");
         }
         engine.sweep();
