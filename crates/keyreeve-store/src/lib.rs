@@ -14,6 +14,7 @@ mod millis;
 pub mod postgres;
 mod sql;
 pub mod sqlite;
+pub mod transfer;
 pub mod valkey;
 
 pub use sql::store::{DatabaseStore, Statistics};

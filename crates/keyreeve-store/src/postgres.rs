@@ -11,6 +11,7 @@ mod feed;
 mod migrations;
 mod open_error;
 mod session;
+pub(crate) mod transfer;
 mod writer;
 
 use std::{

@@ -8,6 +8,7 @@ mod load;
 mod migrations;
 mod open_error;
 mod session;
+pub(crate) mod transfer;
 mod writer;
 
 use std::{

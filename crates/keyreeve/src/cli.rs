@@ -27,7 +27,7 @@ use self::{
     environment::EnvironmentCommand,
     key::KeyCommand,
     keyspace::KeyspaceCommand,
-    local::{CompletionsArgs, ManualArgs, ServeArgs},
+    local::{CompletionsArgs, ManualArgs, MigrateArgs, ServeArgs},
     owner::OwnerCommand,
     project::ProjectCommand,
     role::RoleCommand,
@@ -146,9 +146,12 @@ pub(crate) enum Command {
     /// Copy all data into a folder, beside a running server, and check the copy
     #[command(after_help = backup::BACKUP)]
     Backup(BackupArgs),
-    /// Make a data folder from a backup
+    /// Make an installation from a backup: a data folder, or a database that nodes share
     #[command(after_help = backup::RESTORE)]
     Restore(RestoreArgs),
+    /// Copy all data from the file in the data folder to the PostgreSQL database of store.url
+    #[command(after_help = local::MIGRATE)]
+    Migrate(MigrateArgs),
     /// Look for what is wrong with this installation
     #[command(after_help = DOCTOR)]
     Doctor,

@@ -4,6 +4,7 @@ mod audit;
 mod backup;
 mod change;
 mod completions;
+mod copying;
 mod deletion;
 mod doctor;
 mod environment;
@@ -13,6 +14,7 @@ mod keyspace;
 mod listing;
 mod manual;
 mod metadata;
+mod migrate;
 mod new_key;
 mod owner;
 mod project;
@@ -47,6 +49,7 @@ pub(crate) fn run(command: &Command, context: &Context) -> anyhow::Result<Outcom
         Command::Audit(command) => block_on(audit::run(command, context)),
         Command::Backup(args) => backup::backup(args, context),
         Command::Restore(args) => backup::restore(args, context),
+        Command::Migrate(args) => migrate::run(args, context),
         Command::Doctor => block_on(doctor::run(context)),
         Command::Completions(args) => completions::run(args, context),
         Command::Manual(args) => manual::run(args, context),

@@ -188,6 +188,24 @@ async fn open_store(
     Ok(Arc::new(opened.context("the database could not be opened")??))
 }
 
+/// The database that nodes share, as the settings name it.
+pub(crate) struct SharedDatabase {
+    /// Where it is. May hold a password.
+    pub(crate) url: Secret<String>,
+    /// Whose certificates its server may show; the system's authorities if `None`.
+    pub(crate) authorities: Option<PathBuf>,
+}
+
+/// The database that nodes share, if there is one.
+pub(crate) fn shared_database(
+    config: &Config,
+    environment: &Environment,
+) -> anyhow::Result<Option<SharedDatabase>> {
+    let Some(url) = &config.store.url else { return Ok(None) };
+    let authorities = config.store.authorities.clone();
+    Ok(Some(SharedDatabase { url: url.resolve(environment)?, authorities }))
+}
+
 /// Where all nodes count together, if the settings name a place.
 fn shared_counting(
     config: &Config,

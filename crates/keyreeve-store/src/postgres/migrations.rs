@@ -13,7 +13,7 @@ const MIGRATIONS: &[&str] =
     &[include_str!("migrations/0001_initial.sql"), include_str!("migrations/0002_duties.sql")];
 
 /// "KRV1": the lock under which one node at a time looks after the schema.
-const LOCK: i64 = 0x4B52_5631;
+pub(super) const LOCK: i64 = 0x4B52_5631;
 
 /// The newest schema, which is the number of the last step.
 pub(super) fn newest() -> u64 {

@@ -32,6 +32,18 @@ pub enum OpenError {
         /// What the server or the system says.
         source: Box<dyn Error + Send + Sync>,
     },
+    /// There is nothing of Keyreeve's in the database.
+    #[error("there is no installation in the database at {place}")]
+    Empty {
+        /// Where it is.
+        place: String,
+    },
+    /// Nodes are working on the database.
+    #[error("the database at {place} is in use by a node: stop all nodes first")]
+    InUse {
+        /// Where it is.
+        place: String,
+    },
     /// The database was brought to its schema by a newer version of this program.
     #[error(
         "the database at {place} has schema {found}, and this version of keyreeve knows schemas \

@@ -15,7 +15,7 @@ use super::connection::{Link, Server};
 use crate::sql::{
     columns::{Cell, Cells, Columns},
     failure::{Broken, Failed, Violated},
-    session::{Dialect, Session, TakeRow, Value},
+    session::{Dialect, Session, TakeRow, Transacting, Value},
 };
 
 static POSTGRESQL: Dialect = Dialect {
@@ -243,6 +243,26 @@ impl Session for PostgresSession {
     }
 }
 
+impl Transacting for PostgresSession {
+    fn begin_snapshot(&mut self) -> Result<(), Broken> {
+        self.begin("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+    }
+
+    fn begin_writing(&mut self) -> Result<(), Broken> {
+        self.begin("BEGIN")?;
+        if self.connections > 1 {
+            self.roll_back();
+            // Whatever was locked on the first one is not any more.
+            return Err(StoreError::Backend("the connection to the database broke".into()).into());
+        }
+        Ok(())
+    }
+
+    fn commit(&mut self) -> Result<(), Broken> {
+        Self::commit(self)
+    }
+}
+
 /// Why rows stopped coming.
 enum Broke {
     Connection(Error),
@@ -290,6 +310,10 @@ impl Cells for Row {
             Type::BYTEA => cell(self.try_get(number), Cell::Bytes)?,
             _ => Cell::Other,
         })
+    }
+
+    fn width(&self) -> usize {
+        self.len()
     }
 
     fn name(&self, number: usize) -> String {

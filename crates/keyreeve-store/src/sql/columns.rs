@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use jiff::Timestamp;
 
-use super::failure::Broken;
+use super::{failure::Broken, session::Value};
 
 /// What stands in one column of a row.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -25,6 +25,9 @@ pub(crate) enum Cell<'r> {
 pub(crate) trait Cells {
     /// What stands in the column of that number, from 0.
     fn cell(&self, number: usize) -> Result<Cell<'_>, Broken>;
+
+    /// How many columns there are.
+    fn width(&self) -> usize;
 
     /// What that column is called.
     fn name(&self, number: usize) -> String;
@@ -77,6 +80,21 @@ impl<'r> Columns<'r> {
     pub(crate) fn bytes_32(&mut self) -> Result<[u8; 32], Broken> {
         let bytes = self.bytes()?;
         bytes.try_into().map_err(|_| self.damaged())
+    }
+
+    /// All columns, whatever they hold.
+    pub(crate) fn values(&mut self) -> Result<Vec<Value<'static>>, Broken> {
+        let width = self.row.width();
+        let value = |_| {
+            Ok(match self.cell()? {
+                Cell::Null => Value::Null,
+                Cell::Number(number) => Value::Number(number),
+                Cell::Text(text) => Value::Text(text.to_owned().into()),
+                Cell::Bytes(bytes) => Value::Bytes(bytes.to_vec().into()),
+                Cell::Other => return Err(self.damaged()),
+            })
+        };
+        (0..width).map(value).collect()
     }
 
     /// A number.

@@ -40,6 +40,18 @@ pub(crate) trait Session {
     ) -> Result<(), Broken>;
 }
 
+/// A session of one's own, on which transactions are begun and ended.
+pub(crate) trait Transacting: Session {
+    /// What is read from now on is as it is now, whatever others do.
+    fn begin_snapshot(&mut self) -> Result<(), Broken>;
+
+    /// What is written from now on is durable at the end, all of it or nothing.
+    fn begin_writing(&mut self) -> Result<(), Broken>;
+
+    /// Ends the transaction.
+    fn commit(&mut self) -> Result<(), Broken>;
+}
+
 /// A value to be stored or compared with.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Value<'v> {

@@ -50,6 +50,20 @@ pub enum OpenError {
         /// The newest schema known here.
         known: u32,
     },
+    /// The file has the schema of an older version, which a reader does not change.
+    #[error(
+        "{} has schema {found}, and this version of keyreeve reads schema {known}: let `keyreeve \
+         serve` bring it to that first",
+        .path.display()
+    )]
+    Older {
+        /// The file.
+        path: PathBuf,
+        /// The schema of the file.
+        found: u32,
+        /// The schema read here.
+        known: u32,
+    },
     /// The audit log is not the one whose head was signed.
     #[error(
         "the audit log in {} does not match its signed checkpoint ({problem}): run `keyreeve audit \

@@ -10,7 +10,7 @@ use keyreeve_engine::store::StoreError;
 use crate::sql::{
     columns::{Cell, Cells, Columns},
     failure::{Broken, Failed, Violated},
-    session::{Dialect, Session, TakeRow, Value},
+    session::{Dialect, Session, TakeRow, Transacting, Value},
 };
 
 /// SQLite's own words. `CROSS JOIN` makes it take the tables in this order.
@@ -65,6 +65,22 @@ impl Session for Connection {
     }
 }
 
+impl Transacting for Connection {
+    fn begin_snapshot(&mut self) -> Result<(), Broken> {
+        self.execute_batch("BEGIN")?;
+        // The moment is that of the first look.
+        Ok(self.query_row("SELECT count(*) FROM audit_state", [], |_| Ok(()))?)
+    }
+
+    fn begin_writing(&mut self) -> Result<(), Broken> {
+        Ok(self.execute_batch("BEGIN IMMEDIATE")?)
+    }
+
+    fn commit(&mut self) -> Result<(), Broken> {
+        Ok(self.execute_batch("COMMIT")?)
+    }
+}
+
 impl Cells for Row<'_> {
     fn cell(&self, number: usize) -> Result<Cell<'_>, Broken> {
         Ok(match self.get_ref(number)? {
@@ -74,6 +90,10 @@ impl Cells for Row<'_> {
             ValueRef::Blob(bytes) => Cell::Bytes(bytes),
             ValueRef::Real(_) => Cell::Other,
         })
+    }
+
+    fn width(&self) -> usize {
+        self.as_ref().column_count()
     }
 
     fn name(&self, number: usize) -> String {

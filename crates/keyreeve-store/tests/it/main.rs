@@ -10,3 +10,5 @@ mod conformance;
 mod postgres;
 #[cfg(test)]
 mod sqlite;
+#[cfg(test)]
+mod transfer;

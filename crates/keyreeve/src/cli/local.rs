@@ -26,6 +26,18 @@ Examples:
   keyreeve manual --output /usr/local/share/man/man1
   keyreeve manual --settings > keyreeve.toml";
 
+/// Examples of `migrate`.
+pub(super) const MIGRATE: &str = "\
+Examples:
+  keyreeve migrate --data-dir /var/lib/keyreeve
+  keyreeve migrate --no-wait --format json
+
+The database is the one of store.url, most often set as KEYREEVE_STORE__URL; it must be empty, or hold
+what an earlier run copied: a run that was broken off is gone on with. The file stays as it is.
+
+A server that runs on the file goes on verifying until you stop it. What changes while this copies is
+copied, too; after that, changes are refused until this command ends, which it does with that server.";
+
 /// `keyreeve serve`.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct ServeArgs {
@@ -35,6 +47,14 @@ pub(crate) struct ServeArgs {
     /// Threads that serve requests; 0 means one per core (setting server.threads)
     #[arg(long, value_name = "N")]
     pub(crate) threads: Option<u16>,
+}
+
+/// `keyreeve migrate`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct MigrateArgs {
+    /// End when the copy is complete, even if a server goes on changing the file
+    #[arg(long)]
+    pub(crate) no_wait: bool,
 }
 
 /// `keyreeve completions`.

@@ -21,6 +21,7 @@ mod gateways;
 mod imported_keys;
 mod keys;
 mod limits;
+mod migration;
 mod openapi;
 mod policies;
 mod projects;
