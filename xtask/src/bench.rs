@@ -10,6 +10,8 @@ mod engine;
 mod histogram;
 mod http;
 mod load;
+mod nodes;
+mod outage;
 mod report;
 mod seed;
 mod server;
@@ -48,6 +50,8 @@ enum What {
     Create(create::CreateOptions),
     /// How soon a revoked key is denied everywhere, with several nodes on one PostgreSQL.
     Cluster(cluster::ClusterOptions),
+    /// What becomes of the load while each part of a cluster is cut in turn.
+    Outage(outage::OutageOptions),
 }
 
 /// Runs a benchmark, from the release build.
@@ -65,6 +69,7 @@ pub(crate) fn run(args: &BenchArgs) -> anyhow::Result<()> {
         What::Engine(options) => engine::run(options, args.format),
         What::Create(options) => create::run(options, &binaries, args.format),
         What::Cluster(options) => cluster::run(options, &binaries, args.format),
+        What::Outage(options) => outage::run(options, &binaries, args.format),
     }
 }
 

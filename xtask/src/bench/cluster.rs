@@ -1,25 +1,22 @@
-//! `bench cluster`: several nodes on one PostgreSQL. How long after `revoke` returned some node
-//! still accepts the key, under load; and how many verifications one, two and more nodes serve.
+//! `bench cluster`: several nodes on one PostgreSQL and one Valkey. How long after `revoke` returned
+//! some node still accepts the key, under load; how many requests all nodes together admit under one
+//! limit; and how many verifications one, two and more nodes serve.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
-use keyreeve_core::{Secret, audit::CheckpointSigner};
-use keyreeve_store::conformance::PostgresServer;
-use keyreeve_store::postgres::{self, PostgresOptions};
 use serde_json::{Value, json};
 
-use super::engine::MachineClock;
 use super::histogram::Histogram;
 use super::http::{self, Connection};
 use super::load::{self, LoadReport, Plan, Requests};
+use super::nodes::{BOUND, Cluster, STALE, VALID};
 use super::report::{self, Format, Machine};
-use super::seed::{self, Mode, Seeded};
 use super::server::Server;
 use crate::clock;
 
@@ -27,11 +24,11 @@ use crate::clock;
 const PATIENCE: Duration = Duration::from_secs(20);
 /// How long after its revocation a key is asked about before it counts as never denied.
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
-/// The bound that nodes promise unless told otherwise.
-const BOUND: Duration = Duration::from_secs(1);
 /// The pause between two questions of one who asks. Without it they take the machine for
 /// themselves, and packets on the loopback are dropped.
 const PAUSE: Duration = Duration::from_millis(1);
+/// Limits that all nodes count together, a day each: what comes back meanwhile is less than one.
+const LIMITS: [u32; 3] = [100, 1_000, 5_000];
 /// Keys beside those that are revoked; the load asks about these.
 const OTHER_KEYS: usize = 1_000;
 
@@ -52,14 +49,6 @@ pub(crate) struct ClusterOptions {
     seconds: u64,
 }
 
-/// Nodes that share a database. Fields go in this order: nodes before what they use.
-struct Cluster {
-    nodes: Vec<Server>,
-    seeded: Seeded,
-    _folder: tempfile::TempDir,
-    _database: PostgresServer,
-}
-
 /// What became of revoked keys.
 #[derive(Default)]
 struct Revocations {
@@ -78,7 +67,7 @@ struct Revocations {
 pub(crate) fn run(options: &ClusterOptions, binaries: &Path, format: Format) -> anyhow::Result<()> {
     let keys = usize::try_from(options.revocations)? + OTHER_KEYS;
     eprintln!("bench: starting PostgreSQL and seeding {keys} keys");
-    let cluster = start(options, binaries, keys)?;
+    let cluster = Cluster::start(options.nodes, binaries, keys)?;
     let (revoked, others) = cluster.seeded.keys.split_at(options.revocations.try_into()?);
     eprintln!("bench: revoking {} keys under load", revoked.len());
     let background = Background::start(&cluster, others);
@@ -86,50 +75,22 @@ pub(crate) fn run(options: &ClusterOptions, binaries: &Path, format: Format) -> 
     let revocations = revoke_all(options, &cluster, revoked)?;
     let seconds = clock::now().duration_since(begun).as_secs_f64();
     let background = background.finish()?;
+    eprintln!("bench: limits");
+    let limits = limits(&cluster)?;
+    let limited = cluster.limited_key("1000000000/1h")?;
     let mut throughput = Vec::new();
-    for count in 1..=cluster.nodes.len() {
-        throughput.push(verify_on(options, &cluster.nodes[..count], &cluster.seeded, others)?);
+    for (what, keys) in [("no shared limit", others), ("one shared limit", &[limited][..])] {
+        for count in 1..=cluster.nodes.len() {
+            eprintln!("bench: verify on {count} nodes, {what}");
+            let reports = verify_on(options, &cluster, &cluster.nodes[..count], keys)?;
+            throughput.push((what, reports));
+        }
     }
-    let figures = Figures { revocations, seconds, background, throughput };
+    let figures = Figures { revocations, seconds, background, limits, throughput };
     let machine = Machine::this();
     report::print(format, &figures.lines(options, &machine), &figures.json(options, &machine));
     ensure!(figures.revocations.accepted_beyond_bound == 0, "a key was accepted beyond the bound");
     Ok(())
-}
-
-/// Starts the database, fills it, and starts the nodes.
-fn start(options: &ClusterOptions, binaries: &Path, keys: usize) -> anyhow::Result<Cluster> {
-    let database = PostgresServer::start()?.context("PostgreSQL is not installed")?;
-    let url = database.database()?;
-    let settings = [("KEYREEVE_STORE__URL", url.as_str())];
-    let folder = tempfile::tempdir().context("cannot create a folder")?;
-    let data_dir = |number: u8| -> PathBuf { folder.path().join(format!("node{number}")) };
-    let admin_key = seed::init(&data_dir(0), &settings)?;
-    let key = std::fs::read_to_string(data_dir(0).join("audit.key"))?;
-    let signer = CheckpointSigner::from_private_key(&Secret::new(key))?;
-    let store = postgres::open(
-        PostgresOptions {
-            url: Secret::new(url.clone()),
-            authorities: None,
-            readers: 1,
-            queue_limit: 16,
-            beat: BOUND,
-            node: "bench".to_owned(),
-            clock: Arc::new(MachineClock::new()),
-        },
-        signer,
-    )?;
-    let seeded = seed::fill(&store, admin_key, keys, Mode::Plain, keys)?;
-    ensure!(seeded.keys.len() == keys, "only {} keys can be sampled", seeded.keys.len());
-    let mut nodes = Vec::new();
-    for number in 0..options.nodes {
-        if number > 0 {
-            std::fs::create_dir(data_dir(number))?;
-            std::fs::copy(data_dir(0).join("audit.key"), data_dir(number).join("audit.key"))?;
-        }
-        nodes.push(Server::node(binaries, &data_dir(number), &settings)?);
-    }
-    Ok(Cluster { nodes, seeded, _folder: folder, _database: database })
 }
 
 /// Revokes the keys, several at a time, each through the next node.
@@ -173,7 +134,7 @@ impl Revocations {
 
 /// One who revokes keys and then asks every node about them.
 struct Revoker<'c> {
-    seeded: &'c Seeded,
+    cluster: &'c Cluster,
     nodes: Vec<Connection>,
 }
 
@@ -181,11 +142,11 @@ impl<'c> Revoker<'c> {
     fn connect(cluster: &'c Cluster) -> anyhow::Result<Self> {
         let open = |node: &Server| Connection::open(node.address(), PATIENCE);
         let nodes = cluster.nodes.iter().map(open).collect::<Result<_, _>>()?;
-        Ok(Self { seeded: &cluster.seeded, nodes })
+        Ok(Self { cluster, nodes })
     }
 
     fn revoke(&mut self, key: &str, number: u64, into: &mut Revocations) -> anyhow::Result<()> {
-        let question = question(&self.seeded.verifier_key, key);
+        let question = self.cluster.question(key);
         for node in &mut self.nodes {
             let answer = node.call(&question)?;
             ensure!(
@@ -195,7 +156,7 @@ impl<'c> Revoker<'c> {
         }
         let id = key.rsplit('_').nth(1).context("a key has an id")?;
         let path = format!("/api/v1/api-keys/{id}/revoke");
-        let order = http::post(&path, &self.seeded.admin_key, "{}");
+        let order = http::post(&path, &self.cluster.seeded.admin_key, "{}");
         let begun = clock::now();
         let through = usize::try_from(number)? % self.nodes.len();
         let answer = self.nodes[through].call(&order)?;
@@ -212,9 +173,6 @@ impl<'c> Revoker<'c> {
         Ok(())
     }
 }
-
-const VALID: &[u8] = b"\"code\":\"VALID\"";
-const STALE: &[u8] = b"\"code\":\"STALE\"";
 
 /// Asks a node until it denies the key as revoked; gives how long after `returned` its last
 /// acceptance came in.
@@ -242,10 +200,6 @@ fn last_acceptance(
     }
 }
 
-fn question(verifier_key: &str, key: &str) -> Vec<u8> {
-    http::post("/api/v1/verify", verifier_key, &json!({ "key": key }).to_string())
-}
-
 /// Verifications on every node, for as long as something else is measured.
 struct Background {
     stop: Arc<AtomicBool>,
@@ -255,8 +209,7 @@ struct Background {
 impl Background {
     fn start(cluster: &Cluster, keys: &[String]) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
-        let questions: Vec<Vec<u8>> =
-            keys.iter().map(|key| question(&cluster.seeded.verifier_key, key)).collect();
+        let questions: Vec<Vec<u8>> = keys.iter().map(|key| cluster.question(key)).collect();
         let questions = Arc::new(questions);
         let ask = |address: SocketAddr| {
             let (stop, questions) = (stop.clone(), questions.clone());
@@ -289,14 +242,50 @@ impl Background {
     }
 }
 
+/// How many requests were admitted under one limit.
+struct Admitted {
+    limit: u32,
+    asked: u32,
+    by_node: Vec<u32>,
+}
+
+/// Asks twice as often as each limit allows, on all nodes at once.
+fn limits(cluster: &Cluster) -> anyhow::Result<Vec<Admitted>> {
+    let mut found = Vec::new();
+    for limit in LIMITS {
+        let question = cluster.question(&cluster.limited_key(&format!("{limit}/1d"))?);
+        let each = (limit * 2).div_ceil(u32::try_from(cluster.nodes.len())?);
+        let ask = |address: SocketAddr| -> anyhow::Result<u32> {
+            let mut node = Connection::open(address, PATIENCE)?;
+            let mut admitted = 0;
+            for _ in 0..each {
+                admitted += u32::from(http::contains(&node.call(&question)?.body, VALID));
+            }
+            Ok(admitted)
+        };
+        let by_node = thread::scope(|scope| {
+            let ask = &ask;
+            let asking: Vec<_> =
+                cluster.nodes.iter().map(|node| scope.spawn(move || ask(node.address()))).collect();
+            let joined = asking.into_iter().map(|asked| {
+                asked.join().map_err(|_| anyhow::anyhow!("one who asked panicked"))?
+            });
+            joined.collect::<anyhow::Result<Vec<u32>>>()
+        })?;
+        let asked = each * u32::try_from(cluster.nodes.len())?;
+        found.push(Admitted { limit, asked, by_node });
+    }
+    Ok(found)
+}
+
 /// Loads these nodes at once; gives what each served.
 fn verify_on(
     options: &ClusterOptions,
+    cluster: &Cluster,
     nodes: &[Server],
-    seeded: &Seeded,
     keys: &[String],
 ) -> anyhow::Result<Vec<LoadReport>> {
-    let requests = keys.iter().map(|key| question(&seeded.verifier_key, key)).collect();
+    let requests = keys.iter().map(|key| cluster.question(key)).collect();
     let requests = Requests::of(requests)?;
     let loads: Vec<_> = nodes
         .iter()
@@ -328,7 +317,8 @@ struct Figures {
     revocations: Revocations,
     seconds: f64,
     background: u64,
-    throughput: Vec<Vec<LoadReport>>,
+    limits: Vec<Admitted>,
+    throughput: Vec<(&'static str, Vec<LoadReport>)>,
 }
 
 impl Figures {
@@ -371,12 +361,23 @@ impl Figures {
             format!("other verifications meanwhile: {}", self.background),
             String::new(),
         ]);
-        let heading = ["nodes", "verifications/s", "p99 of the slowest"].map(str::to_owned);
+        let heading = ["limit", "asked", "admitted", "by node"].map(str::to_owned);
         let mut rows = vec![Vec::from(heading)];
-        rows.extend(self.throughput.iter().map(|reports| {
+        rows.extend(self.limits.iter().map(|found| {
+            let by_node: Vec<String> = found.by_node.iter().map(ToString::to_string).collect();
+            let admitted: u32 = found.by_node.iter().sum();
+            let numbers = [found.limit, found.asked, admitted].map(|number| number.to_string());
+            numbers.into_iter().chain([by_node.join(" ")]).collect()
+        }));
+        lines.extend(report::table(&rows));
+        lines.push(String::new());
+        let heading = ["keys with", "nodes", "verifications/s", "p99 of the slowest"];
+        let mut rows = vec![Vec::from(heading.map(str::to_owned))];
+        rows.extend(self.throughput.iter().map(|(what, reports)| {
             let rps: f64 = reports.iter().map(|report| report.rps).sum();
             let p99 = reports.iter().map(|report| report.p99).max().unwrap_or_default();
-            vec![reports.len().to_string(), report::grouped(rps), report::millis(p99)]
+            let nodes = reports.len().to_string();
+            vec![(*what).to_owned(), nodes, report::grouped(rps), report::millis(p99)]
         }));
         lines.extend(report::table(&rows));
         lines
@@ -391,8 +392,13 @@ impl Figures {
                 "max_us": report::micros(histogram.max()),
             })
         };
-        let rounds =
-            |reports: &Vec<LoadReport>| reports.iter().map(report::round_json).collect::<Vec<_>>();
+        let rounds = |(what, reports): &(&str, Vec<LoadReport>)| {
+            let nodes: Vec<Value> = reports.iter().map(report::round_json).collect();
+            json!({ "keys_with": what, "nodes": nodes })
+        };
+        let limits = self.limits.iter().map(|found| {
+            json!({ "limit": found.limit, "asked": found.asked, "admitted_by_node": found.by_node })
+        });
         let revocations = &self.revocations;
         json!({
             "bench": "cluster",
@@ -406,6 +412,7 @@ impl Figures {
             "accepted_beyond_bound": revocations.accepted_beyond_bound,
             "denied_as_stale": revocations.denied_as_stale,
             "questions": revocations.questions,
+            "limits": limits.collect::<Vec<_>>(),
             "throughput": self.throughput.iter().map(rounds).collect::<Vec<_>>(),
         })
     }

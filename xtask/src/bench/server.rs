@@ -43,7 +43,16 @@ impl Server {
         data_dir: &Path,
         settings: &[(&str, &str)],
     ) -> anyhow::Result<Self> {
-        let address = free_address()?;
+        Self::node_at(binaries, data_dir, settings, free_address()?)
+    }
+
+    /// The same at this address.
+    pub(crate) fn node_at(
+        binaries: &Path,
+        data_dir: &Path,
+        settings: &[(&str, &str)],
+        address: SocketAddr,
+    ) -> anyhow::Result<Self> {
         let mut command = Command::new(binaries.join("keyreeve"));
         command.envs(settings.iter().copied());
         // One caller makes all requests of a load: its own limits are not what is measured.
@@ -123,6 +132,18 @@ impl Server {
         let bytes = std::fs::read(self.output.path()).unwrap_or_default();
         let from = bytes.len().saturating_sub(SHOWN_OUTPUT);
         String::from_utf8_lossy(&bytes[from..]).into_owned()
+    }
+
+    /// Ends the process at once.
+    pub(crate) fn kill(&mut self) -> anyhow::Result<()> {
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
+    }
+
+    /// Its process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     /// What reports call the server.
