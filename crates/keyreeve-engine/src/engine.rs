@@ -29,6 +29,7 @@ use crate::{
     denials::{DenialKind, DenialLedger},
     fingerprint::Fingerprints,
     live::{LiveKey, LiveTable},
+    read_through::Turns,
     shared_counts::SharedCounts,
     store::{Change, Store, StoreError, Tx, UsageDelta, begin},
     usage::UsageLedger,
@@ -61,6 +62,8 @@ pub struct EngineOptions {
     pub countries: Option<Arc<dyn Countries>>,
     /// Under what another system made the HMACs of its keys.
     pub import_secret: Option<HmacSecret>,
+    /// How many keys memory has room for; `None` if for all.
+    pub most_keys_in_memory: Option<usize>,
     /// Where all nodes count together; `None` if each counts for itself.
     pub shared: Option<SharedCounting>,
     /// How old the knowledge of what other nodes did may be before this one vouches for nothing.
@@ -103,6 +106,8 @@ pub struct Engine {
     /// Whether the audit says that the nodes count together, and of how many outages it knows.
     pub(crate) noted_together: AtomicBool,
     pub(crate) noted_outages: AtomicU64,
+    pub(crate) key_turns: Turns,
+    pub(crate) key_reads: AtomicU64,
     bound_ns: u64,
     local_sealer: Sealer,
     pub(crate) process: u64,
@@ -115,7 +120,10 @@ pub struct Engine {
 impl Engine {
     /// Loads what verification needs and begins to follow changes.
     pub async fn start(options: EngineOptions) -> Result<Self, Error> {
-        let live = Arc::new(LiveTable::default());
+        let live = Arc::new(match options.most_keys_in_memory {
+            None => LiveTable::default(),
+            Some(most) => LiveTable::with_room_for(most),
+        });
         options.store.load(live.clone()).await?;
         live.set_loaded();
         let lockout_ns = u64::try_from(options.limits.lockout.as_nanos()).unwrap_or(u64::MAX);
@@ -145,6 +153,8 @@ impl Engine {
             degraded: AtomicU64::new(0),
             noted_together: AtomicBool::new(true),
             noted_outages: AtomicU64::new(0),
+            key_turns: Turns::default(),
+            key_reads: AtomicU64::new(0),
             bound_ns: u64::try_from(options.bound.as_nanos()).unwrap_or(u64::MAX),
             request_cells: CellTable::new(MOST_REQUEST_CELLS),
             slow_hashes: SlowHashes::default(),
@@ -341,7 +351,7 @@ impl Engine {
 
     /// Lets go of what is counted for keys that are gone.
     pub fn sweep(&self) {
-        self.live.sweep_counters();
+        self.live.sweep_counters(self.now(), self.clock.monotonic_ns());
     }
 
     /// As [`Engine::flush`], for callers that can only go on.

@@ -27,6 +27,7 @@ pub mod live;
 mod owners;
 mod permit;
 mod projects;
+mod read_through;
 mod roles;
 pub mod shared_counts;
 mod sources;

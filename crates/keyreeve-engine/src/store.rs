@@ -19,6 +19,7 @@ use keyreeve_core::{
     key::KeyId,
     model::{ApiKey, Environment, Keyspace, Owner, Project, Role},
     name::{KeyspaceName, OwnerId, ProjectName, RoleName},
+    quota::Stored as StoredQuota,
 };
 
 pub use error::{CommitError, Kind, StoreError};
@@ -57,6 +58,13 @@ pub struct StoredKey {
 pub trait ChangeSink: Send + Sync {
     /// Takes one change. Called in commit order by one thread, except while loading.
     fn apply(&self, project: &ProjectName, change: &Change);
+
+    /// Whether it wants to be told of every key while loading. Else it is told of keys of other
+    /// systems, which cannot be found by their ids, and of what is claimed by owners; the rest it
+    /// reads when it needs it.
+    fn wants_all_keys(&self) -> bool {
+        true
+    }
 
     /// All changes up to `epoch` have been applied.
     fn advance(&self, epoch: u64);
@@ -139,6 +147,16 @@ pub trait Store: Send + Sync + 'static {
 
     /// One key.
     async fn key(&self, project: &ProjectName, id: KeyId) -> Result<Option<StoredKey>, StoreError>;
+
+    /// One key of whichever project: for verification, which finds the project by the key.
+    async fn any_key(&self, id: KeyId) -> Result<Option<ApiKey>, StoreError>;
+
+    /// What is claimed of a quota.
+    async fn quota_claim(
+        &self,
+        project: &ProjectName,
+        subject: &QuotaSubject,
+    ) -> Result<Option<StoredQuota>, StoreError>;
 
     /// Keys, newest first.
     async fn keys(

@@ -288,6 +288,11 @@ impl Engine {
                         return (self.failed("the quota could not be claimed"), None);
                     }
                 }
+                Step::NeedsKey(id) => {
+                    if !Box::pin(self.read_key(id)).await {
+                        return (self.failed("the key could not be read"), None);
+                    }
+                }
                 Step::NeedsShared(ask) => {
                     // What was taken before was for something else.
                     let before = std::mem::replace(shared, Shared::NotAsked);

@@ -32,6 +32,7 @@ pub struct Metrics {
     knowledge_age: Gauge,
     counts_together: Gauge,
     degraded: Counter,
+    key_reads: Counter,
     lockouts: Counter,
 }
 
@@ -110,6 +111,10 @@ impl Metrics {
             "keyreeve_degraded_requests_total",
             "Requests limited on this node alone, as the nodes could not count together"
         );
+        metrics::describe_counter!(
+            "keyreeve_key_reads_total",
+            "Keys read from the store because memory did not hold them"
+        );
         metrics::describe_gauge!(
             "keyreeve_knowledge_age_seconds",
             "For how long other nodes may have done what this one does not know yet"
@@ -130,6 +135,7 @@ impl Metrics {
             knowledge_age: gauge!("keyreeve_knowledge_age_seconds"),
             counts_together: gauge!("keyreeve_shared_counts_up"),
             degraded: counter!("keyreeve_degraded_requests_total"),
+            key_reads: counter!("keyreeve_key_reads_total"),
             lockouts: counter!("keyreeve_lockouts_total"),
         }
     }
@@ -189,6 +195,7 @@ impl Metrics {
         self.knowledge_age.set(engine.age().as_secs_f64());
         self.counts_together.set(f64::from(u8::from(engine.counts_together())));
         self.degraded.absolute(engine.degraded_requests());
+        self.key_reads.absolute(engine.key_reads());
         self.lockouts.absolute(engine.lockouts());
         for (counter, sum) in self.verdicts.iter().zip(self.hot.verdicts.sums()) {
             counter.absolute(sum);
@@ -217,6 +224,7 @@ struct Handles {
     knowledge_age: Gauge,
     counts_together: Gauge,
     degraded: Counter,
+    key_reads: Counter,
     lockouts: Counter,
 }
 
@@ -234,6 +242,7 @@ impl Handles {
             knowledge_age: self.knowledge_age,
             counts_together: self.counts_together,
             degraded: self.degraded,
+            key_reads: self.key_reads,
             lockouts: self.lockouts,
         }
     }

@@ -17,11 +17,12 @@ use keyreeve_core::{
     key::KeyId,
     model::{ApiKey, Environment, Keyspace, Owner, Project, Role},
     name::{KeyspaceName, OwnerId, ProjectName, RoleName},
+    quota::Stored as StoredQuota,
 };
 use keyreeve_engine::store::{
     AuditFilter, AuditRecord, Change, ChangeSink, CommitError, DutyTerm, IdempotentResult,
-    KeyFilter, ListPage, PageRequest, QuotaClaim, Receipt, SequencedEntry, Store, StoreError,
-    StoredKey, UnitOfWork,
+    KeyFilter, ListPage, PageRequest, QuotaClaim, QuotaSubject, Receipt, SequencedEntry, Store,
+    StoreError, StoredKey, UnitOfWork,
 };
 use parking_lot::{Mutex, MutexGuard};
 
@@ -90,10 +91,14 @@ impl State {
         for ((project, _), role) in &tables.roles {
             sink.apply(project, &Change::CreateRole(role.clone()));
         }
-        for key in tables.keys.values().filter(|key| !lists::is_deleted(key)) {
+        let all = sink.wants_all_keys();
+        let wanted = |key: &&ApiKey| !lists::is_deleted(key) && (all || key.imported.is_some());
+        for key in tables.keys.values().filter(wanted) {
             sink.apply(&key.project, &Change::CreateKey(Box::new(key.clone())));
         }
-        for ((project, subject), stored) in &tables.claims {
+        let of_owner = |subject: &QuotaSubject| matches!(subject, QuotaSubject::Owner(_));
+        let claims = tables.claims.iter().filter(|((_, subject), _)| all || of_owner(subject));
+        for ((project, subject), stored) in claims {
             let claim = QuotaClaim { subject: subject.clone(), stored: *stored, known: 0 };
             sink.apply(project, &Change::ClaimQuota(vec![claim]));
         }
@@ -189,6 +194,19 @@ impl Store for MemoryStore {
         let state = self.state()?;
         let key = state.tables.key(project, id);
         Ok(key.map(|key| lists::stored(&state.tables, key)))
+    }
+
+    async fn any_key(&self, id: KeyId) -> Result<Option<ApiKey>, StoreError> {
+        Ok(self.state()?.tables.keys.get(&id).cloned())
+    }
+
+    async fn quota_claim(
+        &self,
+        project: &ProjectName,
+        subject: &QuotaSubject,
+    ) -> Result<Option<StoredQuota>, StoreError> {
+        let key = (project.clone(), subject.clone());
+        Ok(self.state()?.tables.claims.get(&key).copied())
     }
 
     async fn keys(

@@ -14,6 +14,7 @@ mod key_rows;
 pub(crate) mod keys;
 mod lifecycle;
 pub(crate) mod query;
+pub(crate) mod quota;
 pub(crate) mod readers;
 pub(crate) mod replay;
 mod rows;

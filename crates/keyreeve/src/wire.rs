@@ -71,6 +71,7 @@ pub(crate) struct Installation {
     idempotency_keep: SignedDuration,
     bound: Duration,
     shared: Option<SharedCounting>,
+    most_keys_in_memory: Option<usize>,
     lock: FolderLock,
 }
 
@@ -103,6 +104,7 @@ impl Installation {
             idempotency_keep,
             bound: config.cluster.bound,
             shared: shared_counting(config, environment)?,
+            most_keys_in_memory: config.keys.most_in_memory,
             lock,
         })
     }
@@ -128,6 +130,7 @@ impl Installation {
             import_secret: policy.import_secret,
             bound: self.bound,
             shared: self.shared,
+            most_keys_in_memory: self.most_keys_in_memory,
         })
         .await
         .context("the stored keys could not be loaded")?;

@@ -101,6 +101,7 @@ async fn measure(
 ) -> anyhow::Result<Measured> {
     let engine = Engine::start(EngineOptions {
         shared: None,
+        most_keys_in_memory: None,
         store,
         clock: Arc::new(MachineClock::new()),
         entropy: Arc::new(Plain),

@@ -141,6 +141,11 @@ impl QuotaAccount {
         self.period.is_none()
     }
 
+    /// Whether nothing that was asked of it matters any more at `now`.
+    pub fn is_over(&self, now: Timestamp) -> bool {
+        self.period.is_none_or(|period| period.is_over(now))
+    }
+
     /// Takes over what was read from disk at start, before anything is spent.
     ///
     /// All that was claimed counts as spent. A period earlier than the account's is passed over;

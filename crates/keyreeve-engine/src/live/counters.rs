@@ -6,6 +6,7 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
+use jiff::Timestamp;
 use keyreeve_core::{
     limit::{
         AdaptiveRange, AdaptiveState, GcraCell, INTERVAL, Leases, LimitName, Observation, adapt,
@@ -39,6 +40,14 @@ impl Default for Counters {
 }
 
 impl Counters {
+    /// Whether nothing would be lost with it: every limit is full, nothing is in flight, and the
+    /// period of the quota is over.
+    pub(super) fn is_idle(&self, now: Timestamp, now_ns: u64) -> bool {
+        self.cells.lock().iter().all(|(_, cell)| cell.gcra.is_full(now_ns))
+            && self.leases.lock().in_flight(now_ns) == 0
+            && self.quota.lock().is_over(now)
+    }
+
     /// The cell of that name, made if there is none. Cells stay while limits come and go, so a
     /// limit that is set again goes on where it was.
     pub(super) fn cell(&self, name: &LimitName) -> Arc<LimitCell> {

@@ -48,6 +48,10 @@ pub struct LiveKey {
     bounds: ArcSwapOption<KeyBounds>,
     /// Whether it was taken out of the table.
     gone: AtomicBool,
+    /// Whether it was used since somebody looked for one that can go.
+    touched: AtomicBool,
+    /// Goes up with each change; the highest stands for all that are higher.
+    revision: u32,
 }
 
 /// Where a key stands, apart from what the clock says.
@@ -110,6 +114,8 @@ impl LiveKey {
             usage: OnceLock::new(),
             bounds: ArcSwapOption::empty(),
             gone: AtomicBool::new(false),
+            touched: AtomicBool::new(true),
+            revision: u32::try_from(key.revision).unwrap_or(u32::MAX),
         }
     }
 
@@ -126,6 +132,22 @@ impl LiveKey {
 
     pub(super) fn is_gone(&self) -> bool {
         self.gone.load(Ordering::Acquire)
+    }
+
+    /// Notes that the key was used.
+    pub(super) fn touch(&self) {
+        if !self.touched.load(Ordering::Relaxed) {
+            self.touched.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether the key was used since this was last asked.
+    pub(super) fn was_touched(&self) -> bool {
+        self.touched.swap(false, Ordering::Relaxed)
+    }
+
+    pub(super) fn revision(&self) -> u32 {
+        self.revision
     }
 
     /// The public id.
@@ -356,6 +378,8 @@ impl LiveKey {
             usage: OnceLock::new(),
             bounds: ArcSwapOption::empty(),
             gone: AtomicBool::new(false),
+            touched: AtomicBool::new(true),
+            revision: self.revision,
         }
     }
 

@@ -103,6 +103,8 @@ impl KeyIndex {
             match &*slot.load() {
                 Some(old) if old.id() != id => continue,
                 Some(old) if old.is_gone() => writer.gone -= 1,
+                // Read from the store, it may be ahead of the news of it.
+                Some(old) if old.revision() > key.revision() => return,
                 Some(old) => key.go_on_counting_for(old),
                 None => writer.taken += 1,
             }
@@ -153,6 +155,14 @@ impl KeyIndex {
     pub(super) fn len(&self) -> usize {
         let writer = self.writer.lock();
         writer.waiting.len() + writer.taken - writer.gone
+    }
+
+    /// All keys, whatever comes and goes meanwhile.
+    pub(super) fn all(&self) -> impl Iterator<Item = Arc<LiveKey>> + use<> {
+        let slots = self.slots.load_full();
+        (0..slots.0.len())
+            .filter_map(move |at| slots.0[at].load_full())
+            .filter(|key| !key.is_gone())
     }
 
     /// The first key that is like this. Looks at all of them.

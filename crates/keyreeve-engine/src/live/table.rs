@@ -1,10 +1,14 @@
 //! The table and how changes reach it.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, AtomicU64, Ordering},
+use std::{
+    collections::HashSet,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
 };
 
+use jiff::Timestamp;
 use keyreeve_core::{
     key::{
         Imported, KeyDigest, KeyId,
@@ -14,6 +18,7 @@ use keyreeve_core::{
     model::{ApiKey, Role},
     name::{OwnerId, ProjectName},
     permission::PermissionSet,
+    quota::Stored as StoredQuota,
 };
 use papaya::HashMap;
 use parking_lot::Mutex;
@@ -23,6 +28,7 @@ use super::{
     counters::Counters,
     imported::Found,
     key_index::KeyIndex,
+    residence::{Residence, State, Watch},
     shape::{KeyShape, Shapes},
     slots::{OwnerSlot, ProjectSlot},
 };
@@ -37,6 +43,8 @@ pub struct LiveTable {
     /// old and new share limits and quota.
     lineages: HashMap<KeyId, Arc<Counters>>,
     shapes: Mutex<Shapes>,
+    /// Which keys are here; `None` if all are.
+    residence: Option<Residence>,
     epoch: AtomicU64,
     lost: AtomicBool,
     /// Of when everything is known, on the monotonic clock; `ALWAYS` where nothing happens elsewhere.
@@ -55,6 +63,7 @@ impl Default for LiveTable {
             keys: KeyIndex::default(),
             lineages: HashMap::default(),
             shapes: Mutex::default(),
+            residence: None,
             epoch: AtomicU64::default(),
             lost: AtomicBool::default(),
             as_of_ns: AtomicU64::new(ALWAYS),
@@ -63,10 +72,110 @@ impl Default for LiveTable {
     }
 }
 
+/// What an id leads to.
+#[derive(Debug)]
+pub(crate) enum Lookup {
+    /// This key, whatever its state.
+    Here(Arc<LiveKey>),
+    /// There is no such key.
+    Absent,
+    /// Only the store knows.
+    Unknown,
+}
+
 impl LiveTable {
-    /// The key of that id, whatever its state.
+    /// A table that has room for so many keys; those of other systems come on top.
+    pub(crate) fn with_room_for(most: usize) -> Self {
+        Self { residence: Some(Residence::new(most)), ..Self::default() }
+    }
+
+    /// The key of that id, whatever its state, if it is here.
     pub fn key(&self, id: &KeyId) -> Option<Arc<LiveKey>> {
         self.keys.get(id)
+    }
+
+    /// The key of that id, or whether there is one.
+    pub(crate) fn lookup(&self, id: &KeyId) -> Lookup {
+        match (self.keys.get(id), &self.residence) {
+            (Some(key), None) => Lookup::Here(key),
+            (Some(key), Some(_)) => {
+                key.touch();
+                Lookup::Here(key)
+            }
+            (None, Some(residence)) if !residence.is_absent(id) => Lookup::Unknown,
+            (None, _) => Lookup::Absent,
+        }
+    }
+
+    /// From now on changes of the key are noted for whoever reads it; `None` if all keys are here.
+    pub(crate) fn watch_key(&self, id: KeyId) -> Option<Watch<'_>> {
+        Some(self.residence.as_ref()?.watch_key(id))
+    }
+
+    /// From now on changes of the quota of a chain are noted; `None` if all keys are here.
+    pub(crate) fn watch_lineage(&self, id: KeyId) -> Option<Watch<'_>> {
+        Some(self.residence.as_ref()?.watch_lineage(id))
+    }
+
+    /// Puts in what was read under these watches, with what is claimed of its quota. False if it has
+    /// changed since.
+    pub(crate) fn admit(
+        &self,
+        watch: &Watch<'_>,
+        lineage: &Watch<'_>,
+        key: &ApiKey,
+        claim: Option<StoredQuota>,
+    ) -> bool {
+        let Some(residence) = &self.residence else { return true };
+        let mut state = residence.lock();
+        if !state.is_current(watch) || !state.is_current(lineage) {
+            return false;
+        }
+        if matches!(key.lifecycle, Lifecycle::Deleted { .. }) {
+            state.put_absent(key.id);
+            return true;
+        }
+        if key.policy.quota.is_some() {
+            let is_followed = self.lineages.pin().contains_key(&key.lineage);
+            let counters = self.counters(key.lineage);
+            if let (Some(claim), false) = (claim, is_followed) {
+                counters.quota.lock().restored(claim);
+            }
+        }
+        self.settle_in(residence, &mut state, key);
+        true
+    }
+
+    /// Notes that what was read under this watch is not there. False if it has changed since.
+    pub(crate) fn admit_absent(&self, watch: &Watch<'_>) -> bool {
+        let Some(residence) = &self.residence else { return true };
+        let mut state = residence.lock();
+        let is_current = state.is_current(watch);
+        if is_current {
+            state.put_absent(watch.id);
+        }
+        is_current
+    }
+
+    /// Puts a key in and makes room for it.
+    fn settle_in(&self, residence: &Residence, state: &mut State, key: &ApiKey) {
+        if !self.keys.contains(&key.id) && key.imported.is_none() {
+            state.arrivals.push_back(key.id);
+        }
+        self.put(key);
+        // Each goes to the back once at most before one has to go.
+        let mut looks = state.arrivals.len() * 2;
+        while state.arrivals.len() > residence.most() && looks > 0 {
+            looks -= 1;
+            let Some(id) = state.arrivals.pop_front() else { break };
+            match self.keys.get(&id) {
+                Some(key) if key.was_touched() => state.arrivals.push_back(id),
+                Some(_) => {
+                    self.keys.remove(&id);
+                }
+                None => {}
+            }
+        }
     }
 
     /// Whether the project exists.
@@ -160,8 +269,20 @@ impl LiveTable {
         Some(key.project().clone())
     }
 
-    /// Lets go of counters that nobody counts on: those of keys that are gone.
-    pub(crate) fn sweep_counters(&self) {
+    /// Lets go of counters that nobody counts on: those of keys that are gone, and, where not all keys
+    /// are here, those that stand as if they had never been used.
+    pub(crate) fn sweep_counters(&self, now: Timestamp, now_ns: u64) {
+        if let Some(residence) = &self.residence {
+            // While no key comes in whose quota is about to be followed.
+            let _state = residence.lock();
+            let here: HashSet<KeyId> = self.keys.all().map(|key| key.lineage()).collect();
+            self.lineages.pin().retain(|id, counters| {
+                here.contains(id)
+                    || Arc::strong_count(counters) > 1
+                    || !counters.is_idle(now, now_ns)
+            });
+            return;
+        }
         self.lineages.pin().retain(|id, counters| {
             Arc::strong_count(counters) > 1
                 || self.keys.contains(id)
@@ -213,11 +334,34 @@ impl LiveTable {
         self.project(project).owner(id)
     }
 
-    fn put_key(&self, key: &ApiKey) {
+    /// A key was made or changed.
+    fn put_key(&self, key: &ApiKey, is_new: bool) {
         if matches!(key.lifecycle, Lifecycle::Deleted { .. }) {
             self.remove_key(&key.id);
             return;
         }
+        let Some(residence) = &self.residence else {
+            self.put(key);
+            return;
+        };
+        let mut state = residence.lock();
+        state.note_key(&key.id);
+        let is_here = self.keys.contains(&key.id);
+        // What is claimed of a quota that nobody followed has to be read first.
+        let is_followed = key.policy.quota.is_none()
+            || self.lineages.pin().contains_key(&key.lineage)
+            || (is_new && key.lineage == key.id);
+        if key.imported.is_some() || (is_followed && (is_here || is_new)) {
+            if key.policy.quota.is_some() {
+                self.counters(key.lineage);
+            }
+            self.settle_in(residence, &mut state, key);
+        } else if is_here {
+            self.keys.remove(&key.id);
+        }
+    }
+
+    fn put(&self, key: &ApiKey) {
         if let Some(imported) = &key.imported {
             self.project(&key.project).imported.put(key.id, &key.digest, imported);
         }
@@ -241,6 +385,10 @@ impl LiveTable {
     }
 
     fn remove_key(&self, id: &KeyId) {
+        let mut state = self.residence.as_ref().map(Residence::lock);
+        if let Some(state) = &mut state {
+            state.note_key(id);
+        }
         if let Some(key) = self.keys.remove(id)
             && let Some(imported) = key.imported()
         {
@@ -249,6 +397,7 @@ impl LiveTable {
     }
 
     fn recognise(&self, id: &KeyId, digest: KeyDigest) {
+        // Keys of other systems are always here.
         let Some(old) = self.keys.get(id) else { return };
         let Some(imported) = old.imported() else { return };
         let index = &self.project(old.project()).imported;
@@ -270,7 +419,19 @@ impl LiveTable {
         }
     }
 
+    /// Whether what is claimed of this quota is followed here. What is not is read when it is needed.
+    fn follows(&self, subject: &QuotaSubject) -> bool {
+        let (Some(residence), QuotaSubject::Lineage(id)) = (&self.residence, subject) else {
+            return true;
+        };
+        residence.lock().note_lineage(id);
+        self.lineages.pin().contains_key(id)
+    }
+
     fn claim_quota(&self, project: &ProjectName, claim: &QuotaClaim) {
+        if !self.follows(&claim.subject) {
+            return;
+        }
         let counters = self.counters_of(project, &claim.subject);
         let mut quota = counters.quota.lock();
         if self.loaded.load(Ordering::Acquire) {
@@ -310,7 +471,8 @@ impl ChangeSink for LiveTable {
             Change::DeleteRole(name) => {
                 self.project(project).roles.pin().remove(name);
             }
-            Change::CreateKey(key) | Change::UpdateKey(key) => self.put_key(key),
+            Change::CreateKey(key) => self.put_key(key, true),
+            Change::UpdateKey(key) => self.put_key(key, false),
             Change::RecogniseKey { id, digest } => self.recognise(id, *digest),
             Change::PurgeKey { id, .. } => self.remove_key(id),
             Change::ClaimQuota(claims) => {
@@ -329,11 +491,18 @@ impl ChangeSink for LiveTable {
         }
     }
 
+    fn wants_all_keys(&self) -> bool {
+        self.residence.is_none()
+    }
+
     fn advance(&self, epoch: u64) {
         self.epoch.store(epoch, Ordering::Release);
     }
 
     fn claimed_elsewhere(&self, project: &ProjectName, claim: &QuotaClaim) {
+        if !self.follows(&claim.subject) {
+            return;
+        }
         self.counters_of(project, &claim.subject).quota.lock().claimed_elsewhere(claim.stored);
     }
 

@@ -3,7 +3,9 @@
 
 use std::sync::Arc;
 
-use crate::live::{LiveKey, LiveTable};
+use keyreeve_core::key::KeyId;
+
+use crate::live::{LiveKey, LiveTable, Lookup};
 
 /// How many keys can be derived from one another, the first not counted.
 pub(crate) const MOST_ANCESTORS: usize = 4;
@@ -18,15 +20,29 @@ pub(crate) struct Chain {
     pub(crate) ancestors: Vec<Arc<LiveKey>>,
 }
 
+/// Why a chain is not whole.
+#[derive(Debug)]
+pub(crate) enum Incomplete {
+    /// An ancestor of this key is gone.
+    Orphan(Arc<LiveKey>),
+    /// This ancestor is not in memory.
+    Unread(KeyId),
+}
+
 impl Chain {
-    /// Hands the key back if an ancestor of it is gone.
-    pub(crate) fn of(key: Arc<LiveKey>, table: &LiveTable) -> Result<Self, Arc<LiveKey>> {
+    /// The key with all it was derived from.
+    pub(crate) fn of(key: Arc<LiveKey>, table: &LiveTable) -> Result<Self, Incomplete> {
         let mut ancestors: Vec<Arc<LiveKey>> = Vec::new();
         let mut next = key.parent();
         while let Some(id) = next {
-            let parent = table.key(&id).filter(|parent| parent.project() == key.project());
+            let parent = match table.lookup(&id) {
+                Lookup::Unknown => return Err(Incomplete::Unread(id)),
+                Lookup::Absent => None,
+                Lookup::Here(parent) => Some(parent),
+            };
+            let parent = parent.filter(|parent| parent.project() == key.project());
             let Some(parent) = parent.filter(|_| ancestors.len() < MOST_ANCESTORS) else {
-                return Err(key);
+                return Err(Incomplete::Orphan(key));
             };
             next = parent.parent();
             ancestors.push(parent);

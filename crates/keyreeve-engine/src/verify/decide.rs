@@ -13,14 +13,14 @@ use keyreeve_core::{
 
 use super::{
     Verdict, VerifyInput,
-    chain::Chain,
+    chain::{Chain, Incomplete},
     limits::{self, LimitsTaken},
     quota::{self, NeededClaim},
     shared::Shared,
 };
 use crate::{
     Engine,
-    live::{Found, LiveKey},
+    live::{Found, LiveKey, Lookup},
     shared_counts::SharedAsk,
 };
 
@@ -32,6 +32,8 @@ pub(super) enum Step {
     Decided(Box<Verdict>, Option<Chain>),
     /// More of a quota has to be on disk first.
     NeedsClaims(Vec<NeededClaim>),
+    /// This key has to be read first.
+    NeedsKey(KeyId),
     /// The common counts of all nodes have to be asked first.
     NeedsShared(Box<SharedAsk>),
     /// One of these may be the key; their hashes are slow.
@@ -43,6 +45,8 @@ enum Match {
     Key(Arc<LiveKey>),
     /// Perhaps one of these: their hashes are slow to try.
     Perhaps(Vec<KeyId>),
+    /// Perhaps the one of this id, which is not in memory.
+    Elsewhere(KeyId),
     Nothing,
 }
 
@@ -81,6 +85,7 @@ impl Engine {
                 }
                 return Step::Decided(verdict, None);
             }
+            Ok(Match::Elsewhere(id)) => return Step::NeedsKey(id),
             Ok(Match::Perhaps(ids)) => {
                 // Only asked for with a project.
                 let project = project.cloned().unwrap_or_else(ProjectName::default_project);
@@ -98,8 +103,10 @@ impl Engine {
     fn find_key(&self, project: Option<&ProjectName>, text: &str) -> Result<Match, VerdictCode> {
         match ParsedKey::parse(text) {
             Ok(parsed) => {
-                let Some(key) = self.live.key(&parsed.id) else {
-                    return Ok(Match::Nothing);
+                let key = match self.live.lookup(&parsed.id) {
+                    Lookup::Here(key) => key,
+                    Lookup::Absent => return Ok(Match::Nothing),
+                    Lookup::Unknown => return Ok(Match::Elsewhere(parsed.id)),
                 };
                 let of_project = project.is_none_or(|project| key.project() == project);
                 if !of_project || !self.digester.matches(key.digest(), &parsed.token) {
@@ -134,7 +141,8 @@ impl Engine {
     ) -> Step {
         let chain = match Chain::of(key, &self.live) {
             Ok(chain) => chain,
-            Err(orphan) => {
+            Err(Incomplete::Unread(parent)) => return Step::NeedsKey(parent),
+            Err(Incomplete::Orphan(orphan)) => {
                 verdict.key = Some(orphan);
                 verdict.refuse(VerdictCode::Revoked, "the key it was derived from is gone");
                 return Step::Decided(verdict, None);

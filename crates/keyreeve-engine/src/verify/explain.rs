@@ -38,15 +38,15 @@ impl Engine {
         id: KeyId,
         input: &VerifyInput<'_>,
     ) -> Result<Explanation, Error> {
-        let key = self.live.key(&id).filter(|key| key.project() == permit.project());
+        let key = self.key_of(permit.project(), id).await?;
         let key = key.ok_or(Error::NotFound(Kind::ApiKey))?;
         let simulation = input.simulate.unwrap_or_default();
         let input = VerifyInput { simulate: Some(simulation), ..input.clone() };
         let at = simulation.at.unwrap_or_else(|| self.now());
         let verdict = Box::new(Verdict::new(VerdictCode::NotFound, at, self.live.epoch()));
-        let chain = Chain::of(key.clone(), &self.live);
+        let chain = self.chain_of_key(key.clone()).await?;
         let mut shared = Shared::NotAsked;
-        if let Ok(chain) = &chain {
+        if let Some(chain) = &chain {
             let ask = self.bounding(chain, &self.bounds_of(chain), &input, &shared).ask;
             if let Some(ask) = ask {
                 shared = self.ask_shared(ask, true).await;
@@ -57,12 +57,14 @@ impl Engine {
             Step::Decided(verdict, None) => *verdict,
             // A simulation claims nothing, and the key is known.
             Step::NeedsClaims(_) | Step::Perhaps(..) => return Err(Error::NotFound(Kind::ApiKey)),
-            // What bounds the key changed since it was asked.
-            Step::NeedsShared(_) => return Err(Error::ChangedMeanwhile(Kind::ApiKey)),
+            // What is behind the key changed since it was asked.
+            Step::NeedsShared(_) | Step::NeedsKey(_) => {
+                return Err(Error::ChangedMeanwhile(Kind::ApiKey));
+            }
         };
         let checks = match chain {
-            Ok(chain) => self.checks(&chain, &input, &verdict, &shared),
-            Err(_) => vec![CheckOutcome {
+            Some(chain) => self.checks(&chain, &input, &verdict, &shared),
+            None => vec![CheckOutcome {
                 check: "state",
                 passed: false,
                 detail: "the key it was derived from is gone".to_owned(),

@@ -1,15 +1,20 @@
 //! What happens to a reservation or a place in flight after the verification that made it.
 
-use std::{fmt, str::FromStr};
+use std::{fmt, str::FromStr, sync::Arc};
 
-use keyreeve_core::{Invalid, key::KeyId, quota::ReservationError};
+use keyreeve_core::{Invalid, key::KeyId, name::ProjectName, quota::ReservationError};
 
 use super::{
     QuotaState,
-    chain::Chain,
+    chain::{Chain, Incomplete, MOST_ANCESTORS},
     quota::{Account, Accounts, NeededClaim},
 };
-use crate::{Engine, Error, FieldError, Permit, action::VerifyKey, store::Kind};
+use crate::{
+    Engine, Error, FieldError, Permit,
+    action::VerifyKey,
+    live::{LiveKey, Lookup},
+    store::Kind,
+};
 
 /// How often a commit is tried again after more of the quota was claimed.
 const MOST_TRIES: usize = 4;
@@ -87,7 +92,7 @@ impl Engine {
         id: ReservationId,
         amount: u64,
     ) -> Result<QuotaState, Error> {
-        let chain = self.chain_of(permit, id, Kind::Reservation)?;
+        let chain = self.chain_of(permit, id, Kind::Reservation).await?;
         let accounts = self.reserved_accounts(&chain, id)?;
         for _ in 0..MOST_TRIES {
             let held =
@@ -142,13 +147,13 @@ impl Engine {
     }
 
     /// Frees what was set aside.
-    pub fn cancel_reservation(
+    pub async fn cancel_reservation(
         &self,
         permit: &Permit<'_, VerifyKey>,
         id: ReservationId,
     ) -> Result<(), Error> {
         let mut found = false;
-        let chain = self.chain_of(permit, id, Kind::Reservation)?;
+        let chain = self.chain_of(permit, id, Kind::Reservation).await?;
         for account in self.reserved_accounts(&chain, id)? {
             found |= account.counters.quota.lock().cancel(id.number, self.now()).is_ok();
         }
@@ -161,7 +166,7 @@ impl Engine {
         permit: &Permit<'_, VerifyKey>,
         id: ReservationId,
     ) -> Result<(), Error> {
-        let chain = self.chain_of(permit, id, Kind::Lease)?;
+        let chain = self.chain_of(permit, id, Kind::Lease).await?;
         if id.holder != Holder::Lease {
             return Err(Error::NotFound(Kind::Lease));
         }
@@ -177,15 +182,41 @@ impl Engine {
     }
 
     /// The keys behind an id, which only their own project knows.
-    fn chain_of(
+    async fn chain_of(
         &self,
         permit: &Permit<'_, VerifyKey>,
         id: ReservationId,
         kind: Kind,
     ) -> Result<Chain, Error> {
-        let key = self.live.key(&id.key).filter(|key| key.project() == permit.project());
-        let chain = key.and_then(|key| Chain::of(key, &self.live).ok());
-        chain.ok_or(Error::NotFound(kind))
+        let Some(key) = self.key_of(permit.project(), id.key).await? else {
+            return Err(Error::NotFound(kind));
+        };
+        self.chain_of_key(key).await?.ok_or(Error::NotFound(kind))
+    }
+
+    /// A project's key, read from the store if it is not in memory.
+    pub(super) async fn key_of(
+        &self,
+        project: &ProjectName,
+        id: KeyId,
+    ) -> Result<Option<Arc<LiveKey>>, Error> {
+        if matches!(self.live.lookup(&id), Lookup::Unknown) && !self.read_key(id).await {
+            return Err(Error::Overloaded);
+        }
+        Ok(self.live.key(&id).filter(|key| key.project() == project))
+    }
+
+    /// The keys behind a key, read from the store if they are not in memory; `None` if one is gone.
+    pub(super) async fn chain_of_key(&self, key: Arc<LiveKey>) -> Result<Option<Chain>, Error> {
+        for _ in 0..=MOST_ANCESTORS {
+            match Chain::of(key.clone(), &self.live) {
+                Ok(chain) => return Ok(Some(chain)),
+                Err(Incomplete::Orphan(_)) => return Ok(None),
+                Err(Incomplete::Unread(id)) if self.read_key(id).await => {}
+                Err(Incomplete::Unread(_)) => break,
+            }
+        }
+        Err(Error::Overloaded)
     }
 
     fn reserved_accounts<'a>(

@@ -49,7 +49,7 @@ pub(crate) async fn cancel(
     id: Segment,
 ) -> Answer<StatusCode> {
     let permit = engine.authorize::<VerifyKey>(&caller).await?;
-    engine.cancel_reservation(&permit, id.parse("id")?)?;
+    engine.cancel_reservation(&permit, id.parse("id")?).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

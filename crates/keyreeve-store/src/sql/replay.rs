@@ -33,11 +33,14 @@ pub(crate) fn surroundings(session: &mut dyn Session, sink: &dyn ChangeSink) -> 
     Ok(())
 }
 
-/// Tells the sink what is claimed of each quota.
+/// Tells the sink what is claimed of each quota, or of owners' alone.
 pub(crate) fn claims(session: &mut dyn Session, sink: &dyn ChangeSink) -> Result<(), Broken> {
-    let sql =
-        "SELECT project, holder, subject, period_start, period_end, claimed FROM quota_claims";
-    session.each(sql, &[], &mut |columns| {
+    let condition = if sink.wants_all_keys() { "" } else { "WHERE holder = 'owner'" };
+    let sql = format!(
+        "SELECT project, holder, subject, period_start, period_end, claimed FROM quota_claims
+         {condition}"
+    );
+    session.each(&sql, &[], &mut |columns| {
         let project: ProjectName = columns.parsed()?;
         let subject = match columns.text()? {
             "lineage" => QuotaSubject::Lineage(columns.parsed()?),
@@ -67,14 +70,16 @@ fn replay(
     })
 }
 
-/// Tells the sink the keys that are not deleted, those that fit the condition if there is one.
+/// Tells the sink the keys that are not deleted and that it wants, those that fit the condition if there is one.
 pub(crate) fn keys(
     session: &mut dyn Session,
     condition: &str,
     values: &[Value<'_>],
     sink: &dyn ChangeSink,
 ) -> Result<(), Broken> {
-    let sql = format!("SELECT {KEY} FROM api_keys k WHERE {condition} k.lifecycle <> 'deleted'");
+    let which = if sink.wants_all_keys() { "" } else { "k.imported IS NOT NULL AND" };
+    let sql =
+        format!("SELECT {KEY} FROM api_keys k WHERE {condition} {which} k.lifecycle <> 'deleted'");
     let mut reader = KeyReader::default();
     session.each(&sql, values, &mut |columns| {
         let key = Box::new(reader.key(columns)?);

@@ -8,13 +8,15 @@ use keyreeve_core::{
     key::KeyId,
     model::{ApiKey, Environment, Keyspace, Owner, Project, Role},
     name::{KeyspaceName, OwnerId, ProjectName, RoleName},
+    quota::Stored as StoredQuota,
 };
 use keyreeve_engine::store::{
     AuditFilter, AuditRecord, ChangeSink, CommitError, DutyTerm, IdempotentResult, KeyFilter,
-    ListPage, PageRequest, Receipt, SequencedEntry, Store, StoreError, StoredKey, UnitOfWork,
+    ListPage, PageRequest, QuotaSubject, Receipt, SequencedEntry, Store, StoreError, StoredKey,
+    UnitOfWork,
 };
 
-use super::{audit, commands::DutyRequest, keys, readers::Readers, tenancy};
+use super::{audit, commands::DutyRequest, keys, quota, readers::Readers, tenancy};
 
 /// What a database does in its own way.
 #[async_trait]
@@ -147,6 +149,20 @@ impl Store for DatabaseStore {
     async fn key(&self, project: &ProjectName, id: KeyId) -> Result<Option<StoredKey>, StoreError> {
         let project = project.clone();
         self.readers.read(move |db| keys::key(db, &project, id)).await
+    }
+
+    async fn any_key(&self, id: KeyId) -> Result<Option<ApiKey>, StoreError> {
+        let found = self.readers.read(move |db| keys::with_ids(db, &[id])).await?;
+        Ok(found.into_iter().next())
+    }
+
+    async fn quota_claim(
+        &self,
+        project: &ProjectName,
+        subject: &QuotaSubject,
+    ) -> Result<Option<StoredQuota>, StoreError> {
+        let (project, subject) = (project.clone(), subject.clone());
+        self.readers.read(move |db| quota::claim(db, &project, &subject)).await
     }
 
     async fn keys(

@@ -25,6 +25,7 @@ mod migration;
 mod openapi;
 mod policies;
 mod projects;
+mod read_through;
 mod server;
 mod shared_limits;
 mod support;

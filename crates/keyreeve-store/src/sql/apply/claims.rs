@@ -11,7 +11,7 @@ use crate::{
     millis,
     sql::{
         failure::Refusal,
-        query, rows,
+        query, quota,
         session::{Session, values},
     },
 };
@@ -48,13 +48,9 @@ fn change(
     claims: &[QuotaClaim],
     after: impl Fn(Option<Stored>, &QuotaClaim) -> Option<Stored>,
 ) -> Result<Vec<QuotaClaim>, Refusal> {
-    let sql = "SELECT period_start, period_end, claimed FROM quota_claims
-               WHERE project = ?1 AND holder = ?2 AND subject = ?3";
     let mut since = Vec::with_capacity(claims.len());
     for claim in claims {
-        let (holder, subject) = place(&claim.subject);
-        let place = values![project.as_str(), holder, subject];
-        let before = query::first(session, sql, &place, rows::claimed)?;
+        let before = quota::claim(session, project, &claim.subject)?;
         let stored = after(before, claim).ok_or(CommitError::ChangedMeanwhile(Kind::Quota))?;
         put(session, project, &claim.subject, &stored)?;
         since.push(QuotaClaim { stored, ..claim.clone() });
@@ -74,7 +70,7 @@ fn put(
                ON CONFLICT (project, holder, subject) DO UPDATE SET
                    period_start = excluded.period_start, period_end = excluded.period_end,
                    claimed = excluded.claimed";
-    let (holder, subject) = place(subject);
+    let (holder, subject) = quota::place(subject);
     session.execute(
         sql,
         &values![
@@ -87,13 +83,6 @@ fn put(
         ],
     )?;
     Ok(())
-}
-
-fn place(subject: &QuotaSubject) -> (&'static str, &str) {
-    match subject {
-        QuotaSubject::Lineage(id) => ("lineage", id.as_str()),
-        QuotaSubject::Owner(id) => ("owner", id.as_str()),
-    }
 }
 
 /// A key is gone for good; so is what it may spend, if it began its lineage.
