@@ -11,6 +11,8 @@ mod imported;
 mod key;
 mod key_index;
 mod residence;
+#[cfg(test)]
+mod sample;
 mod shape;
 mod slots;
 mod table;

@@ -232,16 +232,8 @@ fn place(id: &KeyId, slots: usize) -> usize {
 mod tests {
     use std::collections::HashSet;
 
-    use jiff::Timestamp;
-    use keyreeve_core::{
-        key::{EnvTag, KeyDigest},
-        lifecycle::Lifecycle,
-        model::{ApiKey, Metadata, Policy, Tags},
-        permission::PermissionSet,
-    };
-
     use super::*;
-    use crate::live::LiveTable;
+    use crate::live::{LiveTable, sample};
 
     fn id(number: u64) -> KeyId {
         let mut entropy = [0; 16];
@@ -250,34 +242,8 @@ mod tests {
     }
 
     fn live_key(id: KeyId) -> LiveKey {
-        let key = ApiKey {
-            id,
-            project: "acme".parse().unwrap(),
-            keyspace: "default".parse().unwrap(),
-            environment: "production".parse().unwrap(),
-            tag: EnvTag::Live,
-            name: "key".parse().unwrap(),
-            owner: None,
-            roles: Vec::new(),
-            permissions: PermissionSet::default(),
-            metadata: Metadata::default(),
-            tags: Tags::default(),
-            created_at: Timestamp::UNIX_EPOCH,
-            created_by: "system:test".to_owned(),
-            not_before: None,
-            expires_at: None,
-            policy: Policy::none(),
-            lifecycle: Lifecycle::Active,
-            digest: KeyDigest::Sha256([0; 32]),
-            imported: None,
-            last_four: "0000".to_owned(),
-            lineage: id,
-            predecessor: None,
-            parent: None,
-            revision: 1,
-        };
-        let table = LiveTable::default();
-        LiveKey::new(&key, table.shape(&key), None)
+        let key = sample::api_key(id);
+        LiveKey::new(&key, LiveTable::default().shape(&key), None)
     }
 
     fn put(index: &KeyIndex, number: u64) {

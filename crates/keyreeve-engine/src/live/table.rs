@@ -514,3 +514,6 @@ impl ChangeSink for LiveTable {
         self.lost.store(true, Ordering::Release);
     }
 }
+
+#[cfg(test)]
+mod tests;

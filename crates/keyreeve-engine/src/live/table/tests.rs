@@ -1,0 +1,157 @@
+//! Tables without room for everything: what is read while it changes.
+
+use std::sync::Arc;
+
+use keyreeve_core::{key::KeyId, model::Policy, verdict::VerdictCode};
+
+use super::*;
+use crate::live::sample::api_key;
+
+fn id(number: u8) -> KeyId {
+    KeyId::from_entropy([number; 16])
+}
+
+/// As after a start.
+fn table(room: usize) -> LiveTable {
+    let table = LiveTable::with_room_for(room);
+    table.set_loaded();
+    table
+}
+
+fn changed(key: &ApiKey, lifecycle: Lifecycle) -> ApiKey {
+    ApiKey { lifecycle, revision: key.revision + 1, ..key.clone() }
+}
+
+fn revoked(key: &ApiKey) -> ApiKey {
+    changed(key, Lifecycle::Active.revoke(None, Timestamp::UNIX_EPOCH).unwrap())
+}
+
+fn metered(number: u8) -> ApiKey {
+    let policy = Policy::from_json(r#"{"quota":"100/month"}"#).unwrap();
+    ApiKey { policy: Arc::new(policy), ..api_key(id(number)) }
+}
+
+/// A key as the store has it, put in after `meanwhile` happened between the reading and the putting.
+fn read(table: &LiveTable, key: &ApiKey, meanwhile: impl FnOnce()) -> bool {
+    let watch = table.watch_key(key.id).unwrap();
+    let lineage = table.watch_lineage(key.lineage).unwrap();
+    meanwhile();
+    table.admit(&watch, &lineage, key, None)
+}
+
+fn apply(table: &LiveTable, change: &Change) {
+    table.apply(&"acme".parse().unwrap(), change);
+}
+
+#[track_caller]
+fn standing(table: &LiveTable, id: KeyId) -> VerdictCode {
+    match table.lookup(&id) {
+        Lookup::Here(key) => key.standing(Timestamp::UNIX_EPOCH),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn what_changed_while_it_was_read_is_not_put_in() {
+    let table = table(10);
+    let old = api_key(id(1));
+    let new = revoked(&old);
+    let update = Change::UpdateKey(Box::new(new.clone()));
+    assert!(!read(&table, &old, || apply(&table, &update)));
+    assert!(matches!(table.lookup(&old.id), Lookup::Unknown));
+    assert!(read(&table, &new, || {}));
+    assert_eq!(standing(&table, old.id), VerdictCode::Revoked);
+
+    let gone = api_key(id(2));
+    let purge = Change::PurgeKey { id: gone.id, revision: 1 };
+    assert!(!read(&table, &gone, || apply(&table, &purge)));
+    let deletion = changed(&gone, Lifecycle::Active.delete(Timestamp::UNIX_EPOCH).unwrap());
+    let deletion = Change::UpdateKey(Box::new(deletion));
+    assert!(!read(&table, &gone, || apply(&table, &deletion)));
+    assert!(matches!(table.lookup(&gone.id), Lookup::Unknown));
+}
+
+#[test]
+fn news_of_what_was_read_already_takes_nothing_back() {
+    let table = table(10);
+    let key = api_key(id(1));
+    let disabled = changed(&key, Lifecycle::Active.disable(Timestamp::UNIX_EPOCH).unwrap());
+    let ahead = ApiKey { revision: 3, ..revoked(&key) };
+    assert!(read(&table, &ahead, || {}));
+    apply(&table, &Change::UpdateKey(Box::new(disabled)));
+    assert_eq!(standing(&table, key.id), VerdictCode::Revoked);
+}
+
+#[test]
+fn what_is_made_while_it_is_missed_is_there() {
+    let table = table(10);
+    let key = api_key(id(1));
+    let watch = table.watch_key(key.id).unwrap();
+    apply(&table, &Change::CreateKey(Box::new(key.clone())));
+    assert!(!table.admit_absent(&watch));
+    assert_eq!(standing(&table, key.id), VerdictCode::Valid);
+    // And what was missed before.
+    let other = api_key(id(2));
+    assert!(table.admit_absent(&table.watch_key(other.id).unwrap()));
+    assert!(matches!(table.lookup(&other.id), Lookup::Absent));
+    apply(&table, &Change::CreateKey(Box::new(other.clone())));
+    assert_eq!(standing(&table, other.id), VerdictCode::Valid);
+}
+
+#[test]
+fn what_is_claimed_while_it_is_read_is_read_again() {
+    let table = table(10);
+    let key = metered(1);
+    let stored =
+        |claimed| StoredQuota { period_start: Timestamp::UNIX_EPOCH, period_end: None, claimed };
+    let elsewhere = |claimed| QuotaClaim {
+        subject: QuotaSubject::Lineage(key.id),
+        stored: stored(claimed),
+        known: 0,
+    };
+    let claim = |claimed| table.claimed_elsewhere(&key.project, &elsewhere(claimed));
+    assert!(!read(&table, &key, || claim(10)));
+    assert!(table.lineages.pin().is_empty(), "nobody follows it yet");
+    let watch = table.watch_key(key.id).unwrap();
+    let lineage = table.watch_lineage(key.id).unwrap();
+    assert!(table.admit(&watch, &lineage, &key, Some(stored(20))));
+    let known = || table.counters(key.id).quota.lock().known_now();
+    assert_eq!(known(), 20);
+    claim(30);
+    assert_eq!(known(), 30);
+    // A key that gets a quota nobody followed has to be read with what is claimed of it.
+    let plain = api_key(id(2));
+    assert!(read(&table, &plain, || {}));
+    let limited = ApiKey { policy: key.policy.clone(), revision: 2, ..plain.clone() };
+    apply(&table, &Change::UpdateKey(Box::new(limited)));
+    assert!(matches!(table.lookup(&plain.id), Lookup::Unknown));
+}
+
+#[test]
+fn what_is_used_stays_and_counters_outlive_it() {
+    let table = table(3);
+    for number in 1..=3 {
+        assert!(read(&table, &metered(number), || {}));
+    }
+    // The first round takes everybody's mark; from then on only use gives a new one.
+    assert!(read(&table, &metered(4), || {}));
+    assert_eq!(table.len(), 3);
+    let used = [1, 2, 3, 4].into_iter().find(|number| table.key(&id(*number)).is_some()).unwrap();
+    for number in 5..20 {
+        table.lookup(&id(used));
+        assert!(read(&table, &metered(number), || {}));
+        assert_eq!(table.len(), 3);
+        assert!(table.key(&id(used)).is_some(), "used all the while");
+    }
+    let counters = table.counters(id(7));
+    counters.quota.lock().restored(StoredQuota {
+        period_start: Timestamp::UNIX_EPOCH,
+        period_end: None,
+        claimed: 5,
+    });
+    drop(counters);
+    table.sweep_counters(Timestamp::UNIX_EPOCH, 0);
+    let kept: Vec<KeyId> = table.lineages.pin().keys().copied().collect();
+    assert!(kept.contains(&id(7)), "its quota still matters");
+    assert_eq!(kept.len(), 4, "of those that are here, and that one");
+}
