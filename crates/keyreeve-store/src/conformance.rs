@@ -99,6 +99,7 @@ pub const CASES: &[Case] = cases! {
         what_bounds_keys_is_read_back,
         claims_stand_on_what_is_known,
         claims_go_with_what_they_are_for,
+        what_a_sink_does_not_want_is_read,
         a_foreign_key_is_recognised_once,
     }
     results {

@@ -112,6 +112,42 @@ pub(super) async fn claims_go_with_what_they_are_for(h: Harness) -> Outcome {
     Ok(())
 }
 
+pub(super) async fn what_a_sink_does_not_want_is_read(h: Harness) -> Outcome {
+    let (acme, other) = (h.project("acme").await?, h.project("other").await?);
+    let foreign = ApiKey {
+        digest: KeyDigest::Foreign,
+        imported: Some(Box::new(Imported {
+            start: None,
+            hash: Some(ForeignHash::Sha512(Box::new([7; 64]))),
+        })),
+        ..samples::key(&acme, 1)?
+    };
+    let plain = samples::key(&acme, 2)?;
+    h.create_keys(&[foreign.clone(), plain.clone()]).await?;
+    let (key, owner) = (QuotaSubject::Lineage(plain.id), QuotaSubject::Owner(name("customer")?));
+    let claims = vec![claim(&key, 100, 200, (0, 50)), claim(&owner, 100, 200, (0, 7))];
+    h.commit(&acme, vec![Change::ClaimQuota(claims)]).await?;
+
+    let sink = Arc::new(Recorder::that_reads_keys());
+    h.store.load(sink.clone()).await?;
+    let told = sink.take();
+    let is_told = |part: &str| told.iter().any(|line| line.contains(part));
+    assert!(is_told(foreign.id.as_str()) && is_told(&format!("quota of {owner:?}")), "{told:?}");
+    assert!(!is_told(plain.id.as_str()), "{told:?}");
+    // What changes, it is told of.
+    let next = ApiKey { revision: 2, ..plain.clone() };
+    h.commit(&acme, vec![Change::UpdateKey(Box::new(next.clone()))]).await?;
+    assert!(sink.take().contains(&format!("acme: update key {} at 2", plain.id)));
+
+    assert_eq!(h.store.any_key(plain.id).await?, Some(next));
+    assert_eq!(h.store.any_key(samples::key_id(9)).await?, None);
+    let stored = claim(&key, 100, 200, (0, 50)).stored;
+    assert_eq!(h.store.quota_claim(&acme, &key).await?, Some(stored));
+    assert_eq!(h.store.quota_claim(&other, &key).await?, None);
+    assert_eq!(h.store.quota_claim(&acme, &QuotaSubject::Lineage(foreign.id)).await?, None);
+    Ok(())
+}
+
 pub(super) async fn a_foreign_key_is_recognised_once(h: Harness) -> Outcome {
     let (acme, other) = (h.project("acme").await?, h.project("other").await?);
     let hash = ForeignHash::Sha512(Box::new([7; 64]));

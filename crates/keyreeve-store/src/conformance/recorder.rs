@@ -8,9 +8,16 @@ use parking_lot::Mutex;
 #[derive(Default)]
 pub(super) struct Recorder {
     seen: Mutex<Vec<String>>,
+    /// Whether keys that are found by their ids need not be told of.
+    reads_keys: bool,
 }
 
 impl Recorder {
+    /// One that reads keys when it needs them.
+    pub(super) fn that_reads_keys() -> Self {
+        Self { reads_keys: true, ..Self::default() }
+    }
+
     /// What was seen so far; begins anew.
     pub(super) fn take(&self) -> Vec<String> {
         std::mem::take(&mut *self.seen.lock())
@@ -20,6 +27,10 @@ impl Recorder {
 impl ChangeSink for Recorder {
     fn apply(&self, project: &ProjectName, change: &Change) {
         self.seen.lock().push(format!("{project}: {}", said(change)));
+    }
+
+    fn wants_all_keys(&self) -> bool {
+        !self.reads_keys
     }
 
     fn advance(&self, epoch: u64) {
