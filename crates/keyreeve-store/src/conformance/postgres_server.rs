@@ -33,6 +33,8 @@ pub struct PostgresServer {
     port: u16,
     process: Option<Child>,
     databases: AtomicU32,
+    /// Whether it speaks TLS.
+    is_secure: bool,
 }
 
 impl PostgresServer {
@@ -60,8 +62,14 @@ impl PostgresServer {
             run(Command::new("chown").arg("postgres").arg(&folder))?;
         }
         let port = TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port();
-        let mut server =
-            Self { programs, folder, port, process: None, databases: AtomicU32::new(0) };
+        let mut server = Self {
+            programs,
+            folder,
+            port,
+            process: None,
+            databases: AtomicU32::new(0),
+            is_secure: false,
+        };
         let data = server.folder.join("data");
         run(server
             .program("initdb")?
@@ -80,6 +88,25 @@ impl PostgresServer {
         let name = format!("test{}", self.databases.fetch_add(1, Ordering::Relaxed));
         run_once(&self.url("postgres"), &format!("CREATE DATABASE {name}"))?;
         Ok(self.url(&name))
+    }
+
+    /// Starts it anew as one that speaks TLS as well, with this certificate and its key in PEM.
+    ///
+    /// # Errors
+    ///
+    /// It does not start.
+    pub fn secure(&mut self, certificate: &str, key: &str) -> io::Result<()> {
+        let data = self.folder.join("data");
+        for (name, pem) in [("server.crt", certificate), ("server.key", key)] {
+            fs::write(data.join(name), pem)?;
+            run(Command::new("chmod").arg("600").arg(data.join(name)))?;
+            if is_root()? {
+                run(Command::new("chown").arg("postgres").arg(data.join(name)))?;
+            }
+        }
+        self.is_secure = true;
+        self.crash()?;
+        self.launch()
     }
 
     fn url(&self, database: &str) -> String {
@@ -113,6 +140,7 @@ impl PostgresServer {
             .args(["-c", "listen_addresses=127.0.0.1", "-c", &format!("port={}", self.port)])
             .args(["-c", &format!("unix_socket_directories={}", self.folder.display())])
             .args(["-c", "max_connections=200", "-c", "fsync=off", "-c", "full_page_writes=off"])
+            .args(["-c", if self.is_secure { "ssl=on" } else { "ssl=off" }])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)

@@ -23,6 +23,8 @@ pub struct ValkeyServer {
     program: PathBuf,
     port: u16,
     process: Option<Child>,
+    /// Certificate and key, if it speaks TLS and nothing else.
+    secured: Option<(PathBuf, PathBuf)>,
 }
 
 impl ValkeyServer {
@@ -42,14 +44,27 @@ impl ValkeyServer {
             return Err(io::Error::other(missing));
         };
         let port = TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port();
-        let mut server = Self { program, port, process: None };
+        let mut server = Self { program, port, process: None, secured: None };
         server.launch()?;
         Ok(Some(server))
     }
 
     /// The server's address.
     pub fn url(&self) -> String {
-        format!("redis://127.0.0.1:{}/0", self.port)
+        let scheme = if self.secured.is_some() { "rediss" } else { "redis" };
+        format!("{scheme}://127.0.0.1:{}/0", self.port)
+    }
+
+    /// Starts it anew as one that speaks TLS and nothing else, with the certificate and the key in
+    /// these files.
+    ///
+    /// # Errors
+    ///
+    /// It does not start.
+    pub fn secure(&mut self, certificate: PathBuf, key: PathBuf) -> io::Result<()> {
+        self.secured = Some((certificate, key));
+        self.crash()?;
+        self.launch()
     }
 
     /// Ends the server at once. All counts are gone.
@@ -71,8 +86,21 @@ impl ValkeyServer {
     ///
     /// It does not start.
     pub fn launch(&mut self) -> io::Result<()> {
-        let process = Command::new(&self.program)
-            .args(["--bind", "127.0.0.1", "--port", &self.port.to_string()])
+        let mut command = Command::new(&self.program);
+        let port = self.port.to_string();
+        match &self.secured {
+            None => command.args(["--port", &port]),
+            Some((certificate, key)) => command
+                .args(["--port", "0", "--tls-port", &port, "--tls-auth-clients", "no"])
+                .arg("--tls-cert-file")
+                .arg(certificate)
+                .arg("--tls-key-file")
+                .arg(key)
+                .arg("--tls-ca-cert-file")
+                .arg(certificate),
+        };
+        let process = command
+            .args(["--bind", "127.0.0.1"])
             .args(["--save", "", "--appendonly", "no", "--daemonize", "no"])
             .current_dir(env::temp_dir())
             .stdin(Stdio::null())

@@ -11,4 +11,6 @@ mod postgres;
 #[cfg(test)]
 mod sqlite;
 #[cfg(test)]
+mod tls;
+#[cfg(test)]
 mod transfer;
