@@ -10,6 +10,7 @@ mod engine;
 mod histogram;
 mod http;
 mod load;
+mod migrate;
 mod nodes;
 mod outage;
 mod report;
@@ -50,6 +51,8 @@ enum What {
     Create(create::CreateOptions),
     /// How soon a revoked key is denied everywhere, with several nodes on one PostgreSQL.
     Cluster(cluster::ClusterOptions),
+    /// How long an installation takes from SQLite to PostgreSQL, into a backup and back.
+    Migrate(migrate::MigrateOptions),
     /// What becomes of the load while each part of a cluster is cut in turn.
     Outage(outage::OutageOptions),
 }
@@ -69,6 +72,7 @@ pub(crate) fn run(args: &BenchArgs) -> anyhow::Result<()> {
         What::Engine(options) => engine::run(options, args.format),
         What::Create(options) => create::run(options, &binaries, args.format),
         What::Cluster(options) => cluster::run(options, &binaries, args.format),
+        What::Migrate(options) => migrate::run(options, &binaries, args.format),
         What::Outage(options) => outage::run(options, &binaries, args.format),
     }
 }

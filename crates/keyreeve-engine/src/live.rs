@@ -23,5 +23,5 @@ pub(crate) use counters::{Counters, LimitCell};
 pub(crate) use imported::{Found, MOST_CANDIDATES};
 pub use key::{LiveKey, Seen};
 pub use table::LiveTable;
-pub(crate) use table::Lookup;
+pub(crate) use table::{KeyRead, Lookup};
 pub use tier::Tier;

@@ -5,7 +5,7 @@ use tracing::warn;
 
 use crate::{
     Engine,
-    live::Lookup,
+    live::{KeyRead, Lookup},
     store::{QuotaSubject, StoreError},
 };
 
@@ -67,7 +67,8 @@ impl Engine {
         } else {
             None
         };
-        Ok(self.live.admit(&watch, &lineage, &key, claim))
+        let usage = self.usage.counter_of(&id);
+        Ok(self.live.admit(&watch, &lineage, KeyRead { key: &key, claim, usage }))
     }
 
     /// Keys that were read because memory did not hold them.

@@ -5,6 +5,7 @@
 //! counts; a graceful stop loses none.
 
 use std::{
+    collections::HashMap,
     net::IpAddr,
     sync::{
         Arc,
@@ -188,7 +189,7 @@ pub(crate) type UsedKeys = Vec<(Arc<LiveKey>, UsageDelta)>;
 /// The keys used since the last flush.
 #[derive(Debug, Default)]
 pub(crate) struct UsageLedger {
-    used: Mutex<Vec<Arc<LiveKey>>>,
+    used: Mutex<HashMap<KeyId, Arc<LiveKey>>>,
 }
 
 impl UsageLedger {
@@ -201,15 +202,20 @@ impl UsageLedger {
         user_agent: Option<&str>,
     ) {
         if key.usage().count(now.as_millisecond(), ip, user_agent) {
-            self.used.lock().push(key.clone());
+            self.used.lock().insert(key.id(), key.clone());
         }
+    }
+
+    /// What is counted for a key and not yet stored, for one that comes back into memory.
+    pub(crate) fn counter_of(&self, id: &KeyId) -> Option<Arc<KeyUsage>> {
+        self.used.lock().get(id).map(|key| key.usage().clone())
     }
 
     /// Takes what was counted, by project.
     pub(crate) fn drain(&self) -> Vec<(ProjectName, UsedKeys)> {
         let used = std::mem::take(&mut *self.used.lock());
         let mut by_project: Vec<(ProjectName, UsedKeys)> = Vec::new();
-        for key in used {
+        for key in used.into_values() {
             let Some(seen) = key.usage().take() else {
                 continue;
             };
@@ -225,7 +231,7 @@ impl UsageLedger {
     /// Puts back what could not be stored, so that the next flush tries again.
     pub(crate) fn restore(&self, key: &Arc<LiveKey>, verifications: u64) {
         if key.usage().put_back(verifications) {
-            self.used.lock().push(key.clone());
+            self.used.lock().insert(key.id(), key.clone());
         }
     }
 }

@@ -125,6 +125,12 @@ impl LiveKey {
         let _ = self.usage.set(old.usage().clone());
     }
 
+    /// Whoever counted on this key before it left memory counts on the same counter.
+    pub(super) fn go_on_counting_with(&self, usage: Arc<KeyUsage>) {
+        // It is new: nobody has counted on it.
+        let _ = self.usage.set(usage);
+    }
+
     /// Marks the key as taken out of the table.
     pub(super) fn go(&self) {
         self.gone.store(true, Ordering::Release);

@@ -32,7 +32,10 @@ use super::{
     shape::{KeyShape, Shapes},
     slots::{OwnerSlot, ProjectSlot},
 };
-use crate::store::{Change, ChangeSink, QuotaClaim, QuotaSubject};
+use crate::{
+    store::{Change, ChangeSink, QuotaClaim, QuotaSubject},
+    usage::KeyUsage,
+};
 
 /// Every key that verification can meet.
 #[derive(Debug)]
@@ -83,6 +86,16 @@ pub(crate) enum Lookup {
     Unknown,
 }
 
+/// What was read of a key.
+pub(crate) struct KeyRead<'r> {
+    /// The key.
+    pub(crate) key: &'r ApiKey,
+    /// What is claimed of its chain's quota, if it has one.
+    pub(crate) claim: Option<StoredQuota>,
+    /// What was counted for it when it was here before, and is not stored yet.
+    pub(crate) usage: Option<Arc<KeyUsage>>,
+}
+
 impl LiveTable {
     /// A table that has room for so many keys; those of other systems come on top.
     pub(crate) fn with_room_for(most: usize) -> Self {
@@ -117,15 +130,9 @@ impl LiveTable {
         Some(self.residence.as_ref()?.watch_lineage(id))
     }
 
-    /// Puts in what was read under these watches, with what is claimed of its quota. False if it has
-    /// changed since.
-    pub(crate) fn admit(
-        &self,
-        watch: &Watch<'_>,
-        lineage: &Watch<'_>,
-        key: &ApiKey,
-        claim: Option<StoredQuota>,
-    ) -> bool {
+    /// Puts in what was read under these watches. False if it has changed since.
+    pub(crate) fn admit(&self, watch: &Watch<'_>, lineage: &Watch<'_>, read: KeyRead<'_>) -> bool {
+        let KeyRead { key, claim, usage } = read;
         let Some(residence) = &self.residence else { return true };
         let mut state = residence.lock();
         if !state.is_current(watch) || !state.is_current(lineage) {
@@ -142,7 +149,7 @@ impl LiveTable {
                 counters.quota.lock().restored(claim);
             }
         }
-        self.settle_in(residence, &mut state, key);
+        self.settle_in(residence, &mut state, key, usage);
         true
     }
 
@@ -158,11 +165,17 @@ impl LiveTable {
     }
 
     /// Puts a key in and makes room for it.
-    fn settle_in(&self, residence: &Residence, state: &mut State, key: &ApiKey) {
+    fn settle_in(
+        &self,
+        residence: &Residence,
+        state: &mut State,
+        key: &ApiKey,
+        usage: Option<Arc<KeyUsage>>,
+    ) {
         if !self.keys.contains(&key.id) && key.imported.is_none() {
             state.arrivals.push_back(key.id);
         }
-        self.put(key);
+        self.put(key, usage);
         // Each goes to the back once at most before one has to go.
         let mut looks = state.arrivals.len() * 2;
         while state.arrivals.len() > residence.most() && looks > 0 {
@@ -341,7 +354,7 @@ impl LiveTable {
             return;
         }
         let Some(residence) = &self.residence else {
-            self.put(key);
+            self.put(key, None);
             return;
         };
         let mut state = residence.lock();
@@ -355,19 +368,23 @@ impl LiveTable {
             if key.policy.quota.is_some() {
                 self.counters(key.lineage);
             }
-            self.settle_in(residence, &mut state, key);
+            self.settle_in(residence, &mut state, key, None);
         } else if is_here {
             self.keys.remove(&key.id);
         }
     }
 
-    fn put(&self, key: &ApiKey) {
+    fn put(&self, key: &ApiKey, usage: Option<Arc<KeyUsage>>) {
         if let Some(imported) = &key.imported {
             self.project(&key.project).imported.put(key.id, &key.digest, imported);
         }
         let owner = key.owner.as_ref().map(|id| self.owner(&key.project, id));
         let shape = self.shape(key);
-        self.keys.put(LiveKey::new(key, shape, owner));
+        let live = LiveKey::new(key, shape, owner);
+        if let Some(usage) = usage {
+            live.go_on_counting_with(usage);
+        }
+        self.keys.put(live);
     }
 
     /// What the key has in common with others.

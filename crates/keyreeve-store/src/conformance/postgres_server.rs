@@ -209,10 +209,16 @@ fn programs() -> Option<PathBuf> {
 
 fn unique_folder() -> io::Result<PathBuf> {
     static MADE: AtomicU32 = AtomicU32::new(0);
-    let number = MADE.fetch_add(1, Ordering::Relaxed);
-    let folder = env::temp_dir().join(format!("keyreeve-pg-{}-{number}", std::process::id()));
-    fs::create_dir(&folder)?;
-    Ok(folder)
+    for _ in 0..1_000 {
+        let number = MADE.fetch_add(1, Ordering::Relaxed);
+        let folder = env::temp_dir().join(format!("keyreeve-pg-{}-{number}", std::process::id()));
+        match fs::create_dir(&folder) {
+            // Left behind by a process of that number that was killed.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            made => return made.map(|()| folder),
+        }
+    }
+    Err(io::Error::other("the temporary folder is full of what earlier servers left behind"))
 }
 
 fn is_root() -> io::Result<bool> {

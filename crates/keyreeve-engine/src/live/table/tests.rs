@@ -36,7 +36,7 @@ fn read(table: &LiveTable, key: &ApiKey, meanwhile: impl FnOnce()) -> bool {
     let watch = table.watch_key(key.id).unwrap();
     let lineage = table.watch_lineage(key.lineage).unwrap();
     meanwhile();
-    table.admit(&watch, &lineage, key, None)
+    table.admit(&watch, &lineage, KeyRead { key, claim: None, usage: None })
 }
 
 fn apply(table: &LiveTable, change: &Change) {
@@ -114,7 +114,8 @@ fn what_is_claimed_while_it_is_read_is_read_again() {
     assert!(table.lineages.pin().is_empty(), "nobody follows it yet");
     let watch = table.watch_key(key.id).unwrap();
     let lineage = table.watch_lineage(key.id).unwrap();
-    assert!(table.admit(&watch, &lineage, &key, Some(stored(20))));
+    let claim_read = Some(stored(20));
+    assert!(table.admit(&watch, &lineage, KeyRead { key: &key, claim: claim_read, usage: None }));
     let known = || table.counters(key.id).quota.lock().known_now();
     assert_eq!(known(), 20);
     claim(30);
