@@ -45,19 +45,44 @@ pub struct Copied {
     pub checkpoint: String,
 }
 
-/// How far the copying is: so many of so many rows. There are more if somebody goes on writing.
+/// How far the copying is: so many of so many rows.
 pub type OnProgress<'p> = dyn FnMut(u64, u64) + 'p;
+
+/// What the audit log is checked against.
+#[derive(Debug)]
+pub struct Proof {
+    /// The key it is signed with.
+    pub verifier: CheckpointVerifier,
+    /// A head that was kept outside the database, which the log must still hold.
+    pub anchor: Option<Checkpoint>,
+}
 
 /// Makes the target a copy of the source as it is at this moment, and checks it.
 ///
 /// # Errors
 ///
-/// A side fails; the target holds something else; or what was copied is not what was signed with
-/// the key of `verifier`.
+/// A side fails; the target holds something else; or what was copied is not what was signed. Then no
+/// server opens the target.
 pub fn copy(
     source: &mut Source,
     target: &mut Target,
-    verifier: &CheckpointVerifier,
+    proof: &Proof,
+    progress: &mut OnProgress<'_>,
+) -> Result<Copied, TransferError> {
+    let copied = prepare(source, target, proof, progress)?;
+    finish(source, target)?;
+    Ok(copied)
+}
+
+/// Copies and checks everything but the head of the log, without which no server opens the target.
+///
+/// # Errors
+///
+/// As of [`copy`].
+pub fn prepare(
+    source: &mut Source,
+    target: &mut Target,
+    proof: &Proof,
     progress: &mut OnProgress<'_>,
 ) -> Result<Copied, TransferError> {
     source.hold_on()?;
@@ -72,21 +97,36 @@ pub fn copy(
     for table in TABLES.iter().chain([&ENTRIES, &CHECKPOINTS]) {
         transfer.all += rows::count(transfer.from, table)?;
     }
-    // First: from here to the end the log does not fit its head, and no server opens the copy.
+    // First: from here to the end the log does not fit its head.
     let last = transfer.last_in_common()?;
     transfer.add_entries(last)?;
     let mut surplus = Vec::new();
-    for table in TABLES {
+    for table in TABLES.iter().chain([&CHECKPOINTS]) {
         surplus.push((table, transfer.reconcile(table)?));
     }
     for (table, rows) in surplus.into_iter().rev() {
         transfer.remove(table, &rows)?;
     }
-    for table in [&CHECKPOINTS, &HEAD] {
-        let surplus = transfer.reconcile(table)?;
-        transfer.remove(table, &surplus)?;
-    }
-    transfer.check(verifier)
+    transfer.check(proof)
+}
+
+/// Copies the head of the log, after which servers open the target. The source must be as it was when
+/// everything else was copied: its log must have no more entries.
+///
+/// # Errors
+///
+/// A side fails.
+pub fn finish(source: &mut Source, target: &mut Target) -> Result<(), TransferError> {
+    let mut transfer = Transfer {
+        from: source.session(),
+        to: target.session(),
+        progress: &mut |_, _| {},
+        done: 0,
+        all: 0,
+        changed: 0,
+    };
+    let surplus = transfer.reconcile(&HEAD)?;
+    transfer.remove(&HEAD, &surplus)
 }
 
 /// A copy being made.
@@ -182,10 +222,10 @@ impl Transfer<'_, '_> {
         Ok(())
     }
 
-    /// Counts everything on both sides, and checks each entry of the copy against the signed heads.
-    fn check(&mut self, verifier: &CheckpointVerifier) -> Result<Copied, TransferError> {
+    /// Counts everything on both sides, and checks each entry of the copy against all signed heads.
+    fn check(&mut self, proof: &Proof) -> Result<Copied, TransferError> {
         let mut tables = Vec::new();
-        for table in TABLES.iter().chain([&ENTRIES, &CHECKPOINTS, &HEAD]) {
+        for table in TABLES.iter().chain([&ENTRIES, &CHECKPOINTS]) {
             let there = rows::count(self.from, table)?;
             let copied = rows::count(self.to, table)?;
             if there != copied {
@@ -194,10 +234,11 @@ impl Transfer<'_, '_> {
             tables.push((table.name, copied));
         }
         let damaged = |problem: &dyn ToString| TransferError::Damaged(problem.to_string());
-        let mut heads: Vec<Checkpoint> = Vec::new();
-        let notes = audit::checkpoints(self.to)?;
+        let mut heads: Vec<Checkpoint> = proof.anchor.iter().cloned().collect();
+        // The source's: the copy has no latest one yet.
+        let notes = audit::checkpoints(self.from)?;
         for note in &notes {
-            heads.push(verifier.verify(note).map_err(|error| damaged(&error))?);
+            heads.push(proof.verifier.verify(note).map_err(|error| damaged(&error))?);
         }
         let mut log = LogVerifier::new(heads);
         let sql = "SELECT seq, body, leaf FROM audit_entries ORDER BY seq";

@@ -5,4 +5,4 @@ mod audit_key;
 mod folder;
 
 pub(crate) use anchor::Anchor;
-pub(crate) use folder::{DataFolder, FolderLock};
+pub(crate) use folder::{DataFolder, FolderLock, write_whole};

@@ -44,6 +44,10 @@ pub fn examine(
     let place = server.place();
     let mut session = PostgresSession::connected(server)
         .map_err(|error| OpenError::unreachable(&place, error))?;
+    // Not a node.
+    session
+        .run("SET application_name = 'keyreeve doctor'")
+        .map_err(|broken| OpenError::unreachable(&place, StoreError::from(broken)))?;
     look(&mut session, &place)
         .map_err(|broken| OpenError::unreachable(&place, StoreError::from(broken)))
 }

@@ -38,6 +38,19 @@ pub enum OpenError {
         /// Where it is.
         place: String,
     },
+    /// The database has the schema of an older version, which a reader does not change.
+    #[error(
+        "the database at {place} has schema {found}, and this version of keyreeve reads schema \
+         {known}: start a node of this version first"
+    )]
+    Older {
+        /// Where it is.
+        place: String,
+        /// The schema of the database.
+        found: u64,
+        /// The schema read here.
+        known: u64,
+    },
     /// Nodes are working on the database.
     #[error("the database at {place} is in use by a node: stop all nodes first")]
     InUse {

@@ -1,6 +1,6 @@
 //! A PostgreSQL database as one side of a copy.
 
-use std::path::PathBuf;
+use std::{cmp::Ordering, path::PathBuf, thread, time::Duration};
 
 use keyreeve_core::Secret;
 use keyreeve_engine::store::StoreError;
@@ -12,8 +12,12 @@ use crate::sql::{
     session::{Transacting, values},
 };
 
-/// Counting a large table takes its time.
-const PATIENCE: &str = "SET statement_timeout = '30min'; \
+/// How often it is asked whether the database is free, and how long each time is waited.
+const MOST_TRIES: u32 = 15;
+const BETWEEN_TRIES: Duration = Duration::from_millis(200);
+
+/// Counting a large table takes its time. The name tells this from a node.
+const PATIENCE: &str = "SET application_name = 'keyreeve copy'; SET statement_timeout = '30min'; \
                         SET idle_in_transaction_session_timeout = '5min'";
 
 /// A database to read.
@@ -22,12 +26,19 @@ pub(crate) fn open_source(
     authorities: Option<&PathBuf>,
 ) -> Result<Box<dyn Transacting + Send>, OpenError> {
     let (mut session, place) = connect(url, authorities)?;
-    let sql = "SELECT 1 FROM information_schema.tables WHERE table_name = 'audit_state'";
     let unreachable = |broken: Broken| OpenError::unreachable(&place, StoreError::from(broken));
+    let sql = "SELECT 1 WHERE to_regclass('keyreeve_schema') IS NOT NULL";
     if !query::exists(&mut session, sql, &[]).map_err(unreachable)? {
         return Err(OpenError::Empty { place });
     }
-    Ok(Box::new(session))
+    let newest = "SELECT coalesce(max(version), 0) FROM keyreeve_schema";
+    let found = query::number(&mut session, newest, &[]).map_err(unreachable)?.unwrap_or_default();
+    let known = migrations::newest();
+    match found.cmp(&known) {
+        Ordering::Equal => Ok(Box::new(session)),
+        Ordering::Less => Err(OpenError::Older { place, found, known }),
+        Ordering::Greater => Err(OpenError::Newer { place, found, known }),
+    }
 }
 
 /// A database to write, brought to the newest schema. While the session lasts, no node can start on
@@ -37,10 +48,19 @@ pub(crate) fn open_target(
     authorities: Option<&PathBuf>,
 ) -> Result<Box<dyn Transacting + Send>, OpenError> {
     let (mut session, place) = connect(url, authorities)?;
-    migrations::run(&mut session, &place)?;
     let unreachable = |broken: Broken| OpenError::unreachable(&place, StoreError::from(broken));
-    let alone = claim(&mut session).map_err(unreachable)?;
-    if alone { Ok(Box::new(session)) } else { Err(OpenError::InUse { place }) }
+    let mut tries = 0;
+    // Before anything is changed.
+    while !claim(&mut session).map_err(unreachable)? {
+        tries += 1;
+        if tries == MOST_TRIES {
+            return Err(OpenError::InUse { place });
+        }
+        // One that has just been stopped may still be letting go.
+        thread::sleep(BETWEEN_TRIES);
+    }
+    migrations::run(&mut session, &place)?;
+    Ok(Box::new(session))
 }
 
 fn connect(

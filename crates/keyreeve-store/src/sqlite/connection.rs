@@ -78,7 +78,7 @@ impl Claim {
 
 /// Makes the file for its owner alone, unless it exists. SQLite gives the files it puts beside it
 /// the same mode.
-pub(super) fn make_private(path: &Path) -> io::Result<()> {
+fn make_private(path: &Path) -> io::Result<()> {
     match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
         _ => Ok(()),

@@ -53,7 +53,7 @@ pub enum OpenError {
     /// The file has the schema of an older version, which a reader does not change.
     #[error(
         "{} has schema {found}, and this version of keyreeve reads schema {known}: let `keyreeve \
-         serve` bring it to that first",
+         serve` bring the data folder, or the backup restored into a folder, to that first",
         .path.display()
     )]
     Older {

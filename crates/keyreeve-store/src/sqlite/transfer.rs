@@ -11,7 +11,7 @@ use rusqlite::{Connection, OpenFlags, config::DbConfig};
 
 use super::{
     audit_file::AuditFile,
-    connection::{self, Identity, beside, identify},
+    connection::{self, Claim, Identity, identify},
     migrations,
     open_error::OpenError,
 };
@@ -42,23 +42,18 @@ pub(crate) fn open_live(path: &Path) -> Result<Connection, OpenError> {
 /// A new file with the newest schema and nothing in it.
 pub(crate) fn make(path: &Path) -> Result<Connection, OpenError> {
     let unopenable = |error| OpenError::unopenable(path, error);
-    connection::make_private(path).map_err(unopenable)?;
+    let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+    made.map_err(unopenable)?;
     let path = path.canonicalize().map_err(unopenable)?;
     connection::open_writer(&path)
 }
 
 /// The lock by which a server says that the file is its own; `None` while one does.
 pub(crate) fn lock(path: &Path) -> Result<Option<File>, OpenError> {
-    let path = path.canonicalize().map_err(|error| OpenError::unopenable(path, error))?;
-    let lock_path = beside(&path, ".lock");
-    let unopenable = |error| OpenError::unopenable(&lock_path, error);
-    let mut options = OpenOptions::new();
-    options.read(true).write(true).create(true).truncate(false).mode(0o600);
-    let lock = options.open(&lock_path).map_err(unopenable)?;
-    match lock.try_lock() {
-        Ok(()) => Ok(Some(lock)),
-        Err(std::fs::TryLockError::WouldBlock) => Ok(None),
-        Err(std::fs::TryLockError::Error(error)) => Err(unopenable(error)),
+    match Claim::stake(path) {
+        Ok(claim) => Ok(Some(claim.lock)),
+        Err(OpenError::Locked { .. }) => Ok(None),
+        Err(error) => Err(error),
     }
 }
 

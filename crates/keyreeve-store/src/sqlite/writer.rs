@@ -10,7 +10,7 @@ use std::{
 
 use keyreeve_core::audit::CheckpointSigner;
 use keyreeve_engine::store::{ChangeSink, CommitError, DutyTerm, Receipt, StoreError, UnitOfWork};
-use rusqlite::{Connection, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode, TransactionBehavior};
 use tokio::sync::mpsc;
 
 use super::load;
@@ -115,7 +115,14 @@ impl Writer {
     /// Takes the lock that writing needs, and gives it back. That does not touch the disk, so after
     /// a failure nothing counts but to have written.
     fn check(&mut self) -> Result<(), Broken> {
-        let tx = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let tx = match self.connection.transaction_with_behavior(TransactionBehavior::Immediate) {
+            // Somebody keeps changes out, as moving to another database does. Reading goes on, and so
+            // must verification.
+            Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) => {
+                return Ok(());
+            }
+            tx => tx?,
+        };
         if !self.failed {
             return Ok(tx.rollback()?);
         }

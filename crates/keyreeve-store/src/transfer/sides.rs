@@ -11,7 +11,7 @@ use keyreeve_engine::store::StoreError;
 
 use crate::{
     postgres::{self, OpenError as PostgresError},
-    sql::session::Transacting,
+    sql::{query, session::Transacting},
     sqlite::{self, OpenError as SqliteError},
 };
 
@@ -79,15 +79,27 @@ impl Source {
         Ok(live.lock.is_none())
     }
 
-    /// Keeps all changes out from now on, for as long as this lasts. Reading goes on.
+    /// Keeps all changes out from now on, for as long as this lasts or until it is let go. Reading goes
+    /// on.
     pub fn keep_changes_out(&mut self) -> Result<(), StoreError> {
-        if self.held {
-            self.session.commit()?;
-            self.held = false;
-        }
+        self.let_go()?;
         self.session.begin_writing()?;
         self.held = true;
         Ok(())
+    }
+
+    /// Lets changes in again, and the next copy see them.
+    pub fn let_go(&mut self) -> Result<(), StoreError> {
+        if std::mem::take(&mut self.held) {
+            self.session.commit()?;
+        }
+        Ok(())
+    }
+
+    /// How many entries its log has.
+    pub fn entries(&mut self) -> Result<u64, StoreError> {
+        let sql = "SELECT size FROM audit_state";
+        Ok(query::number(&mut *self.session, sql, &[])?.unwrap_or_default())
     }
 
     /// Holds it as it is at this moment, unless it is held already.
@@ -105,7 +117,7 @@ impl Source {
 }
 
 impl Target {
-    /// A SQLite file that does not exist yet.
+    /// A SQLite file that must not exist yet.
     pub fn new_sqlite(path: &Path) -> Result<Self, SqliteError> {
         Ok(Self { session: Box::new(sqlite::transfer::make(path)?) })
     }

@@ -16,21 +16,22 @@ use keyreeve_store::{
     conformance::{Harness, PostgresServer, samples},
     postgres::OpenError,
     sqlite::{self, SqliteOptions},
-    transfer::{self, Copied, Source, Target, TransferError},
+    transfer::{self, Copied, Proof, Source, Target, TransferError},
 };
 use tokio::{runtime::Runtime, task::block_in_place};
 
 use crate::postgres as on_postgres;
 
-/// More than are read at once, so that pages have ends.
+/// More keys, and more units, than are read at once, so that pages have ends.
 const KEYS: u64 = 4_500;
+const UNITS: usize = 2_100;
 
 fn runtime() -> Runtime {
     tokio::runtime::Builder::new_multi_thread().worker_threads(4).enable_all().build().unwrap()
 }
 
 fn open_sqlite(path: &Path) -> Arc<DatabaseStore> {
-    let options = SqliteOptions { path: path.to_owned(), readers: 1, queue_limit: 100 };
+    let options = SqliteOptions { path: path.to_owned(), readers: 1, queue_limit: 1_000 };
     Arc::new(sqlite::open(options, samples::signer(1).unwrap()).unwrap())
 }
 
@@ -43,7 +44,19 @@ fn harness(store: &Arc<DatabaseStore>) -> Harness {
 async fn fill(h: &Harness) -> ProjectName {
     let acme = h.project("acme").await.unwrap();
     h.project("other").await.unwrap();
-    h.create_keys(&samples::keys(&acme, 1, KEYS).unwrap()).await.unwrap();
+    h.commit(&acme, vec![Change::CreateRole(samples::role("reader").unwrap())]).await.unwrap();
+    let keys = samples::keys(&acme, 1, KEYS).unwrap().into_iter().zip(0..).map(|(key, n)| ApiKey {
+        roles: if n % 2 == 0 { vec!["reader".parse().unwrap()] } else { Vec::new() },
+        tags: samples::tags(&[["a", "B", "_", "z:1"][n % 4]]).unwrap(),
+        ..key
+    });
+    h.create_keys(&keys.collect::<Vec<_>>()).await.unwrap();
+    for _ in 0..UNITS / 100 {
+        let units = (0..100).map(|_| h.commit(&acme, Vec::new()));
+        for unit in futures_util::future::join_all(units).await {
+            unit.unwrap();
+        }
+    }
     let claim = |subject| QuotaClaim {
         subject,
         stored: keyreeve_core::quota::Stored {
@@ -67,12 +80,15 @@ async fn fill(h: &Harness) -> ProjectName {
     acme
 }
 
+fn proof() -> Proof {
+    Proof { verifier: samples::signer(1).unwrap().verifier(), anchor: None }
+}
+
 fn into_postgres(file: &Path, url: &str) -> Result<Copied, TransferError> {
     block_in_place(|| {
         let mut source = Source::sqlite_live(file).unwrap();
         let mut target = Target::postgres(&Secret::new(url.to_owned()), None).unwrap();
-        let verifier = samples::signer(1).unwrap().verifier();
-        transfer::copy(&mut source, &mut target, &verifier, &mut |_, _| {})
+        transfer::copy(&mut source, &mut target, &proof(), &mut |_, _| {})
     })
 }
 
@@ -124,7 +140,7 @@ fn a_copy_is_the_same_and_is_gone_on_with() {
         let again = into_postgres(&file, &url).unwrap();
         assert_eq!((again.changed, again.root), (0, copied.root));
 
-        let purged = samples::key_id(KEYS - 1);
+        let purged = samples::key_id(KEYS / 2);
         let renamed =
             ApiKey { revision: 2, name: "new".parse().unwrap(), ..samples::key(&acme, 7).unwrap() };
         let changes = vec![
@@ -169,22 +185,23 @@ fn a_broken_copy_is_opened_by_nobody_and_finished_later() {
         fill(&harness(&store)).await;
         store.close().await;
     });
-    let verifier = samples::signer(1).unwrap().verifier();
-    // At several places: among the keys, and among the entries.
-    for part in [3, 6, 9] {
+    // At several places: among the entries, which come first, and among the keys.
+    for part in [1, 3, 6, 9] {
         let broken = catch_unwind(AssertUnwindSafe(|| {
             let mut source = Source::sqlite_live(&file).unwrap();
             let mut target = Target::postgres(&Secret::new(url.clone()), None).unwrap();
             let stop = |done, all| assert!(done * 10 < all * part, "as by a power cut");
-            transfer::copy(&mut source, &mut target, &verifier, &mut { stop })
+            transfer::copy(&mut source, &mut target, &proof(), &mut { stop })
         }));
-        assert!(broken.is_err());
+        let why =
+            broken.err().and_then(|why| why.downcast_ref::<&str>().map(|&why| why.to_owned()));
+        assert_eq!(why.as_deref(), Some("as by a power cut"));
         let signer = samples::signer(1).unwrap();
         let opened = keyreeve_store::postgres::open(on_postgres::options(&url), signer);
         assert!(matches!(opened.err(), Some(OpenError::AuditDamaged { .. })));
     }
     let copied = into_postgres(&file, &url).unwrap();
-    assert!(copied.changed > 0);
+    assert!((1..KEYS).contains(&copied.changed), "it went on where it was: {copied:?}");
     let finished = on_postgres::open(&url);
     runtime.block_on(finished.close());
 }
@@ -207,6 +224,37 @@ fn a_damaged_log_is_not_passed_on_as_good() {
     drop(tampered);
     let refused = into_postgres(&file, &url).unwrap_err();
     assert!(matches!(refused, TransferError::Damaged(_)), "{refused}");
+    let signer = samples::signer(1).unwrap();
+    let opened = keyreeve_store::postgres::open(on_postgres::options(&url), signer);
+    assert!(matches!(opened.err(), Some(OpenError::AuditDamaged { .. })));
+}
+
+#[test]
+fn a_log_that_was_rolled_back_is_not_passed_on() {
+    let Some(server) = PostgresServer::start().unwrap() else { return };
+    let url = server.database().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let (file, old) = (folder.path().join("keyreeve.db"), folder.path().join("old.db"));
+    let note = runtime().block_on(async {
+        let store = open_sqlite(&file);
+        let acme = harness(&store).project("acme").await.unwrap();
+        store.close().await;
+        std::fs::copy(&file, &old).unwrap();
+        let store = open_sqlite(&file);
+        harness(&store).commit(&acme, Vec::new()).await.unwrap();
+        let note = store.checkpoint().await.unwrap().unwrap();
+        store.close().await;
+        note
+    });
+    let verifier = samples::signer(1).unwrap().verifier();
+    let proof = Proof { anchor: Some(verifier.verify(&note).unwrap()), verifier };
+    let copy = |file: &Path| {
+        let mut source = Source::sqlite_backup(file).unwrap();
+        let mut target = Target::postgres(&Secret::new(url.clone()), None).unwrap();
+        transfer::copy(&mut source, &mut target, &proof, &mut |_, _| {})
+    };
+    assert!(matches!(copy(&old), Err(TransferError::Damaged(_))));
+    copy(&file).unwrap();
 }
 
 #[test]
@@ -217,7 +265,6 @@ fn from_postgresql_into_a_file_and_back() {
     let file = folder.path().join("keyreeve.db");
     let secret = |url: &str| Secret::new(url.to_owned());
     assert!(matches!(Source::postgres(&secret(&url), None).unwrap_err(), OpenError::Empty { .. }));
-    let verifier = samples::signer(1).unwrap().verifier();
     runtime().block_on(async {
         let node = Arc::new(block_in_place(|| on_postgres::open(&url)));
         let acme = fill(&harness(&node)).await;
@@ -225,7 +272,7 @@ fn from_postgresql_into_a_file_and_back() {
         let copied = block_in_place(|| {
             let mut source = Source::postgres(&secret(&url), None).unwrap();
             let mut target = Target::new_sqlite(&file).unwrap();
-            transfer::copy(&mut source, &mut target, &verifier, &mut |_, _| {}).unwrap()
+            transfer::copy(&mut source, &mut target, &proof(), &mut |_, _| {}).unwrap()
         });
         let expected = content(&*node, &acme).await;
         node.close().await;
@@ -237,7 +284,7 @@ fn from_postgresql_into_a_file_and_back() {
         let again = block_in_place(|| {
             let mut source = Source::sqlite_backup(&file).unwrap();
             let mut target = Target::postgres(&secret(&back), None).unwrap();
-            transfer::copy(&mut source, &mut target, &verifier, &mut |_, _| {}).unwrap()
+            transfer::copy(&mut source, &mut target, &proof(), &mut |_, _| {}).unwrap()
         });
         assert_eq!((again.root, again.entries), (copied.root, copied.entries));
         let node = block_in_place(|| on_postgres::open(&back));

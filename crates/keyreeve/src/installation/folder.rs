@@ -106,7 +106,7 @@ impl DataFolder {
 
 /// Writes a file so that it is there whole or not at all, even after a power cut. Its mode is
 /// `mode`, whatever stood there before.
-pub(super) fn write_whole(path: &Path, text: &str, mode: u32) -> io::Result<()> {
+pub(crate) fn write_whole(path: &Path, text: &str, mode: u32) -> io::Result<()> {
     use std::io::Write as _;
 
     // The whole name and more: `audit.key` and `audit.pub` must not share a file while written.

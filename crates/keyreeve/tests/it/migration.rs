@@ -3,6 +3,7 @@
 use std::{
     fs,
     io::{BufRead as _, BufReader, Read as _},
+    os::unix::fs::PermissionsExt as _,
     path::Path,
     process::{Output, Stdio},
     thread,
@@ -88,12 +89,18 @@ fn a_server_goes_on_verifying_while_it_is_moved() {
     // Keys are made until that is refused, and verified all the while.
     let mut acknowledged = vec![first.key];
     block_on(async {
-        while let Ok(made) = client.create_api_key(&named("during"), None).await {
-            acknowledged.push(made.key);
+        let refused = loop {
+            match client.create_api_key(&named("during"), None).await {
+                Ok(made) => acknowledged.push(made.key),
+                Err(refused) => break refused,
+            }
             assert_eq!(verify(&client, &acknowledged[0]).await.code, "VALID");
-        }
+        };
+        assert!(refused.to_string().contains("not available"), "{refused}");
         assert_eq!(verify(&client, &acknowledged[0]).await.code, "VALID");
+        assert!(client.readiness().await.unwrap().ready, "it can be asked");
     });
+    assert!(acknowledged.len() > 1, "some were made while it was copied");
     let mut said = BufReader::new(migrating.stderr.take().unwrap());
     let mut line = String::new();
     while !line.contains("complete and checked") {
@@ -119,8 +126,10 @@ fn a_server_goes_on_verifying_while_it_is_moved() {
     let mut rest = String::new();
     said.read_to_string(&mut rest).unwrap();
     new.stop();
-    let audit = run_shared(&["doctor", "--format", "json"], &new_folder, &url);
-    assert!(text(&audit.stdout).contains("audit anchor"), "{}", text(&audit.stdout));
+    let doctor = run_shared(&["doctor", "--format", "json"], &new_folder, &url);
+    let found: Vec<serde_json::Value> = serde_json::from_slice(&doctor.stdout).unwrap();
+    let anchor = found.iter().find(|check| check["check"] == "audit anchor").unwrap();
+    assert_eq!(anchor["status"], "ok", "{anchor}");
 }
 
 #[test]
@@ -142,6 +151,10 @@ fn a_backup_of_the_shared_database_is_restored_to_either_kind() {
         fs::read_dir(&backup).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     files.sort();
     assert_eq!(files, ["audit.checkpoint", "audit.key", "audit.pub", "keyreeve.db"]);
+    for (file, mode) in [("", 0o700), ("keyreeve.db", 0o600), ("audit.key", 0o600)] {
+        let path = Path::new(&backup).join(file);
+        assert_eq!(fs::metadata(path).unwrap().permissions().mode() & 0o777, mode, "{file}");
+    }
 
     let both_valid = |server: &Server| {
         let client = server.client(cluster.admin_key());

@@ -1,7 +1,7 @@
 //! Backups of a database that nodes share. They are files like any other backup: logical copies, so
 //! that each can be restored to either kind of database.
 
-use std::{fs, path::Path};
+use std::path::Path;
 
 use anyhow::Context as _;
 use keyreeve_store::transfer::{Copied, Source, Target};
@@ -11,7 +11,12 @@ use super::{
     Made, finish,
     part_folder::{check_key, copy_file, hidden_beside, read_whole, sync_folder},
 };
-use crate::{cmd::copying::copy, context::Context, installation::DataFolder, wire::SharedDatabase};
+use crate::{
+    cmd::copying::{copy, proof_in},
+    context::Context,
+    installation::{DataFolder, write_whole},
+    wire::SharedDatabase,
+};
 
 /// Copies the database, as it is at one moment, into a hidden folder beside `target`, with the audit
 /// keys of this node's folder. Nodes may go on working.
@@ -24,9 +29,10 @@ pub(super) fn back_up(
     let part = hidden_beside(target)?;
     let to = DataFolder::at(part.path());
     copy_keys(node, &to)?;
+    let proof = proof_in(node)?;
     let mut source = Source::postgres(&database.url, database.authorities.as_ref())?;
     let mut file = Target::new_sqlite(&to.database())?;
-    let copied = copy("copying", &mut source, &mut file, &to, context)?;
+    let copied = copy(&mut source, &mut file, &proof, context)?;
     drop(file);
     write_anchor(&to, &copied)?;
     finish(part, target, "the copy of the database", "`keyreeve audit verify` says more", context)
@@ -48,7 +54,7 @@ pub(super) fn restore(
     copy_keys(from, &to)?;
     let mut source = Source::sqlite_backup(&from.database())?;
     let mut there = Target::postgres(&database.url, database.authorities.as_ref())?;
-    let copied = copy("copying", &mut source, &mut there, from, context)?;
+    let copied = copy(&mut source, &mut there, &proof_in(from)?, context)?;
     write_anchor(&to, &copied)?;
     sync_folder(part.path())?;
     Ok((part, Made { folder: target.to_owned(), ..made }))
@@ -61,5 +67,5 @@ fn copy_keys(from: &DataFolder, to: &DataFolder) -> anyhow::Result<()> {
 }
 
 fn write_anchor(folder: &DataFolder, copied: &Copied) -> anyhow::Result<()> {
-    fs::write(folder.anchor(), &copied.checkpoint).context("cannot write the anchor")
+    write_whole(&folder.anchor(), &copied.checkpoint, 0o644).context("cannot write the anchor")
 }
