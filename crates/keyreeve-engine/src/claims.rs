@@ -47,7 +47,7 @@ impl Engine {
     pub(crate) async fn claim_quota(&self, claims: Vec<NeededClaim>) -> bool {
         let wants_own = !claims.is_empty();
         self.claims.pending.lock().extend(claims.iter().cloned());
-        let _writing = self.claims.writing.lock().await;
+        let writing = self.claims.writing.lock().await;
         // Most often somebody has taken ours along meanwhile. If they were dropped half-way, ours
         // are neither waiting nor written, so they are asked for again.
         let unwritten = |claim: &NeededClaim| !claim.counters.quota.lock().is_claimed(&claim.claim);
@@ -62,6 +62,8 @@ impl Engine {
         if !own.iter().any(unwritten) {
             return true;
         }
+        // Whoever waits for news holds up nobody.
+        drop(writing);
         if others_were_faster {
             // What they claimed is on its way here.
             tokio::time::sleep(UNTIL_NEWS).await;

@@ -7,6 +7,9 @@ use serde_json::{Map, json};
 
 use crate::{Engine, Error};
 
+/// The least time between two notes of an outage.
+const BETWEEN_NOTES_NS: u64 = 60_000_000_000;
+
 impl Engine {
     /// Whether limits count as they should: together where nodes do, or else here.
     pub fn counts_together(&self) -> bool {
@@ -25,8 +28,14 @@ impl Engine {
         let Some(shared) = &self.shared else { return Ok(()) };
         let (outages, together) = (shared.counts.outages(), shared.counts.is_reachable());
         let before = self.noted_outages.load(Ordering::Acquire);
-        if outages > before || (!together && self.noted_together.load(Ordering::Acquire)) {
+        let is_news =
+            outages > before || (!together && self.noted_together.load(Ordering::Acquire));
+        let now_ns = self.clock.monotonic_ns();
+        let noted_ns = self.noted_ns.load(Ordering::Acquire);
+        // A connection that comes and goes must not fill the log.
+        if is_news && (noted_ns == 0 || now_ns.saturating_sub(noted_ns) >= BETWEEN_NOTES_NS) {
             self.note("limits.degraded", outages - before).await?;
+            self.noted_ns.store(now_ns.max(1), Ordering::Release);
             self.noted_outages.store(outages, Ordering::Release);
             self.noted_together.store(false, Ordering::Release);
         }

@@ -106,9 +106,11 @@ pub struct Engine {
     /// Whether the audit says that the nodes count together, and of how many outages it knows.
     pub(crate) noted_together: AtomicBool,
     pub(crate) noted_outages: AtomicU64,
+    /// When the last outage was noted, on the monotonic clock; 0 if none was.
+    pub(crate) noted_ns: AtomicU64,
     pub(crate) key_turns: Turns,
     pub(crate) key_reads: AtomicU64,
-    bound_ns: u64,
+    pub(crate) bound_ns: u64,
     local_sealer: Sealer,
     pub(crate) process: u64,
     /// Makes numbers of this process that nobody outside can guess.
@@ -122,7 +124,7 @@ impl Engine {
     pub async fn start(options: EngineOptions) -> Result<Self, Error> {
         let live = Arc::new(match options.most_keys_in_memory {
             None => LiveTable::default(),
-            Some(most) => LiveTable::with_room_for(most),
+            Some(most) => LiveTable::with_room_for(most, options.clock.clone()),
         });
         options.store.load(live.clone()).await?;
         live.set_loaded();
@@ -140,7 +142,7 @@ impl Engine {
             digester: options.digester,
             audit_public_key: options.audit_public_key,
             idempotency_keep: options.idempotency_keep,
-            usage: UsageLedger::default(),
+            usage: UsageLedger::new(options.most_keys_in_memory.is_some()),
             denials: DenialLedger::default(),
             bad_keys: AbuseTracker::new(failed_auth, lockout_ns),
             bad_credentials: AbuseTracker::new(failed_auth, lockout_ns),
@@ -153,6 +155,7 @@ impl Engine {
             degraded: AtomicU64::new(0),
             noted_together: AtomicBool::new(true),
             noted_outages: AtomicU64::new(0),
+            noted_ns: AtomicU64::new(0),
             key_turns: Turns::default(),
             key_reads: AtomicU64::new(0),
             bound_ns: u64::try_from(options.bound.as_nanos()).unwrap_or(u64::MAX),
@@ -351,7 +354,7 @@ impl Engine {
 
     /// Lets go of what is counted for keys that are gone.
     pub fn sweep(&self) {
-        self.live.sweep_counters(self.now(), self.clock.monotonic_ns());
+        self.live.sweep_counters();
     }
 
     /// As [`Engine::flush`], for callers that can only go on.

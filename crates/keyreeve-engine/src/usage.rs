@@ -187,12 +187,19 @@ fn shortened(user_agent: &str) -> &str {
 pub(crate) type UsedKeys = Vec<(Arc<LiveKey>, UsageDelta)>;
 
 /// The keys used since the last flush.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct UsageLedger {
-    used: Mutex<HashMap<KeyId, Arc<LiveKey>>>,
+    used: Mutex<Vec<Arc<LiveKey>>>,
+    /// Their counters by id, where keys leave memory and come back before the flush.
+    by_id: Option<Mutex<HashMap<KeyId, Arc<KeyUsage>>>>,
 }
 
 impl UsageLedger {
+    /// A ledger; `keys_come_back` says whether keys leave memory and are read again.
+    pub(crate) fn new(keys_come_back: bool) -> Self {
+        Self { used: Mutex::default(), by_id: keys_come_back.then(Mutex::default) }
+    }
+
     /// Counts one use of a key.
     pub(crate) fn record(
         &self,
@@ -202,20 +209,31 @@ impl UsageLedger {
         user_agent: Option<&str>,
     ) {
         if key.usage().count(now.as_millisecond(), ip, user_agent) {
-            self.used.lock().insert(key.id(), key.clone());
+            self.list(key);
+        }
+    }
+
+    /// Puts a key on the list. Each counter stands there for itself, also where two are of one key.
+    fn list(&self, key: &Arc<LiveKey>) {
+        self.used.lock().push(key.clone());
+        if let Some(by_id) = &self.by_id {
+            by_id.lock().entry(key.id()).or_insert_with(|| key.usage().clone());
         }
     }
 
     /// What is counted for a key and not yet stored, for one that comes back into memory.
     pub(crate) fn counter_of(&self, id: &KeyId) -> Option<Arc<KeyUsage>> {
-        self.used.lock().get(id).map(|key| key.usage().clone())
+        self.by_id.as_ref()?.lock().get(id).cloned()
     }
 
     /// Takes what was counted, by project.
     pub(crate) fn drain(&self) -> Vec<(ProjectName, UsedKeys)> {
+        if let Some(by_id) = &self.by_id {
+            by_id.lock().clear();
+        }
         let used = std::mem::take(&mut *self.used.lock());
         let mut by_project: Vec<(ProjectName, UsedKeys)> = Vec::new();
-        for key in used.into_values() {
+        for key in used {
             let Some(seen) = key.usage().take() else {
                 continue;
             };
@@ -231,7 +249,7 @@ impl UsageLedger {
     /// Puts back what could not be stored, so that the next flush tries again.
     pub(crate) fn restore(&self, key: &Arc<LiveKey>, verifications: u64) {
         if key.usage().put_back(verifications) {
-            self.used.lock().insert(key.id(), key.clone());
+            self.list(key);
         }
     }
 }

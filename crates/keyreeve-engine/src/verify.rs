@@ -28,7 +28,11 @@ pub(crate) use self::{
     limits::RequestSubject,
     quota::NeededClaim,
 };
-use self::{decide::Step, foreign::Recognised, shared::Shared};
+use self::{
+    decide::Step,
+    foreign::Recognised,
+    shared::{Held, Shared},
+};
 pub use self::{
     explain::{CheckOutcome, Explanation},
     limits::LimitLevel,
@@ -37,7 +41,7 @@ pub use self::{
 use crate::{Engine, Permit, abuse::Failed, action::VerifyKey, denials::DenialKind, live::LiveKey};
 
 /// How often a decision is taken anew after something had to be waited for.
-const MOST_TRIES: usize = 10;
+const MOST_TRIES: usize = 20;
 
 /// What is asked.
 #[derive(Clone)]
@@ -132,7 +136,8 @@ pub struct Verdict {
     pub missing: Vec<String>,
     /// The key, once its whole text matched.
     pub key: Option<Arc<LiveKey>>,
-    /// Every limit that looked at the request, as it stands now.
+    /// Every limit that looked at the request, as it stands now. Where one of this node refuses, those
+    /// that all nodes count together are not asked, and not here.
     pub limits: Vec<LimitLevel>,
     /// The quota that has the least left.
     pub quota: Option<QuotaState>,
@@ -142,6 +147,8 @@ pub struct Verdict {
     pub reservation: Option<Reservation>,
     /// Whole seconds after which asking again may help.
     pub retry_after_s: Option<u64>,
+    /// Whether limits counted on this node alone that all nodes should count together.
+    pub(crate) degraded: bool,
     /// The moment the verdict is about.
     pub at: Timestamp,
     /// The last change behind the verdict.
@@ -199,6 +206,7 @@ impl Verdict {
             lease: None,
             reservation: None,
             retry_after_s: None,
+            degraded: false,
             at,
             epoch,
             age_ms: 0,
@@ -266,10 +274,16 @@ impl Engine {
         project: Option<&keyreeve_core::name::ProjectName>,
         input: &VerifyInput<'_>,
     ) -> (Box<Verdict>, Option<Chain>) {
-        let mut shared = Shared::NotAsked;
-        let (verdict, chain) = self.settle_with(project, input, &mut shared).await;
-        if chain.is_none() && !matches!(shared, Shared::NotAsked) {
-            Box::pin(self.give_back_shared(shared)).await;
+        let mut held = Held::nothing(self.shared.as_ref());
+        let (verdict, chain) = self.settle_with(project, input, &mut held).await;
+        if verdict.degraded && input.simulate.is_none() {
+            self.degraded.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        }
+        if !matches!(held.shared, Shared::NotAsked) {
+            let is_good = chain.is_some();
+            let ending =
+                async move { if is_good { held.keep().await } else { held.give_back().await } };
+            Box::pin(ending).await;
         }
         (verdict, chain)
     }
@@ -278,10 +292,11 @@ impl Engine {
         &self,
         project: Option<&keyreeve_core::name::ProjectName>,
         input: &VerifyInput<'_>,
-        shared: &mut Shared,
+        held: &mut Held<'_>,
     ) -> (Box<Verdict>, Option<Chain>) {
         for _ in 0..MOST_TRIES {
-            match self.decide(project, input, shared) {
+            held.begin_decision();
+            match self.decide(project, input, &held.shared) {
                 Step::Decided(verdict, chain) => return (verdict, chain),
                 Step::NeedsClaims(claims) => {
                     if !Box::pin(self.claim_quota(claims)).await {
@@ -294,13 +309,7 @@ impl Engine {
                     }
                 }
                 Step::NeedsShared(ask) => {
-                    // What was taken before was for something else.
-                    let before = std::mem::replace(shared, Shared::NotAsked);
-                    let asking = async {
-                        self.give_back_shared(before).await;
-                        self.ask_shared(*ask, input.simulate.is_some()).await
-                    };
-                    *shared = Box::pin(asking).await;
+                    Box::pin(held.ask_for(*ask, input.simulate.is_some())).await;
                 }
                 Step::Perhaps(project, candidates) => {
                     match Box::pin(self.recognise(&project, candidates, input.key)).await {

@@ -96,8 +96,13 @@ impl State {
         for key in tables.keys.values().filter(wanted) {
             sink.apply(&key.project, &Change::CreateKey(Box::new(key.clone())));
         }
-        let of_owner = |subject: &QuotaSubject| matches!(subject, QuotaSubject::Owner(_));
-        let claims = tables.claims.iter().filter(|((_, subject), _)| all || of_owner(subject));
+        let is_told = |subject: &QuotaSubject| match subject {
+            QuotaSubject::Owner(_) => true,
+            QuotaSubject::Lineage(id) => {
+                tables.keys.values().any(|key| key.lineage == *id && key.imported.is_some())
+            }
+        };
+        let claims = tables.claims.iter().filter(|((_, subject), _)| all || is_told(subject));
         for ((project, subject), stored) in claims {
             let claim = QuotaClaim { subject: subject.clone(), stored: *stored, known: 0 };
             sink.apply(project, &Change::ClaimQuota(vec![claim]));

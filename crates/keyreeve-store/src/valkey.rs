@@ -10,7 +10,7 @@ mod script;
 #[cfg(test)]
 mod tests;
 
-use std::{path::PathBuf, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use keyreeve_core::{Secret, name::ProjectName};
@@ -35,13 +35,16 @@ pub struct ValkeyOptions {
     pub authorities: Option<PathBuf>,
     /// How long an answer may take before the server counts as out of reach.
     pub timeout: Duration,
+    /// What all keys begin with, before the first colon: another for each installation that counts in
+    /// the same database.
+    pub prefix: String,
 }
 
 /// The counts of all nodes, as this one reaches them.
 #[derive(Debug)]
 pub struct ValkeyCounts {
     link: Link,
-    script: CountScript,
+    script: Arc<CountScript>,
 }
 
 /// Begins to reach for the server. That it cannot be reached yet is no error: limits then count on
@@ -51,7 +54,8 @@ pub struct ValkeyCounts {
 ///
 /// The URL is none, or the authorities cannot be read.
 pub fn open(options: &ValkeyOptions) -> Result<ValkeyCounts, OpenError> {
-    Ok(ValkeyCounts { link: Link::open(options)?, script: CountScript::new() })
+    let script = Arc::new(CountScript::new(&options.prefix));
+    Ok(ValkeyCounts { link: Link::open(options, script.clone())?, script })
 }
 
 /// Asks the server what it is, for whoever looks after the installation.

@@ -229,6 +229,7 @@ pub(crate) fn valkey_options(
         url: url.resolve(environment)?,
         authorities: config.valkey.authorities.clone(),
         timeout: config.valkey.timeout,
+        prefix: config.valkey.prefix.clone(),
     }))
 }
 

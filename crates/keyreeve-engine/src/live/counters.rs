@@ -3,7 +3,7 @@
 
 use std::sync::{
     Arc, OnceLock,
-    atomic::{AtomicU64, Ordering},
+    atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
 use jiff::Timestamp;
@@ -26,6 +26,9 @@ pub(crate) struct Counters {
     cells: Mutex<Vec<(LimitName, Arc<LimitCell>)>>,
     pub(crate) leases: Mutex<Leases>,
     pub(crate) quota: Mutex<QuotaAccount>,
+    /// Whether what is claimed of the quota is known here and kept so; where not all keys are here, it
+    /// has to be read first.
+    followed: AtomicBool,
 }
 
 impl Default for Counters {
@@ -35,11 +38,22 @@ impl Default for Counters {
             cells: Mutex::default(),
             leases: Mutex::default(),
             quota: Mutex::new(QuotaAccount::new()),
+            followed: AtomicBool::new(false),
         }
     }
 }
 
 impl Counters {
+    /// Whether what is claimed of the quota is known here.
+    pub(super) fn is_followed(&self) -> bool {
+        self.followed.load(Ordering::Acquire)
+    }
+
+    /// From now on what is claimed of the quota is known here.
+    pub(super) fn follow(&self) {
+        self.followed.store(true, Ordering::Release);
+    }
+
     /// Whether nothing would be lost with it: every limit is full, nothing is in flight, and the
     /// period of the quota is over.
     pub(super) fn is_idle(&self, now: Timestamp, now_ns: u64) -> bool {

@@ -114,7 +114,7 @@ impl LiveKey {
             usage: OnceLock::new(),
             bounds: ArcSwapOption::empty(),
             gone: AtomicBool::new(false),
-            touched: AtomicBool::new(true),
+            touched: AtomicBool::new(false),
             revision: u32::try_from(key.revision).unwrap_or(u32::MAX),
         }
     }
@@ -384,7 +384,7 @@ impl LiveKey {
             usage: OnceLock::new(),
             bounds: ArcSwapOption::empty(),
             gone: AtomicBool::new(false),
-            touched: AtomicBool::new(true),
+            touched: AtomicBool::new(false),
             revision: self.revision,
         }
     }

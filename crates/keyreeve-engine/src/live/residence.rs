@@ -10,20 +10,31 @@
 
 use std::{
     collections::{HashMap, HashSet, VecDeque},
+    fmt,
     hash::Hash,
+    sync::Arc,
 };
 
-use keyreeve_core::key::KeyId;
+use jiff::Timestamp;
+use keyreeve_core::{key::KeyId, name::ProjectName};
 use parking_lot::{Mutex, MutexGuard};
+
+use crate::Clock;
 
 /// Ids of which it is known that there is no such key: whoever guesses asks the store once.
 const MOST_ABSENT: usize = 100_000;
 
 /// The keys that are here, and those on their way.
-#[derive(Debug)]
 pub(super) struct Residence {
     most: usize,
+    clock: Arc<dyn Clock>,
     state: Mutex<State>,
+}
+
+impl fmt::Debug for Residence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Residence").field("most", &self.most).finish_non_exhaustive()
+    }
 }
 
 /// What is held while a key comes, goes or changes.
@@ -34,6 +45,10 @@ pub(super) struct State {
     lineages: Watched<KeyId>,
     /// In the order in which they came; some may be gone, some may be here twice.
     pub(super) arrivals: VecDeque<KeyId>,
+    /// Chains of keys that were put out, whose counters may still matter.
+    pub(super) lingering: VecDeque<(KeyId, ProjectName)>,
+    /// How many keys are here that follow another in their chain of rotations, by the first of it.
+    successors: HashMap<KeyId, usize>,
     absent: HashSet<KeyId>,
     absent_arrivals: VecDeque<KeyId>,
 }
@@ -86,8 +101,13 @@ pub(crate) struct Watch<'r> {
 
 impl Residence {
     /// Room for so many keys.
-    pub(super) fn new(most: usize) -> Self {
-        Self { most, state: Mutex::default() }
+    pub(super) fn new(most: usize, clock: Arc<dyn Clock>) -> Self {
+        Self { most, clock, state: Mutex::default() }
+    }
+
+    /// The time of day, and that of limits.
+    pub(super) fn now(&self) -> (Timestamp, u64) {
+        (self.clock.now_ms(), self.clock.monotonic_ns())
     }
 
     pub(super) fn most(&self) -> usize {
@@ -117,6 +137,32 @@ impl Residence {
 }
 
 impl State {
+    /// A key comes in.
+    pub(super) fn arrived(&mut self, id: KeyId, lineage: KeyId) {
+        self.arrivals.push_back(id);
+        if lineage != id {
+            *self.successors.entry(lineage).or_default() += 1;
+        }
+    }
+
+    /// A key goes. What is counted for its chain is looked at later.
+    pub(super) fn left(&mut self, id: KeyId, lineage: KeyId, project: ProjectName) {
+        if lineage != id
+            && let Some(count) = self.successors.get_mut(&lineage)
+        {
+            *count -= 1;
+            if *count == 0 {
+                self.successors.remove(&lineage);
+            }
+        }
+        self.lingering.push_back((lineage, project));
+    }
+
+    /// Whether a key is here that follows this one in its chain.
+    pub(super) fn has_successor(&self, lineage: &KeyId) -> bool {
+        self.successors.contains_key(lineage)
+    }
+
     /// The key changes just now.
     pub(super) fn note_key(&mut self, id: &KeyId) {
         self.keys.note(id);
@@ -158,6 +204,7 @@ impl Drop for Watch<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::live::sample::still_clock;
 
     fn id(number: u8) -> KeyId {
         KeyId::from_entropy([number; 16])
@@ -165,7 +212,7 @@ mod tests {
 
     #[test]
     fn a_change_while_reading_is_seen_by_all_who_read() {
-        let residence = Residence::new(10);
+        let residence = Residence::new(10, still_clock());
         let (one, other) = (residence.watch_key(id(1)), residence.watch_key(id(2)));
         let late = {
             let mut state = residence.lock();
@@ -185,7 +232,7 @@ mod tests {
 
     #[test]
     fn what_is_not_there_is_known_until_it_comes() {
-        let residence = Residence::new(10);
+        let residence = Residence::new(10, still_clock());
         residence.lock().put_absent(id(1));
         assert!(residence.is_absent(&id(1)) && !residence.is_absent(&id(2)));
         residence.lock().note_key(&id(1));

@@ -1,4 +1,6 @@
-//! Keys for tests.
+//! Keys and time for tests.
+
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use keyreeve_core::{
@@ -7,6 +9,25 @@ use keyreeve_core::{
     model::{ApiKey, Metadata, Policy, Tags},
     permission::PermissionSet,
 };
+
+use crate::Clock;
+
+struct StillClock;
+
+impl Clock for StillClock {
+    fn now(&self) -> Timestamp {
+        Timestamp::UNIX_EPOCH
+    }
+
+    fn monotonic_ns(&self) -> u64 {
+        0
+    }
+}
+
+/// A clock that stands still.
+pub(super) fn still_clock() -> Arc<dyn Clock> {
+    Arc::new(StillClock)
+}
 
 /// A key of the project `acme` at revision 1, the first of its chain.
 pub(super) fn api_key(id: KeyId) -> ApiKey {

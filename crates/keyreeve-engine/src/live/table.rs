@@ -1,14 +1,13 @@
 //! The table and how changes reach it.
 
 use std::{
-    collections::HashSet,
+    collections::HashMap,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
-use jiff::Timestamp;
 use keyreeve_core::{
     key::{
         Imported, KeyDigest, KeyId,
@@ -20,7 +19,7 @@ use keyreeve_core::{
     permission::PermissionSet,
     quota::Stored as StoredQuota,
 };
-use papaya::HashMap;
+use papaya::HashMap as SharedMap;
 use parking_lot::Mutex;
 
 use super::{
@@ -33,6 +32,7 @@ use super::{
     slots::{OwnerSlot, ProjectSlot},
 };
 use crate::{
+    Clock,
     store::{Change, ChangeSink, QuotaClaim, QuotaSubject},
     usage::KeyUsage,
 };
@@ -40,11 +40,11 @@ use crate::{
 /// Every key that verification can meet.
 #[derive(Debug)]
 pub struct LiveTable {
-    projects: HashMap<ProjectName, Arc<ProjectSlot>>,
+    projects: SharedMap<ProjectName, Arc<ProjectSlot>>,
     keys: KeyIndex,
     /// What is counted for keys that were used, by the first key of their chain of rotations:
     /// old and new share limits and quota.
-    lineages: HashMap<KeyId, Arc<Counters>>,
+    lineages: SharedMap<KeyId, Arc<Counters>>,
     shapes: Mutex<Shapes>,
     /// Which keys are here; `None` if all are.
     residence: Option<Residence>,
@@ -56,15 +56,20 @@ pub struct LiveTable {
     loaded: AtomicBool,
 }
 
+/// How many keys are looked at for one that can go, and counters with it.
+const MOST_LOOKS: usize = 32;
+/// How many counters are looked at in a sweep.
+const MOST_SWEPT: usize = 10_000;
+
 /// Stands for a table that one process has to itself: it always knows everything.
 const ALWAYS: u64 = u64::MAX;
 
 impl Default for LiveTable {
     fn default() -> Self {
         Self {
-            projects: HashMap::default(),
+            projects: SharedMap::default(),
             keys: KeyIndex::default(),
-            lineages: HashMap::default(),
+            lineages: SharedMap::default(),
             shapes: Mutex::default(),
             residence: None,
             epoch: AtomicU64::default(),
@@ -98,8 +103,8 @@ pub(crate) struct KeyRead<'r> {
 
 impl LiveTable {
     /// A table that has room for so many keys; those of other systems come on top.
-    pub(crate) fn with_room_for(most: usize) -> Self {
-        Self { residence: Some(Residence::new(most)), ..Self::default() }
+    pub(crate) fn with_room_for(most: usize, clock: Arc<dyn Clock>) -> Self {
+        Self { residence: Some(Residence::new(most, clock)), ..Self::default() }
     }
 
     /// The key of that id, whatever its state, if it is here.
@@ -130,7 +135,8 @@ impl LiveTable {
         Some(self.residence.as_ref()?.watch_lineage(id))
     }
 
-    /// Puts in what was read under these watches. False if it has changed since.
+    /// Puts in what was read under these watches. False if it has changed since, or if news of what the
+    /// key belongs to have yet to come: without them it would be bound by nothing.
     pub(crate) fn admit(&self, watch: &Watch<'_>, lineage: &Watch<'_>, read: KeyRead<'_>) -> bool {
         let KeyRead { key, claim, usage } = read;
         let Some(residence) = &self.residence else { return true };
@@ -142,12 +148,15 @@ impl LiveTable {
             state.put_absent(key.id);
             return true;
         }
+        if !self.knows_surroundings(key) {
+            return false;
+        }
         if key.policy.quota.is_some() {
-            let is_followed = self.lineages.pin().contains_key(&key.lineage);
             let counters = self.counters(key.lineage);
-            if let (Some(claim), false) = (claim, is_followed) {
+            if let (Some(claim), false) = (claim, counters.is_followed()) {
                 counters.quota.lock().restored(claim);
             }
+            counters.follow();
         }
         self.settle_in(residence, &mut state, key, usage);
         true
@@ -164,6 +173,15 @@ impl LiveTable {
         is_current
     }
 
+    /// Whether the keyspace and the owner of a key are here.
+    fn knows_surroundings(&self, key: &ApiKey) -> bool {
+        let projects = self.projects.pin();
+        let Some(project) = projects.get(&key.project) else { return false };
+        let knows_owner = |owner| project.owners.pin().contains_key(owner);
+        project.keyspaces.pin().contains_key(&key.keyspace)
+            && key.owner.as_ref().is_none_or(knows_owner)
+    }
+
     /// Puts a key in and makes room for it.
     fn settle_in(
         &self,
@@ -173,20 +191,49 @@ impl LiveTable {
         usage: Option<Arc<KeyUsage>>,
     ) {
         if !self.keys.contains(&key.id) && key.imported.is_none() {
-            state.arrivals.push_back(key.id);
+            state.arrived(key.id, key.lineage);
         }
         self.put(key, usage);
-        // Each goes to the back once at most before one has to go.
-        let mut looks = state.arrivals.len() * 2;
-        while state.arrivals.len() > residence.most() && looks > 0 {
-            looks -= 1;
+        let mut looks = 0;
+        while state.arrivals.len() > residence.most() {
             let Some(id) = state.arrivals.pop_front() else { break };
-            match self.keys.get(&id) {
-                Some(key) if key.was_touched() => state.arrivals.push_back(id),
-                Some(_) => {
-                    self.keys.remove(&id);
-                }
-                None => {}
+            let Some(oldest) = self.keys.get(&id) else { continue };
+            looks += 1;
+            // A few get their second chance; where all are in use, one has to go all the same.
+            if oldest.was_touched() && looks < MOST_LOOKS {
+                state.arrivals.push_back(id);
+            } else {
+                drop(oldest);
+                self.evict(state, &id);
+            }
+        }
+        self.let_counters_go(residence, state, MOST_LOOKS);
+    }
+
+    /// Takes a key out of memory. What is counted for its chain stays while it matters.
+    fn evict(&self, state: &mut State, id: &KeyId) {
+        if let Some(key) = self.keys.remove(id) {
+            state.left(*id, key.lineage(), key.project().clone());
+        }
+    }
+
+    /// Looks at so many counters of chains that were put out, and lets go of those that stand as if
+    /// they had never been used. Those of chains that are back stay, without being looked at again
+    /// until they are put out again.
+    fn let_counters_go(&self, residence: &Residence, state: &mut State, looks: usize) {
+        let (now, now_ns) = residence.now();
+        for _ in 0..looks.min(state.lingering.len()) {
+            let Some((lineage, project)) = state.lingering.pop_front() else { return };
+            let lineages = self.lineages.pin();
+            let Some(counters) = lineages.get(&lineage) else { continue };
+            // Another key of the chain may be here, and count on them without holding on to them.
+            if self.keys.contains(&lineage) || state.has_successor(&lineage) {
+                continue;
+            }
+            if Arc::strong_count(counters) == 1 && counters.is_idle(now, now_ns) {
+                lineages.remove(&lineage);
+            } else {
+                state.lingering.push_back((lineage, project));
             }
         }
     }
@@ -263,8 +310,19 @@ impl LiveTable {
     /// The counters of every lineage and every owner, each with whom it counts for.
     pub(crate) fn all_counters(&self) -> Vec<(ProjectName, QuotaSubject, Arc<Counters>)> {
         let mut all = Vec::new();
-        for (id, counters) in &self.lineages.pin() {
-            if let Some(project) = self.project_of_lineage(id) {
+        // Of chains whose first key is gone: found in one walk, not in one for each.
+        let mut orphans: HashMap<KeyId, ProjectName> = HashMap::new();
+        if let Some(residence) = &self.residence {
+            orphans.extend(residence.lock().lingering.iter().cloned());
+        }
+        let lineages = self.lineages.pin();
+        if lineages.iter().any(|(id, _)| !self.keys.contains(id)) {
+            let others = self.keys.all().filter(|key| key.lineage() != key.id());
+            orphans.extend(others.map(|key| (key.lineage(), key.project().clone())));
+        }
+        for (id, counters) in &lineages {
+            let project = self.keys.get(id).map(|key| key.project().clone());
+            if let Some(project) = project.or_else(|| orphans.get(id).cloned()) {
                 all.push((project, QuotaSubject::Lineage(*id), counters.clone()));
             }
         }
@@ -276,24 +334,11 @@ impl LiveTable {
         all
     }
 
-    fn project_of_lineage(&self, lineage: &KeyId) -> Option<ProjectName> {
-        let first = self.keys.get(lineage);
-        let key = first.or_else(|| self.keys.find(|key| key.lineage() == *lineage))?;
-        Some(key.project().clone())
-    }
-
-    /// Lets go of counters that nobody counts on: those of keys that are gone, and, where not all keys
-    /// are here, those that stand as if they had never been used.
-    pub(crate) fn sweep_counters(&self, now: Timestamp, now_ns: u64) {
+    /// Lets go of counters that nobody counts on: those of keys that are gone.
+    pub(crate) fn sweep_counters(&self) {
         if let Some(residence) = &self.residence {
-            // While no key comes in whose quota is about to be followed.
-            let _state = residence.lock();
-            let here: HashSet<KeyId> = self.keys.all().map(|key| key.lineage()).collect();
-            self.lineages.pin().retain(|id, counters| {
-                here.contains(id)
-                    || Arc::strong_count(counters) > 1
-                    || !counters.is_idle(now, now_ns)
-            });
+            let mut state = residence.lock();
+            self.let_counters_go(residence, &mut state, MOST_SWEPT);
             return;
         }
         self.lineages.pin().retain(|id, counters| {
@@ -357,20 +402,29 @@ impl LiveTable {
             self.put(key, None);
             return;
         };
+        if !self.loaded.load(Ordering::Acquire) {
+            // Told of at the start, with what is claimed of their quotas.
+            if key.policy.quota.is_some() {
+                self.counters(key.lineage).follow();
+            }
+            self.put(key, None);
+            return;
+        }
         let mut state = residence.lock();
         state.note_key(&key.id);
         let is_here = self.keys.contains(&key.id);
-        // What is claimed of a quota that nobody followed has to be read first.
+        // A new chain has claimed nothing. Of others that nobody followed it has to be read.
+        let is_first = is_new && key.lineage == key.id;
         let is_followed = key.policy.quota.is_none()
-            || self.lineages.pin().contains_key(&key.lineage)
-            || (is_new && key.lineage == key.id);
-        if key.imported.is_some() || (is_followed && (is_here || is_new)) {
-            if key.policy.quota.is_some() {
-                self.counters(key.lineage);
+            || is_first
+            || self.lineages.pin().get(&key.lineage).is_some_and(|counters| counters.is_followed());
+        if is_followed && (is_here || is_new) {
+            if is_first && key.policy.quota.is_some() {
+                self.counters(key.lineage).follow();
             }
             self.settle_in(residence, &mut state, key, None);
         } else if is_here {
-            self.keys.remove(&key.id);
+            self.evict(&mut state, &key.id);
         }
     }
 
@@ -405,6 +459,9 @@ impl LiveTable {
         let mut state = self.residence.as_ref().map(Residence::lock);
         if let Some(state) = &mut state {
             state.note_key(id);
+            if let Some(key) = self.keys.get(id) {
+                state.left(*id, key.lineage(), key.project().clone());
+            }
         }
         if let Some(key) = self.keys.remove(id)
             && let Some(imported) = key.imported()
@@ -441,8 +498,11 @@ impl LiveTable {
         let (Some(residence), QuotaSubject::Lineage(id)) = (&self.residence, subject) else {
             return true;
         };
+        if !self.loaded.load(Ordering::Acquire) {
+            return true;
+        }
         residence.lock().note_lineage(id);
-        self.lineages.pin().contains_key(id)
+        self.lineages.pin().get(id).is_some_and(|counters| counters.is_followed())
     }
 
     fn claim_quota(&self, project: &ProjectName, claim: &QuotaClaim) {

@@ -1,9 +1,10 @@
 //! What bounds how often and how much at once, put together for one request, and where it counts:
 //! on this node, or where all nodes count together.
 
-use std::sync::{Arc, atomic::Ordering};
+use std::sync::Arc;
 
 use keyreeve_core::{
+    audit::Hash,
     key::KeyId,
     limit::{Limit, LimitScope, Per, Rate},
     model::{FailPolicy, PolicyHolder},
@@ -39,6 +40,8 @@ pub(super) struct Bounding<'a> {
     pub(super) reach: Reach,
     pub(super) limits: SmallVec<[Applied<'a>; 4]>,
     pub(super) places: Places<'a>,
+    /// Whether any of it counts on this node alone that should count for all.
+    pub(super) is_degraded: bool,
     /// What has to be asked of the common counts, if anything.
     pub(super) ask: Option<SharedAsk>,
 }
@@ -87,32 +90,37 @@ impl Engine {
         input: &VerifyInput<'_>,
         shared: &Shared,
     ) -> Bounding<'a> {
-        let places = if input.in_flight { self.concurrency(chain) } else { Places::new() };
+        let mut places = if input.in_flight { self.concurrency(chain) } else { Places::new() };
         let mut limits: SmallVec<[Applied<'a>; 4]> = SmallVec::new();
+        let key = chain.key.id();
         if bounds.is_empty() && places.is_empty() {
-            return Bounding { key: chain.key.id(), reach: Reach::Node, limits, places, ask: None };
+            let (reach, is_degraded, ask) = (Reach::Node, false, None);
+            return Bounding { key, reach, limits, places, is_degraded, ask };
         }
         let reach = self.reach(chain, shared);
         let now_ns = self.clock.monotonic_ns();
-        let mut degraded = !places.is_empty();
+        let mut counts_together = !places.is_empty();
         for (key, bounds) in bounds {
             for bound in &bounds.limits {
                 let Some(applied) = self.apply_limit(key, bound, input, reach, now_ns) else {
                     continue;
                 };
-                degraded |= bound.limit().scope == LimitScope::Cluster;
+                counts_together |= bound.limit().scope == LimitScope::Cluster;
                 // Counted once, however many keys of the chain are bounded by it.
                 if limits.iter().all(|known| !known.cell.is(&applied.cell)) {
                     limits.push(applied);
                 }
             }
         }
-        if degraded && matches!(reach, Reach::Degraded(_)) && input.simulate.is_none() {
-            self.degraded.fetch_add(1, Ordering::Relaxed);
+        if let Reach::Degraded(per_mille) = reach {
+            for place in &mut places {
+                place.rule = place.rule.scaled(per_mille);
+            }
         }
+        let is_degraded = counts_together && matches!(reach, Reach::Degraded(_));
         let ask = (reach == Reach::Shared).then(|| self.ask(chain, &limits, &places));
         let ask = ask.filter(|ask| !ask.is_empty());
-        Bounding { key: chain.key.id(), reach, limits, places, ask }
+        Bounding { key, reach, limits, places, is_degraded, ask }
     }
 
     /// Where all nodes count together if that can be reached. Else the keyspace's fail policy says
@@ -242,8 +250,19 @@ fn route_of<'a>(facts: &RequestFacts<'a>) -> (&'a str, &'a str) {
     (facts.method.unwrap_or_default(), path.split('?').next().unwrap_or_default())
 }
 
+/// Counts that one limit keeps at most for addresses or routes, where all nodes count together. More
+/// subjects than that share them: strangers choose them, and the memory is everybody's.
+const MOST_SUBJECTS: u32 = 1 << 17;
+
+/// The request's address or route, as one of so many.
+fn shared_subject(per: Per, facts: &RequestFacts<'_>) -> [u8; 4] {
+    let digest = Hash::of(&subject_text(per, facts));
+    let [a, b, c, d, ..] = *digest.as_bytes();
+    (u32::from_be_bytes([a, b, c, d]) % MOST_SUBJECTS).to_be_bytes()
+}
+
 /// The request's address or route as one text.
-fn shared_subject(per: Per, facts: &RequestFacts<'_>) -> Vec<u8> {
+fn subject_text(per: Per, facts: &RequestFacts<'_>) -> Vec<u8> {
     if per == Per::Ip {
         let group = facts.ip.map(AddressGroup::of).map_or(u128::MAX, AddressGroup::bits);
         return [b"ip".as_slice(), &group.to_be_bytes()].concat();

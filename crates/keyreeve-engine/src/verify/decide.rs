@@ -85,7 +85,14 @@ impl Engine {
                 }
                 return Step::Decided(verdict, None);
             }
-            Ok(Match::Elsewhere(id)) => return Step::NeedsKey(id),
+            Ok(Match::Elsewhere(id)) => {
+                if input.may_be_stale || self.can_vouch() {
+                    return Step::NeedsKey(id);
+                }
+                // Where this node learns from, it would have to read, too.
+                verdict.refuse(VerdictCode::Stale, STALE);
+                return Step::Decided(verdict, None);
+            }
             Ok(Match::Perhaps(ids)) => {
                 // Only asked for with a project.
                 let project = project.cloned().unwrap_or_else(ProjectName::default_project);
@@ -191,6 +198,7 @@ impl Engine {
         }
         let bounds = self.bounds_of(chain);
         let bounding = self.bounding(chain, &bounds, input, shared);
+        verdict.degraded = bounding.is_degraded;
         let shared = bounding.ask.as_ref().and_then(|ask| shared.answer_to(ask));
         let answer = shared.map(|(_, answer)| answer);
         let mut taken = LimitsTaken::default();

@@ -6,7 +6,7 @@ use super::{
     Verdict, VerifyInput,
     chain::Chain,
     decide::{Step, check_standing, code_of, effective},
-    shared::Shared,
+    shared::{self, Shared},
 };
 use crate::{Engine, Error, Permit, action::ReadKey, store::Kind};
 
@@ -45,14 +45,14 @@ impl Engine {
         let at = simulation.at.unwrap_or_else(|| self.now());
         let verdict = Box::new(Verdict::new(VerdictCode::NotFound, at, self.live.epoch()));
         let chain = self.chain_of_key(key.clone()).await?;
-        let mut shared = Shared::NotAsked;
+        let mut said = Shared::NotAsked;
         if let Some(chain) = &chain {
-            let ask = self.bounding(chain, &self.bounds_of(chain), &input, &shared).ask;
-            if let Some(ask) = ask {
-                shared = self.ask_shared(ask, true).await;
+            let ask = self.bounding(chain, &self.bounds_of(chain), &input, &said).ask;
+            if let (Some(ask), Some(options)) = (ask, &self.shared) {
+                said = shared::ask(options, ask, true).await;
             }
         }
-        let verdict = match self.judge(key, &input, verdict, &shared) {
+        let verdict = match self.judge(key, &input, verdict, &said) {
             Step::Decided(verdict, Some(decided)) => Verdict { key: Some(decided.key), ..*verdict },
             Step::Decided(verdict, None) => *verdict,
             // A simulation claims nothing, and the key is known.
@@ -63,7 +63,7 @@ impl Engine {
             }
         };
         let checks = match chain {
-            Some(chain) => self.checks(&chain, &input, &verdict, &shared),
+            Some(chain) => self.checks(&chain, &input, &verdict, &said),
             None => vec![CheckOutcome {
                 check: "state",
                 passed: false,

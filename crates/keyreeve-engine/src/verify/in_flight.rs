@@ -117,15 +117,11 @@ impl Engine {
         leased.id = self.random_number();
         let now_ns = self.clock.monotonic_ns();
         for place in &bounding.places {
-            let rule = match bounding.reach {
-                Reach::Degraded(per_mille) => place.rule.scaled(per_mille),
-                Reach::Node | Reach::Shared => place.rule,
-            };
-            let counters = &place.counters;
+            let Place { rule, counters, .. } = place;
             let taken = if input.simulate.is_some() {
-                counters.leases.lock().clone().take(&rule, leased.id, now_ns)
+                counters.leases.lock().clone().take(rule, leased.id, now_ns)
             } else {
-                counters.leases.lock().take(&rule, leased.id, now_ns)
+                counters.leases.lock().take(rule, leased.id, now_ns)
             };
             match taken {
                 Ok(_) if input.simulate.is_some() => {}

@@ -33,9 +33,14 @@ pub(crate) fn surroundings(session: &mut dyn Session, sink: &dyn ChangeSink) -> 
     Ok(())
 }
 
-/// Tells the sink what is claimed of each quota, or of owners' alone.
+/// Which claims a sink is told of that reads keys when it needs them: those of owners, and of keys that
+/// it is told of.
+const OF_THE_TOLD: &str = "WHERE holder = 'owner' OR subject IN
+    (SELECT lineage FROM api_keys WHERE imported IS NOT NULL)";
+
+/// Tells the sink what is claimed of each quota, as far as it wants to know.
 pub(crate) fn claims(session: &mut dyn Session, sink: &dyn ChangeSink) -> Result<(), Broken> {
-    let condition = if sink.wants_all_keys() { "" } else { "WHERE holder = 'owner'" };
+    let condition = if sink.wants_all_keys() { "" } else { OF_THE_TOLD };
     let sql = format!(
         "SELECT project, holder, subject, period_start, period_end, claimed FROM quota_claims
          {condition}"

@@ -18,16 +18,19 @@ use redis::{
 use tokio::{
     runtime::{self, Runtime},
     sync::Notify,
-    time::sleep,
+    time::{Instant, sleep},
 };
 use tracing::{info, warn};
 
-use super::{OpenError, ValkeyOptions};
+use super::{OpenError, ValkeyOptions, script::CountScript};
 
 /// How long the server may take to answer at all.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
-/// How long after a failure it is tried again.
-const BETWEEN_TRIES: Duration = Duration::from_millis(200);
+/// How long after a failure it is tried again, at first and at last.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(200);
+const LONGEST_PAUSE: Duration = Duration::from_secs(3);
+/// The least time between two looks at a server that refused something.
+const BETWEEN_PROBES: Duration = Duration::from_secs(1);
 
 /// A connection, while there is one.
 pub(super) struct Link {
@@ -40,8 +43,8 @@ struct Shared {
     place: String,
     connection: ArcSwapOption<MultiplexedConnection>,
     outages: AtomicU64,
-    /// The connection is of no use any more.
-    lost: Notify,
+    /// The connection is of no use any more, or something was refused over it.
+    news: Notify,
 }
 
 /// What the server says of itself.
@@ -66,7 +69,10 @@ impl fmt::Debug for Link {
 }
 
 impl Link {
-    pub(super) fn open(options: &ValkeyOptions) -> Result<Self, OpenError> {
+    pub(super) fn open(
+        options: &ValkeyOptions,
+        script: Arc<CountScript>,
+    ) -> Result<Self, OpenError> {
         let client = client(options)?;
         let runtime = runtime::Builder::new_multi_thread()
             .worker_threads(1)
@@ -78,9 +84,9 @@ impl Link {
             place: place_of(&client),
             connection: ArcSwapOption::empty(),
             outages: AtomicU64::new(0),
-            lost: Notify::new(),
+            news: Notify::new(),
         });
-        runtime.spawn(keep_up(client, shared.clone(), options.timeout));
+        runtime.spawn(keep_up(client, shared.clone(), options.timeout, script));
         Ok(Self { shared, runtime: Some(runtime) })
     }
 
@@ -92,7 +98,7 @@ impl Link {
         self.shared.outages.load(Ordering::Acquire)
     }
 
-    /// Does something over the connection. Whoever fails takes it away from the others, too: they
+    /// Does something over the connection. Whoever loses it takes it away from the others, too: they
     /// would only wait.
     pub(super) async fn run<T, F: Future<Output = RedisResult<T>>>(
         &self,
@@ -100,10 +106,21 @@ impl Link {
     ) -> Result<T, Unreachable> {
         let connection = self.shared.connection.load_full().ok_or(Unreachable)?;
         work(MultiplexedConnection::clone(&connection)).await.map_err(|error| {
-            self.shared.lose(&connection, &error);
+            if is_lost(&error) {
+                self.shared.lose(&connection, &error);
+            } else {
+                // The server's own word, perhaps about this key alone: whoever keeps up the connection
+                // finds out.
+                self.shared.news.notify_one();
+            }
             Unreachable
         })
     }
+}
+
+/// Whether an error is about the connection and not about what was asked.
+fn is_lost(error: &RedisError) -> bool {
+    error.is_io_error() || error.is_timeout() || error.is_connection_dropped()
 }
 
 impl Drop for Link {
@@ -122,22 +139,34 @@ impl Shared {
             let place = &self.place;
             warn!(%place, %error, "the counts of all nodes are out of reach; each node limits alone");
             self.outages.fetch_add(1, Ordering::AcqRel);
-            self.lost.notify_one();
+            self.news.notify_one();
         }
     }
 }
 
-/// Connects, again and again.
-async fn keep_up(client: Client, shared: Arc<Shared>, timeout: Duration) {
+/// Connects, again and again, and sees to it that what is connected counts.
+async fn keep_up(client: Client, shared: Arc<Shared>, timeout: Duration, script: Arc<CountScript>) {
     let mut was_told = false;
+    let mut pause = SHORTEST_PAUSE;
     loop {
-        match connect(&client, timeout).await {
+        let connected = connect(&client, timeout).await;
+        let counts = match connected {
+            Ok(connection) => script.probe(connection.clone()).await.map(|()| connection),
+            Err(error) => Err(error),
+        };
+        match counts {
             Ok(connection) => {
                 let place = &shared.place;
                 info!(%place, "limits count for all nodes together");
-                shared.connection.store(Some(Arc::new(connection)));
                 was_told = true;
-                shared.lost.notified().await;
+                let begun = Instant::now();
+                let connection = Arc::new(connection);
+                shared.connection.store(Some(connection.clone()));
+                watch(&shared, &connection, &script).await;
+                // One that breaks again and again is tried less and less often.
+                if begun.elapsed() >= LONGEST_PAUSE {
+                    pause = SHORTEST_PAUSE;
+                }
             }
             Err(error) if !was_told => {
                 let place = &shared.place;
@@ -146,7 +175,26 @@ async fn keep_up(client: Client, shared: Arc<Shared>, timeout: Duration) {
             }
             Err(_) => {}
         }
-        sleep(BETWEEN_TRIES).await;
+        sleep(pause).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+/// Returns once the connection is lost, or what is connected does not count any more: a server that is
+/// full, or that has become another's replica, still answers.
+async fn watch(shared: &Shared, connection: &Arc<MultiplexedConnection>, script: &CountScript) {
+    loop {
+        shared.news.notified().await;
+        if shared.connection.load().is_none() {
+            return;
+        }
+        if let Err(error) = script.probe(MultiplexedConnection::clone(connection)).await {
+            shared.lose(connection, &error);
+            return;
+        }
+        warn!(place = %shared.place, "a count was refused, and others are not; its request was limited here");
+        // However many are refused.
+        sleep(BETWEEN_PROBES).await;
     }
 }
 
@@ -226,20 +274,21 @@ mod tests {
 
     fn options(url: &str) -> ValkeyOptions {
         let url = Secret::new(url.to_owned());
-        ValkeyOptions { url, authorities: None, timeout: Duration::from_millis(100) }
+        let (timeout, prefix) = (Duration::from_millis(100), "kr".to_owned());
+        ValkeyOptions { url, authorities: None, timeout, prefix }
     }
 
     #[test]
     fn the_password_is_never_shown() {
         for url in ["redis://u:hunter2@127.0.0.1:1/0", "valkey://:hunter2@127.0.0.1:1"] {
-            let link = Link::open(&options(url)).unwrap();
+            let link = Link::open(&options(url), Arc::new(CountScript::new("kr"))).unwrap();
             assert!(!link.is_up());
             let shown = format!("{link:?} {:?}", options(url));
             assert!(shown.contains("127.0.0.1:1") && !shown.contains("hunter2"), "{shown}");
         }
         for url in ["http://u:hunter2@h", "hunter2", "redis://u:hunter2@[::1", "redis://h/hunter2"]
         {
-            let error = Link::open(&options(url)).unwrap_err();
+            let error = Link::open(&options(url), Arc::new(CountScript::new("kr"))).unwrap_err();
             assert!(!format!("{error} {error:?}").contains("hunter2"), "{url}");
         }
     }

@@ -39,17 +39,37 @@ pub(super) struct Release<'a> {
 }
 
 /// The script, which the server keeps under its digest.
-pub(super) struct CountScript(Script);
+pub(super) struct CountScript {
+    script: Script,
+    /// What all keys begin with.
+    prefix: String,
+}
 
 impl fmt::Debug for CountScript {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("CountScript").field(&self.0.get_hash()).finish()
+        f.debug_struct("CountScript").field("prefix", &self.prefix).finish_non_exhaustive()
     }
 }
 
 impl CountScript {
-    pub(super) fn new() -> Self {
-        Self(Script::new(include_str!("counts.lua")))
+    pub(super) fn new(prefix: &str) -> Self {
+        Self { script: Script::new(include_str!("counts.lua")), prefix: prefix.to_owned() }
+    }
+
+    /// Counts something that nobody looks at, which shows that counting works.
+    pub(super) async fn probe(&self, mut connection: MultiplexedConnection) -> RedisResult<()> {
+        let mut script = self.script.prepare_invoke();
+        script.key(format!("{}:{{keyreeve}}:probe", self.prefix));
+        script.arg("take").arg(1).arg("").arg("").arg(0);
+        time(&mut script, SECOND_NS);
+        time(&mut script, SECOND_NS);
+        let _: Vec<u64> = script.invoke_async(&mut connection).await?;
+        Ok(())
+    }
+
+    /// All keys of one request are in one slot of a cluster: what is in braces decides.
+    fn key(&self, project: &ProjectName, kind: &str, count: CountName) -> String {
+        format!("{}:{{{project}}}:{kind}:{count}", self.prefix)
     }
 
     /// Asks for what one request needs.
@@ -59,12 +79,12 @@ impl CountScript {
         call: &Call<'_>,
     ) -> RedisResult<SharedAnswer> {
         let SharedAsk { project, limits, places, lease } = call.ask;
-        let mut script = self.0.prepare_invoke();
+        let mut script = self.script.prepare_invoke();
         for limit in limits {
-            script.key(limit_key(project, limit.count));
+            script.key(self.key(project, "limit", limit.count));
         }
         for place in places {
-            script.key(place_key(project, place.count));
+            script.key(self.key(project, "place", place.count));
         }
         let operation = match call.operation {
             Operation::Take => "take",
@@ -105,9 +125,9 @@ impl CountScript {
         mut connection: MultiplexedConnection,
         release: &Release<'_>,
     ) -> RedisResult<bool> {
-        let mut script = self.0.prepare_invoke();
+        let mut script = self.script.prepare_invoke();
         for place in release.places {
-            script.key(place_key(release.project, *place));
+            script.key(self.key(release.project, "place", *place));
         }
         script.arg("give").arg(0).arg("").arg("").arg(release.lease);
         for _ in release.places {
@@ -116,15 +136,6 @@ impl CountScript {
         let numbers: Vec<u64> = script.invoke_async(&mut connection).await?;
         numbers.first().map(|released| *released > 0).ok_or_else(unexpected)
     }
-}
-
-/// All keys of one request are in one slot of a cluster: what is in braces decides.
-fn limit_key(project: &ProjectName, count: CountName) -> String {
-    format!("kr:{{{project}}}:limit:{count}")
-}
-
-fn place_key(project: &ProjectName, count: CountName) -> String {
-    format!("kr:{{{project}}}:place:{count}")
 }
 
 fn time(script: &mut ScriptInvocation<'_>, ns: u64) {

@@ -38,7 +38,7 @@ fn counts(server: &ValkeyServer) -> ValkeyCounts {
     let url = Secret::new(server.url());
     // Long: what is tested is not whether this machine is busy.
     let timeout = Duration::from_secs(20);
-    open(&ValkeyOptions { url, authorities: None, timeout }).unwrap()
+    open(&ValkeyOptions { url, authorities: None, timeout, prefix: "kr".to_owned() }).unwrap()
 }
 
 fn until_up(counts: &ValkeyCounts) {
@@ -275,4 +275,47 @@ fn a_server_that_went_is_left_alone_until_it_is_back() {
     until_up(&counts);
     // The script is taught again to a server that does not know it.
     assert!(runtime.block_on(counts.take(&ask)).unwrap().taken);
+}
+
+#[test]
+fn a_server_that_refuses_is_left_alone_until_it_counts_again() {
+    let Some(server) = ValkeyServer::start().unwrap() else { return };
+    let runtime = runtime();
+    let counts = counts(&server);
+    until_up(&counts);
+    let set = |memory: &str| {
+        let client = redis::Client::open(server.url()).unwrap();
+        runtime.block_on(async {
+            let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+            let mut command = redis::cmd("CONFIG");
+            command.arg("SET").arg("maxmemory").arg(memory);
+            command.exec_async(&mut connection).await.unwrap();
+        });
+    };
+    let limit = LimitAsk { count: fresh(), rate: "1000/1h".parse().unwrap(), cost: 1 };
+    let ask = SharedAsk {
+        project: ProjectName::default_project(),
+        limits: [limit].into_iter().collect(),
+        places: [].into_iter().collect(),
+        lease: 1,
+    };
+    // Full: it answers, and counts nothing.
+    set("1");
+    let until = |what: &str, reachable: bool| {
+        for _ in 0..400 {
+            // Asking is what shows it.
+            let _ = runtime.block_on(counts.take(&ask));
+            if counts.is_reachable() == reachable {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(25));
+        }
+        panic!("never {what}");
+    };
+    until("out of reach", false);
+    assert_eq!(counts.outages(), 1);
+    set("0");
+    until("back", true);
+    assert!(runtime.block_on(counts.take(&ask)).unwrap().taken);
+    assert_eq!(counts.outages(), 1);
 }

@@ -66,6 +66,7 @@ fn valkey_over_tls() {
             url: Secret::new(server.url()),
             authorities: Some(authority.clone()),
             timeout: Duration::from_secs(10),
+            prefix: "kr".to_owned(),
         };
         runtime.block_on(valkey::examine(&options))
     };

@@ -29,6 +29,8 @@ pub(crate) struct ValkeyConfig {
     pub(crate) authorities: Option<PathBuf>,
     /// How long an answer may take.
     pub(crate) timeout: Duration,
+    /// What all keys there begin with.
+    pub(crate) prefix: String,
     /// How much of each limit a node gives by itself while the server is out of reach, in
     /// thousandths: 1 to 1000.
     pub(crate) outage_per_mille: u16,
@@ -40,6 +42,7 @@ pub(super) struct RawValkey {
     url: String,
     authorities: String,
     timeout: String,
+    prefix: String,
     outage_share: String,
 }
 
@@ -51,14 +54,24 @@ impl RawValkey {
             text => rules.keep("valkey.authorities", path(text)).map(Some),
         };
         let timeout = rules.keep("valkey.timeout", timer(&self.timeout, &(SHORTEST..=LONGEST)));
+        let prefix = rules.keep("valkey.prefix", prefix(&self.prefix));
         let share = rules.keep("valkey.outage_share", share(&self.outage_share));
         Some(ValkeyConfig {
             url: url?,
             authorities: authorities?,
             timeout: timeout?,
+            prefix: prefix?,
             outage_per_mille: share?,
         })
     }
+}
+
+fn prefix(text: &str) -> Result<String, Invalid> {
+    let good = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'_');
+    if (1..=32).contains(&text.len()) && text.bytes().all(good) {
+        return Ok(text.to_owned());
+    }
+    Err(Invalid::new("must be 1 to 32 characters of a-z, 0-9, '-' and '_'"))
 }
 
 fn share(text: &str) -> Result<u16, Invalid> {

@@ -2,10 +2,15 @@
 
 use std::sync::Arc;
 
-use keyreeve_core::{key::KeyId, model::Policy, verdict::VerdictCode};
+use jiff::Timestamp;
+use keyreeve_core::{
+    key::KeyId,
+    model::{FailPolicy, Keyspace, Owner, Policy},
+    verdict::VerdictCode,
+};
 
 use super::*;
-use crate::live::sample::api_key;
+use crate::live::sample::{api_key, still_clock};
 
 fn id(number: u8) -> KeyId {
     KeyId::from_entropy([number; 16])
@@ -13,7 +18,18 @@ fn id(number: u8) -> KeyId {
 
 /// As after a start.
 fn table(room: usize) -> LiveTable {
-    let table = LiveTable::with_room_for(room);
+    let table = LiveTable::with_room_for(room, still_clock());
+    let surroundings = Keyspace {
+        name: "default".parse().unwrap(),
+        prefix: "kr".parse().unwrap(),
+        default_expires_in: None,
+        default_grace: Keyspace::DEFAULT_GRACE,
+        fail_policy: FailPolicy::Closed,
+        policy: Policy::none(),
+        created_at: Timestamp::UNIX_EPOCH,
+        revision: 1,
+    };
+    apply(&table, &Change::CreateKeyspace(surroundings));
     table.set_loaded();
     table
 }
@@ -129,30 +145,59 @@ fn what_is_claimed_while_it_is_read_is_read_again() {
 }
 
 #[test]
+fn a_key_waits_for_news_of_what_it_belongs_to() {
+    let table = table(10);
+    let key = ApiKey { keyspace: "new".parse().unwrap(), ..api_key(id(1)) };
+    assert!(!read(&table, &key, || {}), "it would be bound by nothing");
+    let owned = ApiKey { owner: Some("somebody".parse().unwrap()), ..api_key(id(2)) };
+    assert!(!read(&table, &owned, || {}));
+    let owner = Owner {
+        id: "somebody".parse().unwrap(),
+        name: None,
+        metadata: keyreeve_core::model::Metadata::default(),
+        policy: Policy::none(),
+        created_at: Timestamp::UNIX_EPOCH,
+        revision: 1,
+    };
+    apply(&table, &Change::CreateOwner(owner));
+    assert!(read(&table, &owned, || {}));
+}
+
+#[test]
+fn what_is_told_at_the_start_is_followed() {
+    let table = LiveTable::with_room_for(10, still_clock());
+    let imported = Imported { start: None, hash: None };
+    let key = ApiKey { imported: Some(Box::new(imported)), ..metered(1) };
+    apply(&table, &Change::CreateKey(Box::new(key.clone())));
+    let stored = StoredQuota { period_start: Timestamp::UNIX_EPOCH, period_end: None, claimed: 7 };
+    let subject = QuotaSubject::Lineage(key.id);
+    let claim = QuotaClaim { subject, stored, known: 0 };
+    apply(&table, &Change::ClaimQuota(vec![claim]));
+    table.set_loaded();
+    assert_eq!(table.counters(key.id).quota.lock().known_now(), 7);
+    assert_eq!(standing(&table, key.id), VerdictCode::Valid);
+}
+
+#[test]
 fn what_is_used_stays_and_counters_outlive_it() {
     let table = table(3);
     for number in 1..=3 {
         assert!(read(&table, &metered(number), || {}));
     }
-    // The first round takes everybody's mark; from then on only use gives a new one.
-    assert!(read(&table, &metered(4), || {}));
-    assert_eq!(table.len(), 3);
-    let used = [1, 2, 3, 4].into_iter().find(|number| table.key(&id(*number)).is_some()).unwrap();
-    for number in 5..20 {
-        table.lookup(&id(used));
+    for number in 4..20 {
+        table.lookup(&id(1));
         assert!(read(&table, &metered(number), || {}));
         assert_eq!(table.len(), 3);
-        assert!(table.key(&id(used)).is_some(), "used all the while");
+        assert!(table.key(&id(1)).is_some(), "used all the while");
+        let matters =
+            StoredQuota { period_start: Timestamp::UNIX_EPOCH, period_end: None, claimed: 5 };
+        if number == 7 {
+            table.counters(id(7)).quota.lock().restored(matters);
+        }
     }
-    let counters = table.counters(id(7));
-    counters.quota.lock().restored(StoredQuota {
-        period_start: Timestamp::UNIX_EPOCH,
-        period_end: None,
-        claimed: 5,
-    });
-    drop(counters);
-    table.sweep_counters(Timestamp::UNIX_EPOCH, 0);
     let kept: Vec<KeyId> = table.lineages.pin().keys().copied().collect();
     assert!(kept.contains(&id(7)), "its quota still matters");
     assert_eq!(kept.len(), 4, "of those that are here, and that one");
+    let settled = table.all_counters();
+    assert!(settled.iter().any(|(_, subject, _)| *subject == QuotaSubject::Lineage(id(7))));
 }

@@ -5,8 +5,8 @@ use keyreeve_store::valkey::{self, ServerFacts};
 use super::{Check, Status};
 use crate::{config::Config, context::Context, wire};
 
-/// What drops nothing but counts that are full again.
-const HARMLESS_EVICTION: &[&str] = &["noeviction", "volatile-ttl"];
+/// What drops nothing. All counts have an end, so memory is not filled for good.
+const HARMLESS_EVICTION: &str = "noeviction";
 
 /// Whether the server can be reached and keeps what it is told.
 pub(super) async fn look(config: &Config, context: &Context, found: &mut Vec<Check>) {
@@ -36,10 +36,10 @@ fn judge(facts: &ServerFacts) -> Check {
     if !facts.speaks_tls && !facts.is_near {
         return warn("what is said on the way there is not encrypted; use rediss://");
     }
-    if !HARMLESS_EVICTION.contains(&eviction.as_str()) {
+    if eviction != HARMLESS_EVICTION {
         return warn(&format!(
-            "maxmemory-policy is {eviction}, which may drop counts that are in use; use \
-             noeviction or volatile-ttl"
+            "maxmemory-policy is {eviction}, which drops counts that are in use when memory is full; \
+             use noeviction"
         ));
     }
     Check::new("limits", Status::Ok, detail)
