@@ -86,6 +86,11 @@ pub(crate) fn run(options: &ClusterOptions, binaries: &Path, format: Format) -> 
             throughput.push((what, reports));
         }
     }
+    for node in &cluster.nodes {
+        let ready = http::exchange(node.address(), &http::get("/readyz"), PATIENCE)?;
+        let together = http::contains(&ready.body, b"\"limits\":\"ok\"");
+        ensure!(together, "the nodes did not count together all the time");
+    }
     let figures = Figures { revocations, seconds, background, limits, throughput };
     let machine = Machine::this();
     report::print(format, &figures.lines(options, &machine), &figures.json(options, &machine));
@@ -297,7 +302,7 @@ fn verify_on(
                 warm_up: Duration::from_millis(500),
                 measure: Duration::from_secs(options.seconds),
                 expected_status: 200,
-                body_check: None,
+                body_check: Some(is_valid),
             };
             let requests = requests.clone();
             thread::spawn(move || load::run(&plan, &requests))
@@ -310,6 +315,10 @@ fn verify_on(
         reports.push(report);
     }
     Ok(reports)
+}
+
+fn is_valid(body: &[u8]) -> bool {
+    http::contains(body, VALID)
 }
 
 /// Everything one run measured.
@@ -330,7 +339,8 @@ impl Figures {
         };
         let mut lines = vec![
             format!(
-                "bench cluster: {} nodes on one PostgreSQL, {} revocations by {} at once in {:.1} s",
+                "bench cluster: {} nodes on one PostgreSQL (fsync on), {} revocations by {} at once \
+                 in {:.1} s",
                 options.nodes, options.revocations, options.revokers, self.seconds
             ),
             machine.line(),

@@ -34,7 +34,7 @@ pub(crate) fn run(options: &MigrateOptions, binaries: &Path, format: Format) -> 
     let data_dir = path("data");
     eprintln!("bench: seeding {} keys", options.keys);
     seed::seed(&data_dir, options.keys.try_into()?, Mode::Full)?;
-    let database = PostgresServer::start()?.context("PostgreSQL is not installed")?;
+    let database = PostgresServer::start_durable()?.context("PostgreSQL is not installed")?;
     let (url, other) = (database.database()?, database.database()?);
     let backup = path("backup").display().to_string();
     let keyreeve = |arguments: &[&str], data_dir: &Path, url: &str| -> anyhow::Result<Value> {

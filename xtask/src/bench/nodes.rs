@@ -37,7 +37,7 @@ pub(super) struct Cluster {
 impl Cluster {
     /// Starts everything, with so many keys, all of which are known in clear.
     pub(super) fn start(size: u8, binaries: &Path, keys: usize) -> anyhow::Result<Self> {
-        let database = PostgresServer::start()?.context("PostgreSQL is not installed")?;
+        let database = PostgresServer::start_durable()?.context("PostgreSQL is not installed")?;
         let valkey = ValkeyServer::start()?.context("neither Valkey nor Redis is installed")?;
         let url = database.database()?;
         let settings = vec![

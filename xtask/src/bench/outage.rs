@@ -23,13 +23,15 @@ use crate::clock;
 
 const NODES: u8 = 3;
 /// Keys to revoke, and keys that the load asks about.
-const DOOMED: usize = 6_000;
+const DOOMED: usize = 20_000;
 const OTHERS: usize = 500;
 /// The pause between two questions of one who asks, and between two changes.
 const PAUSE: Duration = Duration::from_millis(2);
 const BETWEEN_CHANGES: Duration = Duration::from_millis(10);
-/// How long an answer is waited for.
+/// How long an answer is waited for by those who load and change, and by those who watch: they want to
+/// see what a node says when it wakes.
 const PATIENCE: Duration = Duration::from_secs(3);
+const WATCHING_PATIENCE: Duration = Duration::from_mins(11);
 /// How long recovery may take before it counts as failed.
 const LONGEST_RECOVERY: Duration = Duration::from_mins(1);
 /// A limit that is asked for at each request and never reached.
@@ -129,10 +131,9 @@ struct Phase {
     on_cut_node: Answers,
     changes: usize,
     refused: u64,
-    /// Questions that were asked later than the bound after the return of `revoke`, and answered
-    /// with VALID.
+    /// Answers VALID that came later than the bound after the return of `revoke`.
     beyond_bound: u64,
-    /// The latest such question at all, after the return.
+    /// The latest acceptance at all, after the return.
     last_acceptance: Duration,
     lost: usize,
 }
@@ -180,8 +181,10 @@ fn phase(
         thread::sleep(Duration::from_secs(1));
         let begun = clock::now();
         let outcome = cut_off(options, cluster, cut);
-        let back = clock::now();
-        let recovered = outcome.and_then(|()| wait_until_well(load, addresses).context("recovery"));
+        let recovered = outcome.and_then(|back| {
+            let well = wait_until_well(load, addresses).context("recovery")?;
+            Ok((back, well))
+        });
         // Some more, so that what follows is seen, too.
         thread::sleep(BOUND + BOUND);
         stop.store(true, Ordering::Relaxed);
@@ -197,7 +200,9 @@ fn phase(
             last_acceptance = last_acceptance.max(last);
         }
         changer.join().map_err(panicked)?;
-        let recovered = recovered?.duration_since(back);
+        ensure!(next.load(Ordering::Relaxed) < doomed.len(), "there are no keys left to revoke");
+        let (back, well) = recovered?;
+        let recovered = well.duration_since(back);
         let acknowledged = acknowledged.lock();
         let (mut elsewhere, mut on_cut_node) = (Answers::default(), Answers::default());
         for (node, own) in answers.iter().enumerate() {
@@ -219,9 +224,10 @@ fn phase(
     })
 }
 
-/// Takes the part away, and gives it back.
-fn cut_off(options: &OutageOptions, cluster: &mut Cluster, cut: Cut) -> anyhow::Result<()> {
+/// Takes the part away, and gives it back; when it began to do so.
+fn cut_off(options: &OutageOptions, cluster: &mut Cluster, cut: Cut) -> anyhow::Result<Instant> {
     let away = Duration::from_secs(options.seconds);
+    let mut back = clock::now() + away;
     match cut {
         Cut::Nothing => thread::sleep(away),
         Cut::DatabaseKilled => {
@@ -255,10 +261,11 @@ fn cut_off(options: &OutageOptions, cluster: &mut Cluster, cut: Cut) -> anyhow::
             let process = [cluster.nodes[CUT_NODE].pid()];
             signal("-STOP", &process)?;
             thread::sleep(Duration::from_secs(options.stopped));
+            back = clock::now();
             signal("-CONT", &process)?;
         }
     }
-    Ok(())
+    Ok(back)
 }
 
 fn signal(name: &str, processes: &[u32]) -> anyhow::Result<()> {
@@ -312,7 +319,7 @@ impl Load {
 
     /// Asks about good keys, half of them under a limit that all nodes count together.
     fn ask(&self, address: SocketAddr, stop: &AtomicBool) -> Answers {
-        let mut asker = Asker::new(address);
+        let mut asker = Asker::new(address, PATIENCE);
         let mut answers = Answers::default();
         for question in self.questions.iter().cycle() {
             if stop.load(Ordering::Relaxed) {
@@ -330,15 +337,19 @@ impl Load {
                         answers.other += 1;
                     }
                 }
-                None => answers.failed += 1,
+                None => {
+                    // However short it was: nobody knows how long it would have been.
+                    answers.took.record(PATIENCE);
+                    answers.failed += 1;
+                }
             }
             thread::sleep(PAUSE);
         }
         answers
     }
 
-    /// Revokes and makes keys, through one node after the other, but not through one that is cut:
-    /// a stopped one would only hold this up.
+    /// Revokes and makes keys, through one node after the other, but not through one that is stopped,
+    /// which would only hold this up.
     fn change(
         &self,
         addresses: &[SocketAddr],
@@ -351,15 +362,16 @@ impl Load {
         let mut through: Vec<Asker> = addresses
             .iter()
             .enumerate()
-            .filter(|(number, _)| cut.node() != Some(*number))
-            .map(|(_, address)| Asker::new(*address))
+            .filter(|(number, _)| cut != Cut::NodeStopped || *number != CUT_NODE)
+            .map(|(_, address)| Asker::new(*address, PATIENCE))
             .collect();
         let nodes = through.len();
         let mut turn = 0;
         while !stop.load(Ordering::Relaxed) {
             turn += 1;
             let number = next.load(Ordering::Relaxed);
-            let node = &mut through[turn % nodes];
+            // Each node gets both kinds.
+            let node = &mut through[turn / 2 % nodes];
             let done = if turn % 2 == 0 {
                 self.create(node, acknowledged)
             } else if let Some(key) = doomed.get(number) {
@@ -367,7 +379,7 @@ impl Load {
                 next.fetch_add(1, Ordering::Relaxed);
                 self.revoke(node, key, number, acknowledged)
             } else {
-                true
+                return;
             };
             acknowledged.lock().refused += u64::from(!done);
             thread::sleep(BETWEEN_CHANGES);
@@ -405,21 +417,21 @@ impl Load {
 }
 
 /// Asks a node about revoked keys for as long as that may matter; gives how often one was accepted
-/// that was asked about beyond the bound, and how long after its revocation the last was asked about
-/// that was accepted.
+/// beyond the bound, and how long after its revocation the last acceptance came. A question that a
+/// stopped node answers when it wakes counts as answered then.
 fn watch(
     address: SocketAddr,
     stop: &AtomicBool,
     acknowledged: &Mutex<Acknowledged>,
 ) -> (u64, Duration) {
-    let mut asker = Asker::new(address);
+    let mut asker = Asker::new(address, WATCHING_PATIENCE);
     let (mut beyond, mut last, mut turn) = (0, Duration::ZERO, 0_usize);
     while !stop.load(Ordering::Relaxed) {
         turn = turn.wrapping_add(1);
         let picked = pick(&acknowledged.lock(), turn);
         if let Some((question, returned)) = picked {
-            let after = clock::now().duration_since(returned);
             if asker.ask(&question).is_some_and(|answer| http::contains(&answer.body, VALID)) {
+                let after = clock::now().duration_since(returned);
                 last = last.max(after);
                 beyond += u64::from(after > BOUND);
             }
@@ -456,18 +468,19 @@ fn lost(addresses: &[SocketAddr], acknowledged: &Acknowledged) -> anyhow::Result
 /// A connection that is made anew when it broke.
 struct Asker {
     address: SocketAddr,
+    patience: Duration,
     connection: Option<Connection>,
 }
 
 impl Asker {
-    fn new(address: SocketAddr) -> Self {
-        Self { address, connection: None }
+    fn new(address: SocketAddr, patience: Duration) -> Self {
+        Self { address, patience, connection: None }
     }
 
     /// The answer, if there is one in time.
     fn ask(&mut self, request: &[u8]) -> Option<http::Answer> {
         if self.connection.is_none() {
-            self.connection = Connection::open(self.address, PATIENCE).ok();
+            self.connection = Connection::open(self.address, self.patience).ok();
         }
         let answer = self.connection.as_mut()?.call(request).ok();
         if answer.is_none() {
@@ -527,7 +540,9 @@ fn lines(phases: &[Phase], machine: &Machine) -> Vec<String> {
         }
     }
     let mut lines = vec![
-        format!("bench outage: {NODES} nodes on one PostgreSQL and one Valkey, under load"),
+        format!(
+            "bench outage: {NODES} nodes on one PostgreSQL (fsync on) and one Valkey, under load"
+        ),
         machine.line(),
         String::new(),
     ];

@@ -35,6 +35,8 @@ pub struct PostgresServer {
     databases: AtomicU32,
     /// Whether it speaks TLS.
     is_secure: bool,
+    /// Whether what it commits is on the disk, which tests need not wait for.
+    is_durable: bool,
 }
 
 impl PostgresServer {
@@ -44,8 +46,21 @@ impl PostgresServer {
     ///
     /// One is installed or required, and does not start.
     pub fn start() -> io::Result<Option<Self>> {
+        Self::start_as(false)
+    }
+
+    /// The same with what it commits brought to the disk, as in earnest.
+    ///
+    /// # Errors
+    ///
+    /// As of [`PostgresServer::start`].
+    pub fn start_durable() -> io::Result<Option<Self>> {
+        Self::start_as(true)
+    }
+
+    fn start_as(is_durable: bool) -> io::Result<Option<Self>> {
         match programs() {
-            Some(programs) => Self::start_in(programs).map(Some),
+            Some(programs) => Self::start_in(programs, is_durable).map(Some),
             None if env::var_os(REQUIRED).is_none() => {
                 // Not by a macro: the test runner keeps what those print to itself.
                 writeln!(io::stderr(), "\nSKIPPED: PostgreSQL is not installed\n")?;
@@ -55,7 +70,7 @@ impl PostgresServer {
         }
     }
 
-    fn start_in(programs: PathBuf) -> io::Result<Self> {
+    fn start_in(programs: PathBuf, is_durable: bool) -> io::Result<Self> {
         let folder = unique_folder()?;
         if is_root()? {
             // The server refuses to run as root.
@@ -69,6 +84,7 @@ impl PostgresServer {
             process: None,
             databases: AtomicU32::new(0),
             is_secure: false,
+            is_durable,
         };
         let data = server.folder.join("data");
         run(server
@@ -139,7 +155,12 @@ impl PostgresServer {
             .arg(self.folder.join("data"))
             .args(["-c", "listen_addresses=127.0.0.1", "-c", &format!("port={}", self.port)])
             .args(["-c", &format!("unix_socket_directories={}", self.folder.display())])
-            .args(["-c", "max_connections=200", "-c", "fsync=off", "-c", "full_page_writes=off"])
+            .args(["-c", "max_connections=200"])
+            .args(["-c", if self.is_durable { "fsync=on" } else { "fsync=off" }])
+            .args([
+                "-c",
+                if self.is_durable { "full_page_writes=on" } else { "full_page_writes=off" },
+            ])
             .args(["-c", if self.is_secure { "ssl=on" } else { "ssl=off" }])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
