@@ -326,23 +326,19 @@ impl Load {
                 break;
             }
             let asked = clock::now();
-            match asker.ask(question) {
-                Some(answer) => {
-                    answers.took.record(clock::now().duration_since(asked));
-                    if http::contains(&answer.body, VALID) {
-                        answers.valid += 1;
-                    } else if http::contains(&answer.body, STALE) {
-                        answers.stale += 1;
-                    } else {
-                        answers.other += 1;
-                    }
-                }
-                None => {
-                    // However short it was: nobody knows how long it would have been.
-                    answers.took.record(PATIENCE);
-                    answers.failed += 1;
-                }
+            let answer = asker.ask(question);
+            let took = clock::now().duration_since(asked);
+            // What is refused at once took no time; what never came took at least this.
+            if answer.is_some() || took >= PATIENCE {
+                answers.took.record(took);
             }
+            let body = answer.as_ref().map(|answer| answer.body.as_slice());
+            *match body {
+                None => &mut answers.failed,
+                Some(body) if http::contains(body, VALID) => &mut answers.valid,
+                Some(body) if http::contains(body, STALE) => &mut answers.stale,
+                Some(_) => &mut answers.other,
+            } += 1;
             thread::sleep(PAUSE);
         }
         answers
@@ -429,12 +425,13 @@ fn watch(
     while !stop.load(Ordering::Relaxed) {
         turn = turn.wrapping_add(1);
         let picked = pick(&acknowledged.lock(), turn);
-        if let Some((question, returned)) = picked {
-            if asker.ask(&question).is_some_and(|answer| http::contains(&answer.body, VALID)) {
-                let after = clock::now().duration_since(returned);
-                last = last.max(after);
-                beyond += u64::from(after > BOUND);
-            }
+        let is_valid = |answer: http::Answer| http::contains(&answer.body, VALID);
+        if let Some((question, returned)) = picked
+            && asker.ask(&question).is_some_and(is_valid)
+        {
+            let after = clock::now().duration_since(returned);
+            last = last.max(after);
+            beyond += u64::from(after > BOUND);
         }
         thread::sleep(PAUSE);
     }

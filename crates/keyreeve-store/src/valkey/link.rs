@@ -28,7 +28,7 @@ use super::{OpenError, ValkeyOptions, script::CountScript};
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long after a failure it is tried again, at first and at last.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(200);
-const LONGEST_PAUSE: Duration = Duration::from_secs(3);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// The least time between two looks at a server that refused something.
 const BETWEEN_PROBES: Duration = Duration::from_secs(1);
 
