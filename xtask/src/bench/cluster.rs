@@ -27,6 +27,8 @@ const LONGEST_WAIT: Duration = Duration::from_secs(10);
 /// The pause between two questions of one who asks. Without it they take the machine for
 /// themselves, and packets on the loopback are dropped.
 const PAUSE: Duration = Duration::from_millis(1);
+/// How many make keys at once.
+const WRITERS: [usize; 3] = [1, 16, 64];
 /// Limits that all nodes count together, a day each: what comes back meanwhile is less than one.
 const LIMITS: [u32; 3] = [100, 1_000, 5_000];
 /// Keys beside those that are revoked; the load asks about these.
@@ -77,6 +79,13 @@ pub(crate) fn run(options: &ClusterOptions, binaries: &Path, format: Format) -> 
     let background = background.finish()?;
     eprintln!("bench: limits");
     let limits = limits(&cluster)?;
+    let mut creates = Vec::new();
+    for writers in WRITERS {
+        for nodes in [1, cluster.nodes.len()] {
+            eprintln!("bench: keys made by {writers} on {nodes} nodes");
+            creates.push(create_on(options, &cluster, nodes, writers)?);
+        }
+    }
     let limited = cluster.limited_key("1000000000/1h")?;
     let mut throughput = Vec::new();
     for (what, keys) in [("no shared limit", others), ("one shared limit", &[limited][..])] {
@@ -91,7 +100,7 @@ pub(crate) fn run(options: &ClusterOptions, binaries: &Path, format: Format) -> 
         let together = http::contains(&ready.body, b"\"limits\":\"ok\"");
         ensure!(together, "the nodes did not count together all the time");
     }
-    let figures = Figures { revocations, seconds, background, limits, throughput };
+    let figures = Figures { revocations, seconds, background, limits, creates, throughput };
     let machine = Machine::this();
     report::print(format, &figures.lines(options, &machine), &figures.json(options, &machine));
     ensure!(figures.revocations.accepted_beyond_bound == 0, "a key was accepted beyond the bound");
@@ -317,6 +326,48 @@ fn verify_on(
     Ok(reports)
 }
 
+/// Keys made by so many at once, on the first so many nodes: what one order for all nodes costs.
+struct Creates {
+    writers: usize,
+    nodes: usize,
+    reports: Vec<LoadReport>,
+}
+
+fn create_on(
+    options: &ClusterOptions,
+    cluster: &Cluster,
+    nodes: usize,
+    writers: usize,
+) -> anyhow::Result<Creates> {
+    let order = http::post("/api/v1/api-keys", &cluster.seeded.admin_key, r#"{"name":"new"}"#);
+    let requests = Requests::of(vec![order])?;
+    // One alone cannot be divided.
+    let used = nodes.min(writers);
+    let loads: Vec<_> = cluster.nodes[..used]
+        .iter()
+        .map(|node| {
+            let plan = Plan {
+                address: node.address(),
+                connections: writers.div_ceil(used),
+                threads: 1,
+                warm_up: Duration::from_millis(500),
+                measure: Duration::from_secs(options.seconds),
+                expected_status: 201,
+                body_check: None,
+            };
+            let requests = requests.clone();
+            thread::spawn(move || load::run(&plan, &requests))
+        })
+        .collect();
+    let mut reports = Vec::new();
+    for load in loads {
+        let report = load.join().map_err(|_| anyhow::anyhow!("the load panicked"))??;
+        report::require_clean("a node", &report)?;
+        reports.push(report);
+    }
+    Ok(Creates { writers, nodes: used, reports })
+}
+
 fn is_valid(body: &[u8]) -> bool {
     http::contains(body, VALID)
 }
@@ -327,6 +378,7 @@ struct Figures {
     seconds: f64,
     background: u64,
     limits: Vec<Admitted>,
+    creates: Vec<Creates>,
     throughput: Vec<(&'static str, Vec<LoadReport>)>,
 }
 
@@ -381,6 +433,8 @@ impl Figures {
         }));
         lines.extend(report::table(&rows));
         lines.push(String::new());
+        lines.extend(self.create_lines());
+        lines.push(String::new());
         let heading = ["keys with", "nodes", "verifications/s", "p99 of the slowest"];
         let mut rows = vec![Vec::from(heading.map(str::to_owned))];
         rows.extend(self.throughput.iter().map(|(what, reports)| {
@@ -391,6 +445,20 @@ impl Figures {
         }));
         lines.extend(report::table(&rows));
         lines
+    }
+
+    fn create_lines(&self) -> Vec<String> {
+        let heading = ["makers at once", "nodes", "durable keys/s", "p50", "p99"];
+        let mut rows = vec![Vec::from(heading.map(str::to_owned))];
+        rows.extend(self.creates.iter().map(|made| {
+            let rps: f64 = made.reports.iter().map(|report| report.rps).sum();
+            let most = |of: fn(&LoadReport) -> Duration| {
+                report::millis(made.reports.iter().map(of).max().unwrap_or_default())
+            };
+            let (p50, p99) = (most(|report| report.p50), most(|report| report.p99));
+            vec![made.writers.to_string(), made.nodes.to_string(), report::grouped(rps), p50, p99]
+        }));
+        report::table(&rows)
     }
 
     fn json(&self, options: &ClusterOptions, machine: &Machine) -> Value {
@@ -406,6 +474,10 @@ impl Figures {
             let nodes: Vec<Value> = reports.iter().map(report::round_json).collect();
             json!({ "keys_with": what, "nodes": nodes })
         };
+        let creates = self.creates.iter().map(|made| {
+            let nodes: Vec<Value> = made.reports.iter().map(report::round_json).collect();
+            json!({ "writers": made.writers, "nodes": nodes })
+        });
         let limits = self.limits.iter().map(|found| {
             json!({ "limit": found.limit, "asked": found.asked, "admitted_by_node": found.by_node })
         });
@@ -423,6 +495,7 @@ impl Figures {
             "denied_as_stale": revocations.denied_as_stale,
             "questions": revocations.questions,
             "limits": limits.collect::<Vec<_>>(),
+            "creates": creates.collect::<Vec<_>>(),
             "throughput": self.throughput.iter().map(rounds).collect::<Vec<_>>(),
         })
     }

@@ -4,7 +4,7 @@
 //! every value looked at byte by byte for what has to be escaped. Here names are copied, and
 //! values looked at many bytes at a time.
 
-use jiff::Timestamp;
+use jiff::{Timestamp, tz::Offset};
 use serde_json::value::RawValue;
 
 /// An object that is being written.
@@ -132,9 +132,44 @@ impl JsonObject<'_> {
     }
 }
 
+/// In RFC 3339, as jiff writes it: as many digits of a second as there are. By hand for the years and
+/// the precision that stores keep, since a general formatter takes ten times as long.
 fn moment(bytes: &mut Vec<u8>, at: Timestamp) {
-    // A timestamp and memory: there is nothing here that can fail.
-    let _ = serde_json::to_writer(bytes, &at);
+    let civil = Offset::UTC.to_datetime(at);
+    let (year, nanos) = (civil.year(), civil.subsec_nanosecond());
+    if !(0..=9_999).contains(&year) || nanos % 1_000_000 != 0 {
+        // A timestamp and memory: there is nothing here that can fail.
+        let _ = serde_json::to_writer(bytes, &at);
+        return;
+    }
+    let mut text = *b"\"0000-00-00T00:00:00";
+    digits(&mut text[1..5], year.unsigned_abs().into());
+    for (place, number) in [
+        (6, civil.month()),
+        (9, civil.day()),
+        (12, civil.hour()),
+        (15, civil.minute()),
+        (18, civil.second()),
+    ] {
+        digits(&mut text[place..place + 2], number.unsigned_abs().into());
+    }
+    bytes.extend_from_slice(&text);
+    let millis = nanos.unsigned_abs() / 1_000_000;
+    if millis > 0 {
+        let mut fraction = *b".000";
+        digits(&mut fraction[1..], millis);
+        let kept = fraction.iter().rposition(|digit| *digit != b'0').unwrap_or_default();
+        bytes.extend_from_slice(&fraction[..=kept]);
+    }
+    bytes.extend_from_slice(b"Z\"");
+}
+
+/// Fills the places with the last digits of the number.
+fn digits(places: &mut [u8], mut number: u32) {
+    for place in places.iter_mut().rev() {
+        *place = b'0' + u8::try_from(number % 10).unwrap_or_default();
+        number /= 10;
+    }
 }
 
 #[expect(
@@ -198,5 +233,31 @@ mod tests {
         }
         let all: String = (0..=0x2ff).filter_map(char::from_u32).collect();
         assert_eq!(written(|object| object.text(name!("t"), &all))["t"], all.as_str());
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn moments_are_written_as_jiff_writes_them(
+            ms in -400_000_000_000_000_i64..400_000_000_000_000,
+            whole in proptest::bool::ANY,
+        ) {
+            let ms = if whole { ms / 1_000 * 1_000 } else { ms };
+            if let Ok(at) = Timestamp::from_millisecond(ms) {
+                let mut bytes = Vec::new();
+                moment(&mut bytes, at);
+                proptest::prop_assert_eq!(bytes, serde_json::to_vec(&at).unwrap());
+            }
+        }
+    }
+
+    #[test]
+    fn moments_at_the_edges_are_written_as_jiff_writes_them() {
+        let near = Timestamp::UNIX_EPOCH;
+        let with_nanos = Timestamp::from_nanosecond(1_234_567_890_123_456_789).unwrap();
+        for at in [Timestamp::MIN, Timestamp::MAX, near, with_nanos] {
+            let mut bytes = Vec::new();
+            moment(&mut bytes, at);
+            assert_eq!(bytes, serde_json::to_vec(&at).unwrap());
+        }
     }
 }

@@ -1,5 +1,7 @@
 //! Checks of the server in which all nodes count together.
 
+use std::error::Error as _;
+
 use keyreeve_store::valkey::{self, ServerFacts};
 
 use super::{Check, Status};
@@ -20,8 +22,9 @@ pub(super) async fn look(config: &Config, context: &Context, found: &mut Vec<Che
         Ok(Some(options)) => match valkey::examine(&options).await {
             Ok(facts) => judge(&facts),
             Err(error) => {
-                let error = format!("{:#}", anyhow::Error::from(error));
-                Check::new("limits", Status::Failed, error)
+                // The causes below say it once more.
+                let cause = error.source().map(|cause| format!(": {cause}")).unwrap_or_default();
+                Check::new("limits", Status::Failed, format!("{error}{cause}"))
             }
         },
         Err(error) => Check::new("limits", Status::Failed, format!("{error:#}")),
