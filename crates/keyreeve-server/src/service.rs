@@ -9,7 +9,7 @@ use std::{
 use axum::{Router, body::Body, extract::MatchedPath};
 use bytes::Bytes;
 use futures_util::FutureExt;
-use http::{HeaderName, HeaderValue, Method, Request, Response, header};
+use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use keyreeve_api::ErrorCode;
@@ -55,6 +55,16 @@ pub(crate) struct Service {
     pub(crate) authorizer: Option<Arc<AuthorizerOptions>>,
 }
 
+/// Who may be reading an answer.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Reader {
+    /// A browser, too, which could show it as a page.
+    Anybody,
+    /// A program that sent JSON, which no link and no form can do. What tells browsers how to show a
+    /// page is lost on it, and verdicts are many.
+    Program,
+}
+
 impl Service {
     /// Serves one request. Whatever happens inside, there is an answer.
     pub(crate) async fn serve(
@@ -72,22 +82,26 @@ impl Service {
             let mut response =
                 Failure::field("header x-forwarded-for", "must be a list of IP addresses")
                     .respond(&id);
-            self.finish(&mut response, &id, origin);
+            self.finish(&mut response, &id, origin, Reader::Anybody);
             return response;
         };
         let arrival = Arrival { meta: RequestMeta { id, ip }, local_user };
+        let mut reader = Reader::Anybody;
         let mut response = if let (true, Some(options)) = (gateway, self.authorizer.clone()) {
             Box::pin(self.authorize(request, &options, &arrival)).await
         } else if request.uri().path() == verify::PATH && request.method() == Method::POST {
             let served = AssertUnwindSafe(self.verify(request, &arrival)).catch_unwind().await;
             let response = served.unwrap_or_else(|panic| panicked(&*panic, &id));
             self.note_verify(response.status().as_u16(), &id);
+            if response.status() == StatusCode::OK {
+                reader = Reader::Program;
+            }
             response
         } else {
             // Boxed, so that a verification does not carry its room about.
             Box::pin(self.route(request, arrival)).await
         };
-        self.finish(&mut response, &id, origin);
+        self.finish(&mut response, &id, origin, reader);
         response
     }
 
@@ -226,16 +240,24 @@ impl Service {
         response
     }
 
-    fn finish(&self, response: &mut Response<Body>, id: &RequestId, origin: Option<&HeaderValue>) {
+    fn finish(
+        &self,
+        response: &mut Response<Body>,
+        id: &RequestId,
+        origin: Option<&HeaderValue>,
+        reader: Reader,
+    ) {
         let headers = response.headers_mut();
         headers.insert(REQUEST_ID, verify::request_id_header(id));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-        headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
-        headers.insert(
-            header::CONTENT_SECURITY_POLICY,
-            HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'"),
-        );
+        if reader == Reader::Anybody {
+            headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+            headers.insert(
+                header::CONTENT_SECURITY_POLICY,
+                HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'"),
+            );
+        }
         if !self.origins.is_empty() {
             // The router's layer says more than this where it has to, for preflights.
             headers.entry(header::VARY).or_insert(HeaderValue::from_static("origin"));

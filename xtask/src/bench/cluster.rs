@@ -299,24 +299,35 @@ fn verify_on(
     nodes: &[Server],
     keys: &[String],
 ) -> anyhow::Result<Vec<LoadReport>> {
-    let requests = keys.iter().map(|key| cluster.question(key)).collect();
+    let questions = keys.iter().map(|key| cluster.question(key)).collect();
+    load_all(nodes, questions, |address| plan(options, address))
+}
+
+/// The load of verifications on one node.
+fn plan(options: &ClusterOptions, address: SocketAddr) -> Plan {
+    Plan {
+        address,
+        connections: 32,
+        threads: 1,
+        warm_up: Duration::from_millis(500),
+        measure: Duration::from_secs(options.seconds),
+        expected_status: 200,
+        body_check: Some(is_valid),
+    }
+}
+
+/// Loads these nodes at once; gives what each served.
+fn load_all(
+    nodes: &[Server],
+    requests: Vec<Vec<u8>>,
+    plan: impl Fn(SocketAddr) -> Plan,
+) -> anyhow::Result<Vec<LoadReport>> {
     let requests = Requests::of(requests)?;
-    let loads: Vec<_> = nodes
-        .iter()
-        .map(|node| {
-            let plan = Plan {
-                address: node.address(),
-                connections: 32,
-                threads: 1,
-                warm_up: Duration::from_millis(500),
-                measure: Duration::from_secs(options.seconds),
-                expected_status: 200,
-                body_check: Some(is_valid),
-            };
-            let requests = requests.clone();
-            thread::spawn(move || load::run(&plan, &requests))
-        })
-        .collect();
+    let start = |node: &Server| {
+        let (plan, requests) = (plan(node.address()), requests.clone());
+        thread::spawn(move || load::run(&plan, &requests))
+    };
+    let loads: Vec<_> = nodes.iter().map(start).collect();
     let mut reports = Vec::new();
     for load in loads {
         let report = load.join().map_err(|_| anyhow::anyhow!("the load panicked"))??;
@@ -340,31 +351,15 @@ fn create_on(
     writers: usize,
 ) -> anyhow::Result<Creates> {
     let order = http::post("/api/v1/api-keys", &cluster.seeded.admin_key, r#"{"name":"new"}"#);
-    let requests = Requests::of(vec![order])?;
     // One alone cannot be divided.
     let used = nodes.min(writers);
-    let loads: Vec<_> = cluster.nodes[..used]
-        .iter()
-        .map(|node| {
-            let plan = Plan {
-                address: node.address(),
-                connections: writers.div_ceil(used),
-                threads: 1,
-                warm_up: Duration::from_millis(500),
-                measure: Duration::from_secs(options.seconds),
-                expected_status: 201,
-                body_check: None,
-            };
-            let requests = requests.clone();
-            thread::spawn(move || load::run(&plan, &requests))
-        })
-        .collect();
-    let mut reports = Vec::new();
-    for load in loads {
-        let report = load.join().map_err(|_| anyhow::anyhow!("the load panicked"))??;
-        report::require_clean("a node", &report)?;
-        reports.push(report);
-    }
+    let connections = writers.div_ceil(used);
+    let reports = load_all(&cluster.nodes[..used], vec![order], |address| Plan {
+        connections,
+        expected_status: 201,
+        body_check: None,
+        ..plan(options, address)
+    })?;
     Ok(Creates { writers, nodes: used, reports })
 }
 
