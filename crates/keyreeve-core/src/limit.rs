@@ -186,7 +186,8 @@ impl FromStr for LimitScope {
 /// A named rate, for whom and for what.
 ///
 /// On the command line `burst=20/10s`, then options after commas: `per=ip`, `route=GET /v1/*`,
-/// `adaptive=10%-100%`, `scope=node`. That text has no place for overrides, nor for a route with a comma in it.
+/// `adaptive=10%-100%`, `scope=node`. That text has no place for overrides, nor for a route with a
+/// comma in it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Limit {

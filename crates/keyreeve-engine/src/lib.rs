@@ -34,6 +34,7 @@ mod sources;
 pub mod store;
 mod usage;
 mod verify;
+mod waiting;
 
 pub use admission::{ServiceLimits, TooMany};
 pub use audit::AuditExport;

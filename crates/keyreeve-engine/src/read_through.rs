@@ -12,6 +12,7 @@ use crate::{
     Engine,
     live::{KeyRead, Lookup},
     store::{QuotaSubject, StoreError},
+    waiting::Waiting,
 };
 
 /// How often a key is read anew that changed while it was read, or that came before the news of its
@@ -41,15 +42,6 @@ impl Default for Turns {
     }
 }
 
-/// Counts one that waits, until dropped.
-struct Waiting<'a>(&'a AtomicUsize);
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::AcqRel);
-    }
-}
-
 impl Turns {
     fn of(&self, id: &KeyId) -> &tokio::sync::Mutex<()> {
         // Ids are random to their last letter.
@@ -62,11 +54,9 @@ impl Engine {
     /// Puts the key into memory, or the knowledge that there is none. False if that could not be
     /// found out within the bound, or if too many wait for it.
     pub(crate) async fn read_key(&self, id: KeyId) -> bool {
-        if self.key_turns.waiting.fetch_add(1, Ordering::AcqRel) >= MOST_WAITING {
-            self.key_turns.waiting.fetch_sub(1, Ordering::AcqRel);
+        let Some(_waiting) = Waiting::one_of(MOST_WAITING, &self.key_turns.waiting) else {
             return false;
-        }
-        let _waiting = Waiting(&self.key_turns.waiting);
+        };
         let patience = Duration::from_nanos(self.bound_ns).max(SHORTEST_PATIENCE);
         tokio::time::timeout(patience, self.read_surely(id)).await.unwrap_or_else(|_| {
             warn!(key = %id, "a key could not be read in time");

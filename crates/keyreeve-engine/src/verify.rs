@@ -1,7 +1,7 @@
-//! Is this key good? The hot path: memory only, but for three cases. A quota whose
+//! Is this key good? The hot path: memory only, but for four cases. A quota whose
 //! allowance on disk is used up waits for the next part of it, and a key of another system that is
 //! shown for the first time is recognised by its slow hash: both come seldom. A limit that several
-//! nodes count together is asked for where they do.
+//! nodes count together is asked for where they do, and a key that memory has no room for is read.
 
 mod bounding;
 mod chain;

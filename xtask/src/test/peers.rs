@@ -69,47 +69,35 @@ pub(super) fn prepare() -> anyhow::Result<Peers> {
 }
 
 fn nginx() -> anyhow::Result<PathBuf> {
-    let find = || find(NGINX, "nginx", Path::new("/usr/sbin/nginx"));
-    if let Some(program) = find() {
-        return Ok(program);
-    }
-    println!("installing nginx-light");
-    {
-        // The package would start a server on port 80.
-        let _quiet = NoServices::new()?;
-        install("nginx-light")?;
-    }
-    find().context("installed, and not to be found")
+    found_or_installed("nginx-light", || find(NGINX, "nginx", Path::new("/usr/sbin/nginx")))
 }
 
 /// The folder with PostgreSQL's programs.
 fn postgres() -> anyhow::Result<PathBuf> {
-    if let Some(programs) = postgres_programs() {
-        return Ok(programs);
-    }
-    println!("installing postgresql");
-    {
-        // The package would start a server on port 5432.
-        let _quiet = NoServices::new()?;
-        install("postgresql")?;
-    }
-    postgres_programs().context("installed, and not to be found")
+    found_or_installed("postgresql", postgres_programs)
 }
 
 /// Valkey where it is there, Redis where not: to our script they are the same.
 fn valkey() -> anyhow::Result<PathBuf> {
-    let find = || {
+    found_or_installed("redis-server", || {
         find(VALKEY, "valkey-server", Path::new("/usr/bin/valkey-server"))
             .or_else(|| find(VALKEY, "redis-server", Path::new("/usr/bin/redis-server")))
-    };
-    if let Some(program) = find() {
-        return Ok(program);
+    })
+}
+
+/// What is found, if need be after that package of the distribution was installed.
+fn found_or_installed(
+    package: &str,
+    find: impl Fn() -> Option<PathBuf>,
+) -> anyhow::Result<PathBuf> {
+    if let Some(found) = find() {
+        return Ok(found);
     }
-    println!("installing redis-server");
+    println!("installing {package}");
     {
-        // The package would start a server on port 6379.
+        // The package would start a server on its usual port.
         let _quiet = NoServices::new()?;
-        install("redis-server")?;
+        install(package)?;
     }
     find().context("installed, and not to be found")
 }

@@ -21,7 +21,7 @@ pub struct ReadinessView {
 /// What readiness depends on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ReadinessChecksView {
-    /// `ok` or `failed`: whether the store reads and writes.
+    /// `ok` or `failed`: whether the store reads, and writes unless an operator keeps changes out.
     pub store: String,
     /// `ok` or `stale`: whether this node knows what other nodes did, within its bound.
     pub knowledge: String,

@@ -45,8 +45,10 @@ pub(super) struct State {
     lineages: Watched<KeyId>,
     /// In the order in which they came; some may be gone, some may be here twice.
     pub(super) arrivals: VecDeque<KeyId>,
-    /// Chains of keys that were put out, whose counters may still matter.
-    pub(super) lingering: VecDeque<(KeyId, ProjectName)>,
+    /// Chains of keys that were put out, whose counters may still matter; each stands in the queue
+    /// once, however often its keys come and go.
+    lingering: HashMap<KeyId, ProjectName>,
+    lingering_queue: VecDeque<KeyId>,
     /// How many keys are here that follow another in their chain of rotations, by the first of it.
     successors: HashMap<KeyId, usize>,
     absent: HashSet<KeyId>,
@@ -155,7 +157,25 @@ impl State {
                 self.successors.remove(&lineage);
             }
         }
-        self.lingering.push_back((lineage, project));
+        self.linger(lineage, project);
+    }
+
+    /// The chain's counters are to be looked at later.
+    pub(super) fn linger(&mut self, lineage: KeyId, project: ProjectName) {
+        if self.lingering.insert(lineage, project).is_none() {
+            self.lingering_queue.push_back(lineage);
+        }
+    }
+
+    /// The chain that was looked at longest ago, taken off the queue.
+    pub(super) fn next_lingering(&mut self) -> Option<(KeyId, ProjectName)> {
+        let lineage = self.lingering_queue.pop_front()?;
+        Some((lineage, self.lingering.remove(&lineage)?))
+    }
+
+    /// All such chains, with their projects.
+    pub(super) fn all_lingering(&self) -> &HashMap<KeyId, ProjectName> {
+        &self.lingering
     }
 
     /// Whether a key is here that follows this one in its chain.
@@ -228,6 +248,21 @@ mod tests {
         assert!(residence.lock().is_current(&quota), "the key changed, not its quota");
         drop((one, other, late, quota));
         assert!(residence.lock().keys.0.is_empty() && residence.lock().lineages.0.is_empty());
+    }
+
+    #[test]
+    fn a_chain_lingers_once() {
+        let residence = Residence::new(10, still_clock());
+        let mut state = residence.lock();
+        let project = ProjectName::default_project();
+        for number in [1, 2, 1, 1] {
+            state.left(id(number), id(number), project.clone());
+        }
+        assert_eq!(state.next_lingering(), Some((id(1), project.clone())));
+        state.linger(id(1), project.clone());
+        assert_eq!(state.next_lingering(), Some((id(2), project.clone())));
+        assert_eq!(state.next_lingering(), Some((id(1), project)));
+        assert_eq!(state.next_lingering(), None);
     }
 
     #[test]

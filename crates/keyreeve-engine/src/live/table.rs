@@ -222,8 +222,8 @@ impl LiveTable {
     /// until they are put out again.
     fn let_counters_go(&self, residence: &Residence, state: &mut State, looks: usize) {
         let (now, now_ns) = residence.now();
-        for _ in 0..looks.min(state.lingering.len()) {
-            let Some((lineage, project)) = state.lingering.pop_front() else { return };
+        for _ in 0..looks.min(state.all_lingering().len()) {
+            let Some((lineage, project)) = state.next_lingering() else { return };
             let lineages = self.lineages.pin();
             let Some(counters) = lineages.get(&lineage) else { continue };
             // Another key of the chain may be here, and count on them without holding on to them.
@@ -233,7 +233,7 @@ impl LiveTable {
             if Arc::strong_count(counters) == 1 && counters.is_idle(now, now_ns) {
                 lineages.remove(&lineage);
             } else {
-                state.lingering.push_back((lineage, project));
+                state.linger(lineage, project);
             }
         }
     }
@@ -313,7 +313,7 @@ impl LiveTable {
         // Of chains whose first key is gone: found in one walk, not in one for each.
         let mut orphans: HashMap<KeyId, ProjectName> = HashMap::new();
         if let Some(residence) = &self.residence {
-            orphans.extend(residence.lock().lingering.iter().cloned());
+            orphans.extend(residence.lock().all_lingering().clone());
         }
         let lineages = self.lineages.pin();
         if lineages.iter().any(|(id, _)| !self.keys.contains(id)) {

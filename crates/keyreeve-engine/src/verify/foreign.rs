@@ -1,9 +1,6 @@
 //! Recognising keys of another system by slow hashes.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
-};
+use std::sync::{Arc, atomic::AtomicUsize};
 
 use keyreeve_core::{Secret, audit::Target, key::KeyId, name::ProjectName};
 use serde_json::Map;
@@ -14,6 +11,7 @@ use crate::{
     Engine,
     live::MOST_CANDIDATES,
     store::{Change, CommitError},
+    waiting::Waiting,
 };
 
 /// Slow hashes that may wait for their turn before more are refused.
@@ -42,15 +40,6 @@ pub(super) enum Recognised {
     Busy,
 }
 
-/// Counts one that waits, until dropped.
-struct Waiting<'a>(&'a AtomicUsize);
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::AcqRel);
-    }
-}
-
 impl Engine {
     /// Tries the candidates one by one, off the threads that serve. The first that matches gets a
     /// digest of our own, and is found at once from then on.
@@ -60,12 +49,10 @@ impl Engine {
         candidates: Vec<KeyId>,
         text: &str,
     ) -> Recognised {
-        if self.slow_hashes.waiting.fetch_add(1, Ordering::AcqRel) >= MOST_WAITING {
-            self.slow_hashes.waiting.fetch_sub(1, Ordering::AcqRel);
+        let Some(_waiting) = Waiting::one_of(MOST_WAITING, &self.slow_hashes.waiting) else {
             warn!("too many keys of another system are waiting to be recognised");
             return Recognised::Busy;
-        }
-        let _waiting = Waiting(&self.slow_hashes.waiting);
+        };
         let Ok(_turn) = self.slow_hashes.turn.clone().acquire_owned().await else {
             return Recognised::Busy;
         };

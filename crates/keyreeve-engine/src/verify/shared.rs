@@ -147,3 +147,133 @@ async fn give_back(counts: &dyn SharedCounts, answered: &Answered) {
         debug!(%error, "what a refused request took was not given back");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use async_trait::async_trait;
+    use keyreeve_core::name::ProjectName;
+    use parking_lot::Mutex;
+    use smallvec::SmallVec;
+
+    use super::*;
+    use crate::shared_counts::{CountName, PlaceAsk, Unreachable};
+
+    /// Writes down what it is told. Taking waits for good if it is slow.
+    #[derive(Default)]
+    struct Book {
+        said: Mutex<Vec<&'static str>>,
+        slow: bool,
+    }
+
+    #[async_trait]
+    impl SharedCounts for Book {
+        async fn take(&self, _ask: &SharedAsk) -> Result<SharedAnswer, Unreachable> {
+            if self.slow {
+                std::future::pending::<()>().await;
+            }
+            let (limits, places) = (SmallVec::new(), SmallVec::new());
+            Ok(SharedAnswer { taken: true, now_ns: 1, limits, places })
+        }
+
+        async fn peek(&self, ask: &SharedAsk) -> Result<SharedAnswer, Unreachable> {
+            Ok(SharedAnswer { taken: false, ..self.take(ask).await? })
+        }
+
+        async fn give_back(&self, _: &SharedAsk, _: &SharedAnswer) -> Result<(), Unreachable> {
+            self.said.lock().push("given back");
+            Ok(())
+        }
+
+        async fn release(
+            &self,
+            _project: &ProjectName,
+            _places: &[CountName],
+            _lease: u64,
+        ) -> Result<bool, Unreachable> {
+            self.said.lock().push("released");
+            Ok(true)
+        }
+
+        fn is_reachable(&self) -> bool {
+            true
+        }
+
+        fn outages(&self) -> u64 {
+            0
+        }
+    }
+
+    fn counting(slow: bool) -> (Arc<Book>, SharedCounting) {
+        let book = Arc::new(Book { slow, ..Book::default() });
+        (book.clone(), SharedCounting { counts: book, outage_per_mille: 333 })
+    }
+
+    fn wanted() -> SharedAsk {
+        let place = PlaceAsk { count: CountName::of(&[b"x"]), rule: "5/30s".parse().unwrap() };
+        SharedAsk {
+            project: ProjectName::default_project(),
+            limits: SmallVec::new(),
+            places: SmallVec::from_iter([place]),
+            lease: 1,
+        }
+    }
+
+    /// What was said once all tasks are done.
+    async fn said(book: &Book) -> Vec<&'static str> {
+        for _ in 0..10 {
+            tokio::task::yield_now().await;
+        }
+        book.said.lock().clone()
+    }
+
+    fn run(test: impl Future<Output = ()>) {
+        tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(test);
+    }
+
+    #[test]
+    fn what_a_good_decision_stands_on_is_kept_and_all_else_given_back() {
+        run(async {
+            let (book, options) = counting(false);
+            let mut held = Held::nothing(Some(&options));
+            held.ask_for(wanted(), false).await;
+            assert!(held.shared.answer_to(&wanted()).is_some());
+            held.keep().await;
+            assert!(said(&book).await.is_empty());
+
+            // Taken, and then not needed.
+            let mut held = Held::nothing(Some(&options));
+            held.ask_for(wanted(), false).await;
+            assert!(held.shared.answer_to(&wanted()).is_some());
+            held.begin_decision();
+            held.keep().await;
+            assert_eq!(said(&book).await, ["given back"]);
+
+            let mut held = Held::nothing(Some(&options));
+            held.ask_for(wanted(), true).await;
+            held.give_back().await;
+            assert_eq!(said(&book).await, ["given back"], "nothing was taken");
+        });
+    }
+
+    #[test]
+    fn a_dropped_request_gives_back() {
+        run(async {
+            let (book, options) = counting(false);
+            let mut held = Held::nothing(Some(&options));
+            held.ask_for(wanted(), false).await;
+            drop(held);
+            assert_eq!(said(&book).await, ["given back"]);
+
+            let (book, options) = counting(true);
+            let mut held = Held::nothing(Some(&options));
+            {
+                let mut asking = std::pin::pin!(held.ask_for(wanted(), false));
+                let waker = std::task::Waker::noop();
+                let mut context = std::task::Context::from_waker(waker);
+                assert!(asking.as_mut().poll(&mut context).is_pending());
+            }
+            drop(held);
+            assert_eq!(said(&book).await, ["released"]);
+        });
+    }
+}

@@ -74,20 +74,17 @@ enum Access {
 impl AuditFile {
     /// Opens the log in the file at `path` and holds on to the present moment.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, OpenError> {
-        Self::open_given(path.as_ref())
-    }
-
-    /// The connection, on which the moment is held.
-    pub(super) fn into_connection(self) -> Connection {
-        self.connection
-    }
-
-    fn open_given(given: &Path) -> Result<Self, OpenError> {
+        let given = path.as_ref();
         let path = given.canonicalize().map_err(|error| OpenError::unopenable(given, error))?;
         match Self::open_by(&path, Access::Shared) {
             Err(OpenError::Unopenable { .. }) => Self::open_unwritable(&path),
             result => result,
         }
+    }
+
+    /// The connection, on which the moment is held.
+    pub(super) fn into_connection(self) -> Connection {
+        self.connection
     }
 
     /// A reader of a write-ahead log needs an index file beside it and makes one if need be. Where

@@ -79,7 +79,7 @@ impl Source {
         Ok(live.lock.is_none())
     }
 
-    /// Keeps all changes out from now on, for as long as this lasts or until it is let go. Reading goes
+    /// Keeps all changes out of a SQLite file from now on, for as long as this lasts or until it is let go. Reading goes
     /// on.
     pub fn keep_changes_out(&mut self) -> Result<(), StoreError> {
         self.let_go()?;
