@@ -2,8 +2,14 @@
 //! log line and one figure. Verification is served here in place; the rest goes to the router.
 
 use std::{
-    any::Any, future::poll_fn, net::IpAddr, panic::AssertUnwindSafe, pin::pin, sync::Arc,
-    task::Poll, time::Duration,
+    any::Any,
+    future::poll_fn,
+    net::IpAddr,
+    panic::AssertUnwindSafe,
+    pin::{Pin, pin},
+    sync::Arc,
+    task::Poll,
+    time::Duration,
 };
 
 use axum::{Router, body::Body, extract::MatchedPath};
@@ -90,7 +96,8 @@ impl Service {
         let mut response = if let (true, Some(options)) = (gateway, self.authorizer.clone()) {
             Box::pin(self.authorize(request, &options, &arrival)).await
         } else if request.uri().path() == verify::PATH && request.method() == Method::POST {
-            let served = AssertUnwindSafe(self.verify(request, &arrival)).catch_unwind().await;
+            let verify = pin!(self.verify(request, &arrival));
+            let served = AssertUnwindSafe(verify).catch_unwind().await;
             let response = served.unwrap_or_else(|panic| panicked(&*panic, &id));
             self.note_verify(response.status().as_u16(), &id);
             if response.status() == StatusCode::OK {
@@ -134,7 +141,7 @@ impl Service {
         let (parts, _) = request.into_parts();
         let id = arrival.meta.id;
         let answer = authz::serve(&self.engine, &self.metrics, options, &parts, arrival);
-        let served = AssertUnwindSafe(answer).catch_unwind();
+        let served = pin!(AssertUnwindSafe(answer).catch_unwind());
         let response = match within(self.limits.request_timeout, served).await {
             Ok(Ok(response)) => response,
             Ok(Err(panic)) => panicked(&*panic, &id),
@@ -164,8 +171,8 @@ impl Service {
 
     async fn verify(&self, request: Request<Incoming>, arrival: &Arrival) -> Response<Body> {
         let (parts, body) = request.into_parts();
-        let body = self.read(body);
-        let verdict = verify::verify(&self.engine, &self.metrics, &parts, arrival, body);
+        let body = pin!(self.read(body));
+        let verdict = pin!(verify::verify(&self.engine, &self.metrics, &parts, arrival, body));
         match within(self.limits.request_timeout, verdict).await {
             Ok(Ok(response)) => response.map(Body::from),
             Ok(Err(failure)) => failure.respond(&arrival.meta.id),
@@ -185,7 +192,7 @@ impl Service {
     }
 
     async fn read(&self, body: Incoming) -> Result<Bytes, Failure> {
-        let collect = Limited::new(body, self.limits.max_body_bytes).collect();
+        let collect = pin!(Limited::new(body, self.limits.max_body_bytes).collect());
         match within(self.limits.request_timeout, collect).await {
             Ok(Ok(collected)) => Ok(collected.to_bytes()),
             Ok(Err(error)) if error.is::<LengthLimitError>() => {
@@ -278,11 +285,14 @@ impl Service {
 }
 
 /// As `tokio::time::timeout`. Most often the future is ready at once, and no alarm has to be set.
-async fn within<F: Future>(limit: Duration, future: F) -> Result<F::Output, Elapsed> {
-    let mut future = pin!(future);
+///
+/// It takes the future where it stands: an async function keeps what it is given beside what it makes
+/// of it, so each layer that took it by value would double the room of a request, and all of that
+/// is moved into the connection for each.
+async fn within<F: Future>(limit: Duration, mut future: Pin<&mut F>) -> Result<F::Output, Elapsed> {
     match poll_fn(|context| Poll::Ready(future.as_mut().poll(context))).await {
         Poll::Ready(output) => Ok(output),
-        Poll::Pending => tokio::time::timeout(limit, future).await,
+        Poll::Pending => Box::pin(tokio::time::timeout(limit, future)).await,
     }
 }
 

@@ -6,6 +6,7 @@
 
 pub(crate) mod audit;
 pub(crate) mod backup;
+pub(crate) mod catalog;
 pub(crate) mod environment;
 pub(crate) mod key;
 pub(crate) mod keyspace;
@@ -24,6 +25,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use self::{
     audit::AuditCommand,
     backup::{BackupArgs, RestoreArgs},
+    catalog::CatalogCommand,
     environment::EnvironmentCommand,
     key::KeyCommand,
     keyspace::KeyspaceCommand,
@@ -140,6 +142,9 @@ pub(crate) enum Command {
     /// Tenants: each has its own keys, roles and owners
     #[command(subcommand, after_help = project::ABOUT)]
     Project(ProjectCommand),
+    /// What is known of providers: their credentials, how they are checked, sent and changed
+    #[command(subcommand, after_help = catalog::ABOUT)]
+    Catalog(CatalogCommand),
     /// Read, export and check the record of who did what
     #[command(subcommand, after_help = audit::ABOUT)]
     Audit(AuditCommand),

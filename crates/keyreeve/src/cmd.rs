@@ -2,6 +2,7 @@
 
 mod audit;
 mod backup;
+mod catalog;
 mod change;
 mod completions;
 mod copying;
@@ -46,6 +47,7 @@ pub(crate) fn run(command: &Command, context: &Context) -> anyhow::Result<Outcom
         Command::Owner(command) => block_on(owner::run(command, context)),
         Command::Environment(command) => block_on(environment::run(command, context)),
         Command::Project(command) => block_on(project::run(command, context)),
+        Command::Catalog(command) => catalog::run(command, context),
         Command::Audit(command) => block_on(audit::run(command, context)),
         Command::Backup(args) => backup::backup(args, context),
         Command::Restore(args) => backup::restore(args, context),

@@ -6,6 +6,7 @@
 
 pub(crate) mod audit;
 pub(crate) mod authz;
+pub(crate) mod catalog;
 pub(crate) mod cluster;
 pub(crate) mod geo;
 pub(crate) mod idempotency;
@@ -34,6 +35,7 @@ use serde::Deserialize;
 use self::{
     audit::{AuditConfig, RawAudit},
     authz::{AuthzConfig, RawAuthz},
+    catalog::{CatalogConfig, RawCatalog},
     cluster::{ClusterConfig, RawCluster},
     fault::{Faults, Rules},
     geo::{GeoConfig, RawGeo},
@@ -80,6 +82,8 @@ pub(crate) struct Config {
     pub(crate) import: ImportConfig,
     /// Where addresses are.
     pub(crate) geo: GeoConfig,
+    /// What is known of providers.
+    pub(crate) catalog: CatalogConfig,
 }
 
 /// Where settings come from, besides the defaults. Does not print: variables may hold secrets.
@@ -109,6 +113,7 @@ struct RawConfig {
     authz: RawAuthz,
     import: RawImport,
     geo: RawGeo,
+    catalog: RawCatalog,
 }
 
 impl Config {
@@ -154,6 +159,7 @@ impl RawConfig {
         let authz = self.authz.resolve(rules);
         let import = self.import.resolve(rules);
         let geo = self.geo.resolve(rules);
+        let catalog = self.catalog.resolve(rules);
         Some(Config {
             server: server?,
             store: store?,
@@ -168,6 +174,7 @@ impl RawConfig {
             authz: authz?,
             import: import?,
             geo: geo?,
+            catalog: catalog?,
         })
     }
 }

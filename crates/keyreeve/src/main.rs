@@ -3,6 +3,7 @@
 //! This file turns errors into exit codes and nothing else. The commands are in `cmd`, what can
 //! be typed is in `cli`, what is printed is in `output`, and `wire` puts the server together.
 
+mod catalogue;
 mod cli;
 mod cmd;
 mod config;

@@ -8,6 +8,7 @@
 pub(crate) mod api_key;
 pub(crate) mod audit;
 pub(crate) mod canvas;
+pub(crate) mod catalog;
 pub(crate) mod fields;
 pub(crate) mod import;
 pub(crate) mod keyspace;

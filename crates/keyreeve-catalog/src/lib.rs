@@ -1,0 +1,25 @@
+//! What is known of each provider, read from the files of `catalog/`: data with a schema, checked
+//! when the program is built, and again when a user adds files of their own.
+
+mod auth;
+mod catalog;
+mod check;
+mod embedded;
+mod load;
+mod pattern;
+mod place;
+mod provider;
+mod template;
+
+pub use self::{
+    auth::{Auth, AuthMethod, ClientAuth, SshProof},
+    catalog::{Catalog, Known},
+    load::LARGEST_FILE,
+    pattern::Pattern,
+    place::Mistake,
+    provider::*,
+    template::{Part, Template},
+};
+
+#[cfg(test)]
+mod tests;
