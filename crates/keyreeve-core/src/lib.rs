@@ -20,6 +20,7 @@ pub mod restriction;
 pub mod role;
 mod secret;
 pub mod suggestion;
+pub mod vault;
 pub mod verdict;
 
 pub use invalid::Invalid;

@@ -1,0 +1,23 @@
+//! The vault: secrets at paths, with numbered versions, under envelope encryption.
+
+mod capability;
+mod envelope;
+mod merge;
+mod path;
+mod policy;
+mod secret;
+mod versions;
+
+pub use capability::{Capabilities, Capability};
+pub use envelope::{
+    Binding, EnvelopeError, Keyring, KeyringError, RootKey, SealedKey, SealedVersion,
+    SealingRandomness,
+};
+pub use merge::merge_patch;
+pub use path::{SecretPath, SecretPathPrefix};
+pub use policy::{PathPattern, PathRule, PolicyName, VaultPolicy};
+pub use secret::{
+    CustomMetadata, DEFAULT_MAX_VERSIONS, Found, MountConfig, SecretRecord, SecretSettings,
+    check_custom_metadata,
+};
+pub use versions::{CasMismatch, VersionMeta, VersionNumber};

@@ -1,0 +1,331 @@
+//! One secret: its versions, what bounds them, and what people noted about it. Its fields are
+//! elsewhere, encrypted.
+
+use std::collections::BTreeMap;
+
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use super::{CasMismatch, VersionMeta, VersionNumber};
+use crate::Invalid;
+
+/// How many versions are kept unless something else is said.
+pub const DEFAULT_MAX_VERSIONS: u32 = 10;
+
+/// Notes that people or programs attach: text by name.
+pub type CustomMetadata = BTreeMap<String, String>;
+
+/// What bounds a secret's versions.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SecretSettings {
+    /// How many versions are kept; 0 leaves it to the mount.
+    #[serde(default)]
+    pub max_versions: u32,
+    /// Whether every write has to say which version it has seen.
+    #[serde(default)]
+    pub cas_required: bool,
+    /// How long after it was written a version is deleted; zero never.
+    #[serde(default)]
+    pub delete_version_after: SignedDuration,
+}
+
+/// What bounds all secrets of a project that say nothing themselves.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MountConfig {
+    /// As [`SecretSettings`]; 0 versions are [`DEFAULT_MAX_VERSIONS`].
+    #[serde(flatten)]
+    pub settings: SecretSettings,
+}
+
+/// A secret.
+///
+/// This is the form that is stored, too: as JSON, authenticated together with its path.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SecretRecord {
+    /// Its own id, which no other secret ever has, not even one at the same path later.
+    pub id: String,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When anything about it changed last.
+    pub updated_at: Timestamp,
+    /// What bounds its versions.
+    #[serde(flatten)]
+    pub settings: SecretSettings,
+    /// What was noted about it.
+    #[serde(default)]
+    pub custom_metadata: CustomMetadata,
+    /// The version that is read; 0 while there is none.
+    pub current: VersionNumber,
+    /// The highest number that was ever given.
+    pub last: VersionNumber,
+    /// The versions that are still known, by number.
+    pub versions: BTreeMap<VersionNumber, VersionMeta>,
+}
+
+/// What a look for a version finds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Found<'r> {
+    /// Its fields can be read.
+    Readable(VersionNumber, &'r VersionMeta),
+    /// It is deleted or destroyed.
+    Gone(VersionNumber, &'r VersionMeta),
+    /// It never was, or was pruned.
+    Missing,
+}
+
+impl SecretRecord {
+    /// A secret without versions.
+    pub fn new(id: String, now: Timestamp) -> Self {
+        Self {
+            id,
+            created_at: now,
+            updated_at: now,
+            settings: SecretSettings::default(),
+            custom_metadata: CustomMetadata::new(),
+            current: 0,
+            last: 0,
+            versions: BTreeMap::new(),
+        }
+    }
+
+    /// Makes room for one more version, which becomes the current one. Gives its number and those
+    /// that are pruned for it.
+    ///
+    /// `cas` is what the writer has seen: the current version, or 0 for none.
+    pub fn put(
+        &mut self,
+        cas: Option<VersionNumber>,
+        mount: &MountConfig,
+        created_by: Option<String>,
+        now: Timestamp,
+    ) -> Result<(VersionNumber, Vec<VersionNumber>), CasMismatch> {
+        let required = self.settings.cas_required || mount.settings.cas_required;
+        match cas {
+            None if required => return Err(CasMismatch::Required),
+            Some(seen) if seen != self.current => {
+                return Err(CasMismatch::Mismatch { current: self.current });
+            }
+            _ => {}
+        }
+        self.last += 1;
+        self.current = self.last;
+        let deleted_at = self.life(mount).and_then(|life| now.checked_add(life).ok());
+        let meta = VersionMeta { created_at: now, deleted_at, destroyed: false, created_by };
+        self.versions.insert(self.last, meta);
+        self.updated_at = now;
+        Ok((self.last, self.prune(mount)))
+    }
+
+    /// Forgets the oldest versions beyond those that are kept. Gives their numbers.
+    fn prune(&mut self, mount: &MountConfig) -> Vec<VersionNumber> {
+        let most = [self.settings.max_versions, mount.settings.max_versions, DEFAULT_MAX_VERSIONS];
+        let most = most.into_iter().find(|most| *most > 0).unwrap_or(DEFAULT_MAX_VERSIONS);
+        let most = usize::try_from(most).unwrap_or(usize::MAX);
+        let mut pruned = Vec::new();
+        while self.versions.len() > most
+            && let Some((number, _)) = self.versions.pop_first()
+        {
+            pruned.push(number);
+        }
+        pruned
+    }
+
+    /// How long its new versions live: the shorter of what it and the mount say.
+    fn life(&self, mount: &MountConfig) -> Option<SignedDuration> {
+        let lives = [self.settings.delete_version_after, mount.settings.delete_version_after];
+        // A negative length switches it off for this secret, whatever the mount says.
+        if lives[0].is_negative() {
+            return None;
+        }
+        lives.into_iter().filter(|life| life.is_positive()).min()
+    }
+
+    /// Looks for a version; `None` is the current one.
+    pub fn find(&self, version: Option<VersionNumber>, now: Timestamp) -> Found<'_> {
+        let number = version.filter(|number| *number > 0).unwrap_or(self.current);
+        match self.versions.get(&number) {
+            Some(meta) if meta.is_readable(now) => Found::Readable(number, meta),
+            Some(meta) => Found::Gone(number, meta),
+            None => Found::Missing,
+        }
+    }
+
+    /// Deletes versions, so that they can be brought back. Gives whether anything changed. Versions
+    /// that are not there, or not any more, are passed over.
+    pub fn delete(&mut self, versions: &[VersionNumber], now: Timestamp) -> bool {
+        self.change(versions, now, |meta| {
+            let deletes = meta.is_readable(now);
+            if deletes {
+                meta.deleted_at = Some(now);
+            }
+            deletes
+        })
+    }
+
+    /// Brings deleted versions back.
+    pub fn undelete(&mut self, versions: &[VersionNumber], now: Timestamp) -> bool {
+        self.change(versions, now, |meta| !meta.destroyed && meta.deleted_at.take().is_some())
+    }
+
+    /// Destroys versions for good. Gives those whose fields have to go.
+    pub fn destroy(&mut self, versions: &[VersionNumber], now: Timestamp) -> Vec<VersionNumber> {
+        let mut wiped = Vec::new();
+        for number in versions {
+            if let Some(meta) = self.versions.get_mut(number)
+                && !meta.destroyed
+            {
+                meta.destroyed = true;
+                wiped.push(*number);
+                self.updated_at = now;
+            }
+        }
+        wiped
+    }
+
+    fn change(
+        &mut self,
+        versions: &[VersionNumber],
+        now: Timestamp,
+        mut change: impl FnMut(&mut VersionMeta) -> bool,
+    ) -> bool {
+        let mut changed = false;
+        for number in versions {
+            if let Some(meta) = self.versions.get_mut(number) {
+                changed |= change(meta);
+            }
+        }
+        if changed {
+            self.updated_at = now;
+        }
+        changed
+    }
+
+    /// The oldest version that is known; 0 while none was pruned.
+    pub fn oldest(&self) -> VersionNumber {
+        let first = self.versions.keys().next().copied().unwrap_or_default();
+        if first <= 1 { 0 } else { first }
+    }
+}
+
+/// The most notes of a secret, and the most bytes of their names and values; as OpenBao's limits.
+const MOST_NOTES: usize = 64;
+const LONGEST_NAME: usize = 128;
+const LONGEST_VALUE: usize = 512;
+
+/// Checks notes.
+pub fn check_custom_metadata(notes: &CustomMetadata) -> Result<(), Invalid> {
+    if notes.len() > MOST_NOTES {
+        return Err(Invalid::new("must have at most 64 members"));
+    }
+    for (name, value) in notes {
+        if name.is_empty() || name.len() > LONGEST_NAME || value.len() > LONGEST_VALUE {
+            return Err(Invalid::new(
+                "must have names of 1 to 128 bytes and values of at most 512 bytes",
+            ));
+        }
+        if name.chars().chain(value.chars()).any(|c| c.is_control() && c != '\n' && c != '\t') {
+            return Err(Invalid::new("must not contain control characters"));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    fn secret() -> SecretRecord {
+        SecretRecord::new("a1".to_owned(), at(0))
+    }
+
+    fn put(secret: &mut SecretRecord, cas: Option<u64>) -> Result<u64, CasMismatch> {
+        secret.put(cas, &MountConfig::default(), None, at(1)).map(|(number, _)| number)
+    }
+
+    #[test]
+    fn a_write_says_what_it_has_seen() {
+        let mut secret = secret();
+        let mismatch = |current| Err(CasMismatch::Mismatch { current });
+        assert_eq!(put(&mut secret, Some(1)), mismatch(0));
+        assert_eq!(put(&mut secret, Some(0)), Ok(1));
+        assert_eq!(put(&mut secret, Some(0)), mismatch(1));
+        assert_eq!(put(&mut secret, Some(1)), Ok(2));
+        // A deleted version still counts.
+        assert!(secret.delete(&[2], at(2)));
+        assert_eq!(put(&mut secret, Some(1)), mismatch(2));
+        assert_eq!(put(&mut secret, None), Ok(3));
+        secret.settings.cas_required = true;
+        assert_eq!(put(&mut secret, None), Err(CasMismatch::Required));
+        assert_eq!(put(&mut secret, Some(3)), Ok(4));
+    }
+
+    #[test]
+    fn versions_are_deleted_brought_back_and_destroyed() {
+        let mut secret = secret();
+        for _ in 0..3 {
+            put(&mut secret, None).unwrap();
+        }
+        assert!(secret.delete(&[3, 9], at(5)));
+        assert!(!secret.delete(&[3], at(6)), "already");
+        assert!(matches!(secret.find(None, at(6)), Found::Gone(3, _)));
+        assert!(matches!(secret.find(Some(2), at(6)), Found::Readable(2, _)));
+        assert!(secret.undelete(&[3], at(7)));
+        assert!(matches!(secret.find(Some(0), at(7)), Found::Readable(3, _)));
+        assert_eq!(secret.destroy(&[2, 2, 9], at(8)), [2]);
+        assert!(!secret.undelete(&[2], at(9)));
+        assert!(matches!(secret.find(Some(2), at(9)), Found::Gone(2, _)));
+        assert_eq!(secret.find(Some(9), at(9)), Found::Missing);
+        assert_eq!((secret.current, secret.updated_at), (3, at(8)));
+    }
+
+    #[test]
+    fn versions_end_by_themselves() {
+        let mut secret = secret();
+        secret.settings.delete_version_after = SignedDuration::from_secs(10);
+        put(&mut secret, None).unwrap();
+        assert!(matches!(secret.find(None, at(10)), Found::Readable(1, _)));
+        assert!(matches!(secret.find(None, at(11)), Found::Gone(1, _)));
+        let mut mount = MountConfig::default();
+        mount.settings.delete_version_after = SignedDuration::from_secs(5);
+        secret.put(None, &mount, None, at(20)).unwrap();
+        assert_eq!(secret.versions[&2].deleted_at, Some(at(25)));
+    }
+
+    proptest! {
+        /// Numbers only grow, and never more versions are kept than may be.
+        #[test]
+        fn numbers_are_never_reused(
+            steps in proptest::collection::vec((0_u8..4, 1_u64..12), 1..80),
+            most in 0_u32..6,
+        ) {
+            let mut secret = secret();
+            secret.settings.max_versions = most;
+            let kept = if most == 0 { 10 } else { most as usize };
+            let mut highest = 0;
+            for (step, number) in steps {
+                match step {
+                    0 => {
+                        let (new, pruned) =
+                            secret.put(None, &MountConfig::default(), None, at(1)).unwrap();
+                        prop_assert!(new > highest && pruned.iter().all(|old| *old < new));
+                        prop_assert!(pruned.iter().all(|old| !secret.versions.contains_key(old)));
+                        highest = new;
+                    }
+                    1 => drop(secret.delete(&[number], at(2))),
+                    2 => drop(secret.undelete(&[number], at(3))),
+                    _ => drop(secret.destroy(&[number], at(4))),
+                }
+                prop_assert!(secret.versions.len() <= kept);
+                prop_assert_eq!(secret.current, highest);
+            }
+            let text = serde_json::to_string(&secret).unwrap();
+            prop_assert_eq!(serde_json::from_str::<SecretRecord>(&text).unwrap(), secret);
+        }
+    }
+}
