@@ -33,6 +33,7 @@ use crate::{
     shared_counts::SharedCounts,
     store::{Change, Store, StoreError, Tx, UsageDelta, begin},
     usage::UsageLedger,
+    vault::{Sinks, Vault},
     verify::{RequestSubject, SlowHashes},
 };
 
@@ -86,6 +87,7 @@ pub struct Engine {
     pub(crate) entropy: Arc<dyn Entropy>,
     pub(crate) digester: Digester,
     pub(crate) live: Arc<LiveTable>,
+    pub(crate) vault: Arc<Vault>,
     pub(crate) usage: UsageLedger,
     pub(crate) denials: DenialLedger,
     pub(crate) audit_public_key: String,
@@ -126,7 +128,9 @@ impl Engine {
             None => LiveTable::default(),
             Some(most) => LiveTable::with_room_for(most, options.clock.clone()),
         });
-        options.store.load(live.clone()).await?;
+        let vault = Arc::new(Vault::default());
+        let sinks = Sinks { live: live.clone(), vault: vault.clone() };
+        options.store.load(Arc::new(sinks)).await?;
         live.set_loaded();
         let lockout_ns = u64::try_from(options.limits.lockout.as_nanos()).unwrap_or(u64::MAX);
         let failed_auth = options.limits.failed_auth;
@@ -134,6 +138,7 @@ impl Engine {
         let secret_seed = u64::from_le_bytes(options.entropy.bytes()?);
         Ok(Self {
             live,
+            vault,
             local_sealer: Sealer::random(&*options.entropy)?,
             process: u64::from_le_bytes(options.entropy.bytes()?),
             store: options.store,

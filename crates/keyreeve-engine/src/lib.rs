@@ -33,6 +33,7 @@ pub mod shared_counts;
 mod sources;
 pub mod store;
 mod usage;
+pub mod vault;
 mod verify;
 mod waiting;
 

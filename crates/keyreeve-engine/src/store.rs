@@ -9,6 +9,7 @@ mod error;
 mod page;
 mod query;
 mod unit;
+mod vault;
 
 use std::{sync::Arc, time::Duration};
 
@@ -20,6 +21,7 @@ use keyreeve_core::{
     model::{ApiKey, Environment, Keyspace, Owner, Project, Role},
     name::{KeyspaceName, OwnerId, ProjectName, RoleName},
     quota::Stored as StoredQuota,
+    vault::{SealedVersion, VersionNumber},
 };
 
 pub use error::{CommitError, Kind, StoreError};
@@ -29,6 +31,7 @@ pub use unit::{
     Change, DutyTerm, IdempotentResult, Peaks, QuotaClaim, QuotaSubject, Receipt, Tx, UnitOfWork,
     UsageDelta,
 };
+pub use vault::{RecordKind, SealedOf, SealedRow, VaultRecord};
 
 /// How a key was used, as far as it is stored.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -209,6 +212,29 @@ pub trait Store: Send + Sync + 'static {
     async fn checkpoint(&self) -> Result<Option<String>, StoreError> {
         Ok(self.checkpoints().await?.pop())
     }
+
+    /// One record of the vault.
+    async fn vault_record(
+        &self,
+        project: &ProjectName,
+        kind: RecordKind,
+        id: &str,
+    ) -> Result<Option<VaultRecord>, StoreError>;
+
+    /// A sealed version of a secret, named by the secret's own id.
+    async fn sealed_version(
+        &self,
+        project: &ProjectName,
+        secret: &str,
+        version: VersionNumber,
+    ) -> Result<Option<SealedVersion>, StoreError>;
+
+    /// At most `limit` versions, of all projects, that are sealed under another key than this one.
+    async fn sealed_under_other_keys(
+        &self,
+        key: u32,
+        limit: u32,
+    ) -> Result<Vec<SealedOf>, StoreError>;
 
     /// Whether the store can read and write now.
     async fn check(&self) -> Result<(), StoreError>;

@@ -46,6 +46,7 @@ mod tenancy;
 mod units;
 mod usage;
 mod valkey_server;
+mod vault;
 
 pub use harness::{Case, CaseFuture, Failure, Harness, Outcome};
 pub use postgres_server::PostgresServer;
@@ -162,5 +163,10 @@ pub const CASES: &[Case] = cases! {
     closing {
         an_open_store_is_well,
         a_closed_store_says_so,
+    }
+    vault {
+        records_are_read_back_and_follow_their_revisions,
+        versions_are_kept_moved_and_dropped,
+        nothing_is_kept_for_an_unknown_project,
     }
 };

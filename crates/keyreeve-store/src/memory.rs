@@ -7,6 +7,7 @@ mod apply;
 mod lists;
 mod log;
 mod tables;
+mod vault;
 
 use std::{sync::Arc, time::Duration};
 
@@ -18,11 +19,12 @@ use keyreeve_core::{
     model::{ApiKey, Environment, Keyspace, Owner, Project, Role},
     name::{KeyspaceName, OwnerId, ProjectName, RoleName},
     quota::Stored as StoredQuota,
+    vault::{SealedVersion, VersionNumber},
 };
 use keyreeve_engine::store::{
     AuditFilter, AuditRecord, Change, ChangeSink, CommitError, DutyTerm, IdempotentResult,
-    KeyFilter, ListPage, PageRequest, QuotaClaim, QuotaSubject, Receipt, SequencedEntry, Store,
-    StoreError, StoredKey, UnitOfWork,
+    KeyFilter, ListPage, PageRequest, QuotaClaim, QuotaSubject, Receipt, RecordKind, SealedOf,
+    SequencedEntry, Store, StoreError, StoredKey, UnitOfWork, VaultRecord,
 };
 use parking_lot::{Mutex, MutexGuard};
 
@@ -90,6 +92,9 @@ impl State {
         }
         for ((project, _), role) in &tables.roles {
             sink.apply(project, &Change::CreateRole(role.clone()));
+        }
+        for ((project, ..), record) in &tables.records {
+            sink.apply(project, &Change::PutRecord(record.clone()));
         }
         let all = sink.wants_all_keys();
         let wanted = |key: &&ApiKey| !lists::is_deleted(key) && (all || key.imported.is_some());
@@ -270,6 +275,34 @@ impl Store for MemoryStore {
 
     async fn checkpoint(&self) -> Result<Option<String>, StoreError> {
         Ok(Some(self.state()?.log.checkpoint().to_owned()))
+    }
+
+    async fn vault_record(
+        &self,
+        project: &ProjectName,
+        kind: RecordKind,
+        id: &str,
+    ) -> Result<Option<VaultRecord>, StoreError> {
+        let key = (project.clone(), kind, id.into());
+        Ok(self.state()?.tables.records.get(&key).map(|record| (**record).clone()))
+    }
+
+    async fn sealed_version(
+        &self,
+        project: &ProjectName,
+        secret: &str,
+        version: VersionNumber,
+    ) -> Result<Option<SealedVersion>, StoreError> {
+        let key = (project.clone(), secret.into(), version);
+        Ok(self.state()?.tables.sealed.get(&key).cloned())
+    }
+
+    async fn sealed_under_other_keys(
+        &self,
+        key: u32,
+        limit: u32,
+    ) -> Result<Vec<SealedOf>, StoreError> {
+        Ok(vault::under_other_keys(&self.state()?.tables, key, limit))
     }
 
     async fn check(&self) -> Result<(), StoreError> {

@@ -21,3 +21,4 @@ mod rows;
 pub(crate) mod session;
 pub(crate) mod store;
 pub(crate) mod tenancy;
+pub(crate) mod vault;

@@ -137,7 +137,7 @@ impl SecretRecord {
         if lives[0].is_negative() {
             return None;
         }
-        lives.into_iter().filter(|life| life.is_positive()).min()
+        lives.into_iter().filter(SignedDuration::is_positive).min()
     }
 
     /// Looks for a version; `None` is the current one.

@@ -17,6 +17,8 @@ pub enum Kind {
     Quota,
     Reservation,
     Role,
+    SealedVersion,
+    VaultRecord,
 }
 
 impl fmt::Display for Kind {
@@ -33,6 +35,8 @@ impl fmt::Display for Kind {
             Self::Quota => "quota",
             Self::Reservation => "reservation",
             Self::Role => "role",
+            Self::SealedVersion => "sealed version",
+            Self::VaultRecord => "record of the vault",
         })
     }
 }

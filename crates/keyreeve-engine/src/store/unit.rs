@@ -1,6 +1,6 @@
 //! Changes, and the unit in which they become durable.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, sync::Arc};
 
 use jiff::Timestamp;
 use keyreeve_core::{
@@ -9,9 +9,10 @@ use keyreeve_core::{
     model::{ApiKey, Environment, Keyspace, Owner, Project, Revision, Role},
     name::{EnvironmentName, KeyspaceName, OwnerId, ProjectName, RoleName},
     quota::Stored as StoredQuota,
+    vault::VersionNumber,
 };
 
-use super::{CommitError, Store};
+use super::{CommitError, RecordKind, SealedRow, Store, VaultRecord};
 
 /// One change. An update carries the new value with its revision one higher than the stored one;
 /// a store refuses it otherwise.
@@ -74,6 +75,34 @@ pub enum Change {
     RememberResult(IdempotentResult),
     /// Answers older than this are forgotten, in all projects.
     ForgetResultsBefore(Timestamp),
+    /// A record of the vault as it is now: new with revision 1, else with a revision one higher than
+    /// the stored one.
+    PutRecord(Arc<VaultRecord>),
+    /// A record of the vault goes, unless it has changed since it was read.
+    DeleteRecord {
+        /// What it is about.
+        kind: RecordKind,
+        /// Which.
+        id: Arc<str>,
+        /// The stored revision that this was decided on.
+        revision: Revision,
+    },
+    /// A new version of a secret.
+    PutSealed(SealedRow),
+    /// The same version under another key, unless it is there no more or was moved meanwhile.
+    MoveSealed {
+        /// The version as it is to be.
+        row: SealedRow,
+        /// The number of the key it was read under.
+        from: u32,
+    },
+    /// Versions of a secret go for good. Those that are not there are passed over.
+    DropSealed {
+        /// The secret's own id.
+        secret: Arc<str>,
+        /// Which.
+        versions: Vec<VersionNumber>,
+    },
     /// Changes nothing; refused if somebody else has taken over this duty since. What a duty is
     /// about goes into one unit with this, so that whoever was asleep for too long does nothing
     /// twice.

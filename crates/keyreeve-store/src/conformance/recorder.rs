@@ -71,5 +71,10 @@ fn said(change: &Change) -> String {
         Change::RememberResult(_) => "remember a result".to_owned(),
         Change::ForgetResultsBefore(_) => "forget results".to_owned(),
         Change::OnDuty(term) => format!("on duty {}", term.duty),
+        Change::PutRecord(new) => format!("put {} {}", new.kind.as_str(), new.id),
+        Change::DeleteRecord { kind, id, .. } => format!("delete {} {id}", kind.as_str()),
+        Change::PutSealed(row) => format!("put version {} of {}", row.version, row.secret),
+        Change::MoveSealed { row, .. } => format!("move version {} of {}", row.version, row.secret),
+        Change::DropSealed { secret, .. } => format!("drop versions of {secret}"),
     }
 }

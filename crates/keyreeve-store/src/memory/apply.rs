@@ -8,10 +8,14 @@ use keyreeve_core::{
     role::BuiltinRole,
 };
 use keyreeve_engine::store::{
-    Change, CommitError, IdempotentResult, Kind, QuotaClaim, QuotaSubject, Usage, UsageDelta,
+    Change, CommitError, DutyTerm, IdempotentResult, Kind, QuotaClaim, QuotaSubject, Usage,
+    UsageDelta,
 };
 
-use super::tables::{Draft, Table, Tables};
+use super::{
+    tables::{Draft, Table, Tables},
+    vault,
+};
 
 /// Applies one change of a unit of work in `project`.
 pub(super) fn apply(
@@ -76,19 +80,25 @@ pub(super) fn apply(
             Ok(())
         }
         Change::RememberResult(result) => remember(draft, project, result),
-        Change::OnDuty(term) => {
-            let is_current = |(number, _): &(u64, String)| *number == term.number;
-            if draft.tables().duties.get(term.duty).is_some_and(is_current) {
-                Ok(())
-            } else {
-                Err(CommitError::ChangedMeanwhile(Kind::Duty))
-            }
-        }
+        Change::PutRecord(_)
+        | Change::DeleteRecord { .. }
+        | Change::PutSealed(_)
+        | Change::MoveSealed { .. }
+        | Change::DropSealed { .. } => vault::apply(draft, project, change),
+        Change::OnDuty(term) => check_duty(draft, *term),
         Change::ForgetResultsBefore(time) => {
             forget(draft, |_, result| result.at < *time);
             Ok(())
         }
     }
+}
+
+fn check_duty(draft: &Draft<'_>, term: DutyTerm) -> Result<(), CommitError> {
+    let is_current = |(number, _): &(u64, String)| *number == term.number;
+    if draft.tables().duties.get(term.duty).is_some_and(is_current) {
+        return Ok(());
+    }
+    Err(CommitError::ChangedMeanwhile(Kind::Duty))
 }
 
 fn claim_quota(

@@ -1,14 +1,15 @@
 //! Plain maps, and a way to change several of them at once or not at all.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use keyreeve_core::{
     key::KeyId,
     model::{ApiKey, Environment, Keyspace, Owner, Project, Role},
     name::{EnvironmentName, KeyspaceName, OwnerId, ProjectName, RoleName},
     quota::Stored as StoredQuota,
+    vault::{SealedVersion, VersionNumber},
 };
-use keyreeve_engine::store::{IdempotentResult, QuotaSubject, Usage};
+use keyreeve_engine::store::{IdempotentResult, QuotaSubject, RecordKind, Usage, VaultRecord};
 
 /// Everything but the audit log.
 #[derive(Default)]
@@ -23,6 +24,8 @@ pub(super) struct Tables {
     pub(super) claims: BTreeMap<(ProjectName, QuotaSubject), StoredQuota>,
     /// Term and holder of each.
     pub(super) duties: BTreeMap<&'static str, (u64, String)>,
+    pub(super) records: BTreeMap<(ProjectName, RecordKind, Arc<str>), Arc<VaultRecord>>,
+    pub(super) sealed: BTreeMap<(ProjectName, Arc<str>, VersionNumber), SealedVersion>,
     pub(super) results: BTreeMap<(ProjectName, [u8; 32]), IdempotentResult>,
 }
 

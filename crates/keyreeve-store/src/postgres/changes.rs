@@ -9,7 +9,7 @@ use std::{collections::HashMap, str::FromStr};
 
 use jiff::Timestamp;
 use keyreeve_core::{key::KeyId, model::ApiKey, name::ProjectName, quota::Stored};
-use keyreeve_engine::store::{Change, QuotaClaim, QuotaSubject};
+use keyreeve_engine::store::{Change, QuotaClaim, QuotaSubject, RecordKind};
 
 use crate::{
     millis,
@@ -17,7 +17,7 @@ use crate::{
         failure::Broken,
         keys, query,
         session::{Session, Value, values},
-        tenancy,
+        tenancy, vault,
     },
 };
 
@@ -48,6 +48,7 @@ const NEVER_MS: i64 = i64::MAX;
 impl Entry {
     /// The entry for a change; `None` for one that other nodes need not know of.
     pub(super) fn of(epoch: u64, project: &ProjectName, change: &Change) -> Option<Self> {
+        let named;
         let (verb, subject) = match change {
             Change::CreateProject(new) => ("create-project", new.name.as_str()),
             Change::CreateEnvironment(new) => ("create-environment", new.name.as_str()),
@@ -66,7 +67,19 @@ impl Entry {
             Change::UpdateKey(new) => ("update-key", new.id.as_str()),
             Change::PurgeKey { id, .. } => ("purge-key", id.as_str()),
             Change::RecogniseKey { id, .. } => ("recognise-key", id.as_str()),
-            Change::ClaimQuota(_)
+            Change::PutRecord(new) => {
+                named = format!("{} {}", new.kind.as_str(), new.id);
+                ("put-record", named.as_str())
+            }
+            Change::DeleteRecord { kind, id, .. } => {
+                named = format!("{} {id}", kind.as_str());
+                ("delete-record", named.as_str())
+            }
+            // Whoever reads a version reads it from the database.
+            Change::PutSealed(_)
+            | Change::MoveSealed { .. }
+            | Change::DropSealed { .. }
+            | Change::ClaimQuota(_)
             | Change::SettleQuota(_)
             | Change::AddUsage(_)
             | Change::RememberResult(_)
@@ -74,7 +87,7 @@ impl Entry {
             | Change::OnDuty(_) => return None,
         };
         let number = match change {
-            Change::PurgeKey { revision, .. } => *revision,
+            Change::PurgeKey { revision, .. } | Change::DeleteRecord { revision, .. } => *revision,
             _ => 0,
         };
         Some(Self {
@@ -130,6 +143,13 @@ impl Entry {
 
     fn is_about_a_key(&self) -> bool {
         matches!(self.verb.as_str(), "create-key" | "update-key" | "recognise-key")
+    }
+
+    /// The record of the vault that it is about.
+    fn record(&self) -> Result<(RecordKind, &str), Broken> {
+        let parts = self.subject.split_once(' ');
+        let named = parts.and_then(|(kind, id)| Some((RecordKind::from_stored(kind)?, id)));
+        named.ok_or_else(|| Broken::damaged(format!("the change of epoch {}", self.epoch)))
     }
 
     fn name<T: FromStr>(&self) -> Result<T, Broken> {
@@ -265,6 +285,15 @@ impl Present {
                 key()?.map(|key| Change::RecogniseKey { id: key.id, digest: key.digest })
             }
             "purge-key" => Some(Change::PurgeKey { id: entry.name()?, revision: entry.number }),
+            "put-record" => {
+                let (kind, id) = entry.record()?;
+                let record = vault::record(session, project, kind, id)?;
+                record.map(|record| Change::PutRecord(record.into()))
+            }
+            "delete-record" => {
+                let (kind, id) = entry.record()?;
+                Some(Change::DeleteRecord { kind, id: id.into(), revision: entry.number })
+            }
             // Of a newer version of this program. What it means, only that one knows.
             verb => return Err(Broken::damaged(format!("the change {verb} is not known here"))),
         };

@@ -9,8 +9,11 @@ use crate::sql::{
     session::{Session as _, values},
 };
 
-const MIGRATIONS: &[&str] =
-    &[include_str!("migrations/0001_initial.sql"), include_str!("migrations/0002_duties.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("migrations/0001_initial.sql"),
+    include_str!("migrations/0002_duties.sql"),
+    include_str!("migrations/0003_vault.sql"),
+];
 
 /// "KRV1": the lock under which one node at a time looks after the schema.
 pub(super) const LOCK: i64 = 0x4B52_5631;

@@ -8,7 +8,7 @@ mod tenancy;
 use keyreeve_core::name::ProjectName;
 use keyreeve_engine::store::{Change, QuotaClaim};
 
-use super::{duties, failure::Refusal, session::Session};
+use super::{duties, failure::Refusal, session::Session, vault};
 
 /// Applies one change of a unit of work in `project`; gives what of quotas is claimed since, if it is
 /// about those.
@@ -40,6 +40,15 @@ pub(crate) fn apply(
         Change::SettleQuota(claims) => return claims::settle(session, project, claims),
         Change::RememberResult(result) => results::remember(session, project, result),
         Change::ForgetResultsBefore(time) => results::forget_before(session, *time),
+        Change::PutRecord(new) => vault::put_record(session, project, new),
+        Change::DeleteRecord { kind, id, revision } => {
+            vault::delete_record(session, project, *kind, id, *revision)
+        }
+        Change::PutSealed(row) => vault::put_sealed(session, project, row),
+        Change::MoveSealed { row, from } => vault::move_sealed(session, project, row, *from),
+        Change::DropSealed { secret, versions } => {
+            vault::drop_sealed(session, project, secret, versions)
+        }
         Change::OnDuty(term) => duties::check(session, *term),
     }?;
     Ok(Vec::new())

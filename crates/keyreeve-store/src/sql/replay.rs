@@ -9,7 +9,7 @@ use super::{
     key_rows::{KEY, KeyReader},
     rows,
     session::{Session, Value},
-    tenancy,
+    tenancy, vault,
 };
 
 /// Tells the sink what stands around keys.
@@ -30,7 +30,7 @@ pub(crate) fn surroundings(session: &mut dyn Session, sink: &dyn ChangeSink) -> 
     replay(session, "roles", "name", rows::ROLE, sink, |columns| {
         rows::role(columns).map(Change::CreateRole)
     })?;
-    Ok(())
+    vault::replay(session, sink)
 }
 
 /// Which claims a sink is told of that reads keys when it needs them: those of owners, and of keys that

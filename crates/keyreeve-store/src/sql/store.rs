@@ -9,14 +9,15 @@ use keyreeve_core::{
     model::{ApiKey, Environment, Keyspace, Owner, Project, Role},
     name::{KeyspaceName, OwnerId, ProjectName, RoleName},
     quota::Stored as StoredQuota,
+    vault::{SealedVersion, VersionNumber},
 };
 use keyreeve_engine::store::{
     AuditFilter, AuditRecord, ChangeSink, CommitError, DutyTerm, IdempotentResult, KeyFilter,
-    ListPage, PageRequest, QuotaSubject, Receipt, SequencedEntry, Store, StoreError, StoredKey,
-    UnitOfWork,
+    ListPage, PageRequest, QuotaSubject, Receipt, RecordKind, SealedOf, SequencedEntry, Store,
+    StoreError, StoredKey, UnitOfWork, VaultRecord,
 };
 
-use super::{audit, commands::DutyRequest, keys, quota, readers::Readers, tenancy};
+use super::{audit, commands::DutyRequest, keys, quota, readers::Readers, tenancy, vault};
 
 /// What a database does in its own way.
 #[async_trait]
@@ -225,6 +226,34 @@ impl Store for DatabaseStore {
 
     async fn checkpoint(&self) -> Result<Option<String>, StoreError> {
         self.readers.read(audit::checkpoint).await
+    }
+
+    async fn vault_record(
+        &self,
+        project: &ProjectName,
+        kind: RecordKind,
+        id: &str,
+    ) -> Result<Option<VaultRecord>, StoreError> {
+        let (project, id) = (project.clone(), id.to_owned());
+        self.readers.read(move |db| vault::record(db, &project, kind, &id)).await
+    }
+
+    async fn sealed_version(
+        &self,
+        project: &ProjectName,
+        secret: &str,
+        version: VersionNumber,
+    ) -> Result<Option<SealedVersion>, StoreError> {
+        let (project, secret) = (project.clone(), secret.to_owned());
+        self.readers.read(move |db| vault::sealed(db, &project, &secret, version)).await
+    }
+
+    async fn sealed_under_other_keys(
+        &self,
+        key: u32,
+        limit: u32,
+    ) -> Result<Vec<SealedOf>, StoreError> {
+        self.readers.read(move |db| vault::sealed_under_other_keys(db, key, limit)).await
     }
 
     async fn check(&self) -> Result<(), StoreError> {

@@ -8,6 +8,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0001_initial.sql"),
     include_str!("migrations/0002_policies.sql"),
     include_str!("migrations/0003_duties.sql"),
+    include_str!("migrations/0004_vault.sql"),
 ];
 
 /// The newest schema, which is the number of the last step.

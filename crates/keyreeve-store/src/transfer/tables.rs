@@ -106,6 +106,16 @@ pub(super) const TABLES: &[Table] = &[
         key: 3,
         columns: &["project", "holder", "subject", "period_start", "period_end", "claimed"],
     },
+    Table {
+        name: "vault_records",
+        key: 3,
+        columns: &["project", "kind", "id", "revision", "key", "tag", "body"],
+    },
+    Table {
+        name: "vault_versions",
+        key: 3,
+        columns: &["project", "secret", "version", "key", "sealed"],
+    },
 ];
 
 /// Entries are only ever added, so they are copied from where the copy ends.

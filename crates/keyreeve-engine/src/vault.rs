@@ -1,0 +1,83 @@
+//! The vault: secrets at paths, sealed, versioned, audited.
+//!
+//! Records (what is known of secrets, and of who may do what) are held in memory by every node and
+//! checked against their tag before they are believed. The fields of versions stay encrypted, in the
+//! database and in a bounded cache; they are opened for one answer at a time.
+
+mod access;
+mod error;
+mod keyring;
+mod listing;
+mod records;
+mod sealed_cache;
+mod secrets;
+mod settings;
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwapOption;
+use keyreeve_core::name::ProjectName;
+
+pub use self::{
+    access::{PathPermit, VaultAccess},
+    error::VaultError,
+    keyring::VaultState,
+    listing::{ListSecrets, Listing},
+    secrets::{Fields, PutSecret, ReadVersion, Written},
+    settings::{MetadataChange, NotesChange, SettingsChange},
+};
+use self::{keyring::Opened, records::RecordTable, sealed_cache::SealedCache};
+use crate::{
+    live::LiveTable,
+    store::{Change, ChangeSink, QuotaClaim},
+};
+
+/// What the engine holds of the vault.
+#[derive(Debug, Default)]
+pub(crate) struct Vault {
+    records: RecordTable,
+    /// The keys, while the vault is open.
+    opened: ArcSwapOption<Opened>,
+    sealed: SealedCache,
+}
+
+/// Learns of every change: records go to the vault, everything else to verification.
+pub(crate) struct Sinks {
+    pub(crate) live: Arc<LiveTable>,
+    pub(crate) vault: Arc<Vault>,
+}
+
+impl ChangeSink for Sinks {
+    fn apply(&self, project: &ProjectName, change: &Change) {
+        match change {
+            Change::PutRecord(record) => self.vault.records.put(project, record.clone()),
+            Change::DeleteRecord { kind, id, .. } => self.vault.records.remove(project, *kind, id),
+            Change::DropSealed { secret, versions } => {
+                for version in versions {
+                    self.vault.sealed.forget(secret, *version);
+                }
+            }
+            _ => self.live.apply(project, change),
+        }
+    }
+
+    fn wants_all_keys(&self) -> bool {
+        self.live.wants_all_keys()
+    }
+
+    fn advance(&self, epoch: u64) {
+        self.live.advance(epoch);
+    }
+
+    fn claimed_elsewhere(&self, project: &ProjectName, claim: &QuotaClaim) {
+        self.live.claimed_elsewhere(project, claim);
+    }
+
+    fn vouch(&self, as_of_ns: u64) {
+        self.live.vouch(as_of_ns);
+    }
+
+    fn lost(&self) {
+        self.live.lost();
+    }
+}

@@ -1,0 +1,170 @@
+//! Who may do what at which path.
+
+use std::sync::Arc;
+
+use keyreeve_core::{
+    audit::{Actor, AuditEntry, Outcome, Target},
+    name::ProjectName,
+    vault::{Capabilities, Capability, SecretPath, VaultPolicy},
+};
+use serde_json::{Map, json};
+
+use super::{VaultError, records::Known};
+use crate::{Caller, Engine, RequestMeta, store::RecordKind};
+
+/// Grants everything at every path.
+const MANAGE: &str = "keyreeve.secrets.manage";
+
+/// Somebody at the vault's door, with the policies that hold for them.
+#[derive(Clone, Debug)]
+pub struct VaultAccess {
+    project: ProjectName,
+    actor: Actor,
+    request: RequestMeta,
+    rights: Rights,
+}
+
+#[derive(Clone, Debug)]
+enum Rights {
+    Everything,
+    Policies(Vec<Arc<VaultPolicy>>),
+}
+
+/// The right to do one thing at one path once. Can only be got from [`Engine::permit_path`].
+#[derive(Debug)]
+pub struct PathPermit<'a> {
+    access: &'a VaultAccess,
+    path: &'a SecretPath,
+}
+
+impl<'a> PathPermit<'a> {
+    /// Where.
+    pub fn path(&self) -> &'a SecretPath {
+        self.path
+    }
+
+    pub(super) fn access(&self) -> &'a VaultAccess {
+        self.access
+    }
+}
+
+impl VaultAccess {
+    /// The tenant.
+    pub fn project(&self) -> &ProjectName {
+        &self.project
+    }
+
+    /// The form the audit keeps.
+    pub fn actor(&self) -> &Actor {
+        &self.actor
+    }
+
+    /// What may be done at a path.
+    pub fn capabilities(&self, path: &str) -> Capabilities {
+        match &self.rights {
+            Rights::Everything => Capabilities::everything(),
+            Rights::Policies(policies) => {
+                let decided = VaultPolicy::decide(policies.iter().map(|policy| &**policy), path);
+                decided.map_or(Capabilities::NONE, |(_, granted, _)| granted)
+            }
+        }
+    }
+
+    /// Whether a folder may be seen in a listing.
+    pub(super) fn sees_folder(&self, folder: &str) -> bool {
+        match &self.rights {
+            Rights::Everything => true,
+            Rights::Policies(policies) => {
+                VaultPolicy::shows_folder(policies.iter().map(|policy| &**policy), folder)
+            }
+        }
+    }
+
+    /// Whether a secret may be seen in a listing.
+    pub(super) fn sees(&self, path: &str) -> bool {
+        let granted = self.capabilities(path);
+        !granted.has(Capability::Deny) && granted != Capabilities::NONE
+    }
+
+    /// An audit entry about a secret.
+    pub(super) fn entry(
+        &self,
+        engine: &Engine,
+        action: &'static str,
+        path: &str,
+        outcome: Outcome,
+    ) -> AuditEntry {
+        AuditEntry {
+            at: engine.now(),
+            project: self.project.clone(),
+            actor: self.actor.clone(),
+            action: action.into(),
+            target: Target::new("secret", path),
+            outcome,
+            reason: None,
+            request: Some(self.request.origin()),
+            details: Map::new(),
+        }
+    }
+}
+
+impl Engine {
+    /// What a caller may do in the vault: everything with the right to manage secrets, else what the
+    /// policies say that the caller is granted by name, as `keyreeve.policies.<name>`.
+    pub fn vault_access(&self, caller: &Caller) -> Result<VaultAccess, VaultError> {
+        let rights = if caller.covers(MANAGE) {
+            Rights::Everything
+        } else {
+            Rights::Policies(self.policies_of(caller)?)
+        };
+        Ok(VaultAccess {
+            project: caller.project().clone(),
+            actor: caller.actor(),
+            request: *caller.request(),
+            rights,
+        })
+    }
+
+    fn policies_of(&self, caller: &Caller) -> Result<Vec<Arc<VaultPolicy>>, VaultError> {
+        let keyring = self.keyring()?;
+        let project = caller.project();
+        let known = self.vault.records.all(project, RecordKind::Policy);
+        let granted = known
+            .iter()
+            .filter(|known| caller.covers(&format!("keyreeve.policies.{}", known.record.id)));
+        let read = |known: &Arc<Known>| {
+            let what = || format!("policy {}", known.record.id);
+            let read = known.policy(project, &keyring);
+            read.map_err(|why| VaultError::Tampered { what: what(), why })
+        };
+        granted.map(read).collect()
+    }
+
+    /// Lets somebody do something at a path, or records that it was refused.
+    pub async fn permit_path<'a>(
+        &self,
+        access: &'a VaultAccess,
+        capability: Capability,
+        path: &'a SecretPath,
+    ) -> Result<PathPermit<'a>, VaultError> {
+        if access.capabilities(path.as_str()).allow(capability) {
+            return Ok(PathPermit { access, path });
+        }
+        Err(self.refuse_path(access, capability, path.as_str()).await)
+    }
+
+    /// Records a refusal. Durable before the caller is answered.
+    pub(super) async fn refuse_path(
+        &self,
+        access: &VaultAccess,
+        capability: Capability,
+        path: &str,
+    ) -> VaultError {
+        let mut entry = access.entry(self, "secret.access", path, Outcome::Denied);
+        entry.details.insert("capability".to_owned(), json!(capability.as_str()));
+        match self.begin(access.project()).commit(entry).await {
+            Ok(_) => VaultError::Denied { capability, path: path.to_owned() },
+            Err(error) => error.into(),
+        }
+    }
+}

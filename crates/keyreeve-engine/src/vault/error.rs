@@ -1,0 +1,66 @@
+//! Why the vault did nothing.
+
+use keyreeve_core::vault::{Capability, CasMismatch, EnvelopeError, SecretPath};
+
+use crate::{
+    EntropyFailed, Error, FieldError,
+    store::{CommitError, StoreError},
+};
+
+/// Why the vault did nothing.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum VaultError {
+    /// Its keys are not there.
+    #[error("the vault is sealed")]
+    Sealed,
+    /// The caller may not do that at this path. It is in the audit.
+    #[error("permission denied: {} at {path}", .capability.as_str())]
+    Denied {
+        /// What was tried.
+        capability: Capability,
+        /// Where.
+        path: String,
+    },
+    /// Nothing is there.
+    #[error("no secret at {0}")]
+    NotFound(SecretPath),
+    /// The writer expected another version.
+    #[error(transparent)]
+    Cas(#[from] CasMismatch),
+    /// A field broke a rule.
+    #[error("{}: {}", .0.field, .0.rule)]
+    Invalid(FieldError),
+    /// What is stored was changed by somebody else than the vault. It is in the audit.
+    #[error("what is stored of {what} was tampered with: it {why}")]
+    Tampered {
+        /// Of what.
+        what: String,
+        /// How that shows.
+        why: EnvelopeError,
+    },
+    /// The root key is not the one that the keyring was wrapped by.
+    #[error("the root key does not open this vault")]
+    WrongRoot,
+    /// As for everything else.
+    #[error(transparent)]
+    Engine(#[from] Error),
+}
+
+impl From<StoreError> for VaultError {
+    fn from(error: StoreError) -> Self {
+        Self::Engine(error.into())
+    }
+}
+
+impl From<CommitError> for VaultError {
+    fn from(error: CommitError) -> Self {
+        Self::Engine(error.into())
+    }
+}
+
+impl From<EntropyFailed> for VaultError {
+    fn from(error: EntropyFailed) -> Self {
+        Self::Engine(error.into())
+    }
+}

@@ -1,0 +1,170 @@
+//! Every record of the vault, in memory.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    ops::Bound,
+    sync::{Arc, OnceLock},
+};
+
+use keyreeve_core::{
+    Invalid,
+    name::ProjectName,
+    vault::{
+        Capabilities, Capability, EnvelopeError, Keyring, PathRule, SecretRecord, VaultPolicy,
+    },
+};
+use parking_lot::RwLock;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use crate::store::{RecordKind, VaultRecord};
+
+/// A record, and what it says once it was found untouched.
+#[derive(Debug)]
+pub(super) struct Known {
+    pub(super) record: Arc<VaultRecord>,
+    secret: OnceLock<Arc<SecretRecord>>,
+    policy: OnceLock<Arc<VaultPolicy>>,
+}
+
+/// A policy as it is stored.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct StoredPolicy {
+    pub(super) text: String,
+    pub(super) rules: Vec<StoredRule>,
+}
+
+/// A rule as it is stored.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct StoredRule {
+    pub(super) path: String,
+    pub(super) capabilities: Vec<String>,
+}
+
+impl StoredPolicy {
+    fn policy(self, name: &str) -> Result<VaultPolicy, Invalid> {
+        let rule = |rule: StoredRule| {
+            let capabilities = rule.capabilities.iter().map(|it| it.parse::<Capability>());
+            let capabilities = capabilities.collect::<Result<Capabilities, Invalid>>()?;
+            Ok(PathRule { pattern: rule.path.parse()?, capabilities })
+        };
+        let rules = self.rules.into_iter().map(rule).collect::<Result<_, Invalid>>()?;
+        VaultPolicy::new(name.parse()?, rules, self.text)
+    }
+}
+
+impl Known {
+    pub(super) fn new(record: Arc<VaultRecord>) -> Self {
+        Self { record, secret: OnceLock::new(), policy: OnceLock::new() }
+    }
+
+    /// What it says as a policy.
+    pub(super) fn policy(
+        &self,
+        project: &ProjectName,
+        keyring: &Keyring,
+    ) -> Result<Arc<VaultPolicy>, EnvelopeError> {
+        if let Some(policy) = self.policy.get() {
+            return Ok(policy.clone());
+        }
+        let stored: StoredPolicy = read(&self.record, project, keyring)?;
+        let policy = stored.policy(&self.record.id).map_err(|_| EnvelopeError::Malformed)?;
+        Ok(self.policy.get_or_init(|| Arc::new(policy)).clone())
+    }
+
+    /// What it says of a secret. The tag is looked at once for each record that is held.
+    pub(super) fn secret(
+        &self,
+        project: &ProjectName,
+        keyring: &Keyring,
+    ) -> Result<Arc<SecretRecord>, EnvelopeError> {
+        if let Some(secret) = self.secret.get() {
+            return Ok(secret.clone());
+        }
+        let secret = Arc::new(read(&self.record, project, keyring)?);
+        Ok(self.secret.get_or_init(|| secret).clone())
+    }
+}
+
+/// What a record says, if it is as the vault wrote it.
+pub(super) fn read<T: DeserializeOwned>(
+    record: &VaultRecord,
+    project: &ProjectName,
+    keyring: &Keyring,
+) -> Result<T, EnvelopeError> {
+    keyring.check_tag(record.key, &authenticated(record, project), &record.tag)?;
+    serde_json::from_str(&record.body).map_err(|_| EnvelopeError::Malformed)
+}
+
+/// Everything of a record that its tag stands for.
+pub(super) fn authenticated<'r>(
+    record: &'r VaultRecord,
+    project: &'r ProjectName,
+) -> [&'r [u8]; 4] {
+    let (kind, body) = (record.kind.as_str(), record.body.as_str());
+    [project.as_str(), kind, &record.id, body].map(str::as_bytes)
+}
+
+type OfKind = BTreeMap<Arc<str>, Arc<Known>>;
+
+/// Records by project, kind and id.
+#[derive(Debug, Default)]
+pub(super) struct RecordTable {
+    projects: RwLock<HashMap<ProjectName, HashMap<RecordKind, OfKind>>>,
+}
+
+impl RecordTable {
+    /// Takes a record as it is now. One that is older than what is known changes nothing.
+    pub(super) fn put(&self, project: &ProjectName, record: Arc<VaultRecord>) {
+        let mut projects = self.projects.write();
+        let kinds = projects.entry(project.clone()).or_default();
+        let records = kinds.entry(record.kind).or_default();
+        let newer = |known: &Arc<Known>| known.record.revision > record.revision;
+        if !records.get(&record.id).is_some_and(newer) {
+            records.insert(record.id.clone(), Arc::new(Known::new(record)));
+        }
+    }
+
+    pub(super) fn remove(&self, project: &ProjectName, kind: RecordKind, id: &str) {
+        let mut projects = self.projects.write();
+        let records = projects.get_mut(project).and_then(|kinds| kinds.get_mut(&kind));
+        if let Some(records) = records {
+            records.remove(id);
+        }
+    }
+
+    pub(super) fn get(
+        &self,
+        project: &ProjectName,
+        kind: RecordKind,
+        id: &str,
+    ) -> Option<Arc<Known>> {
+        self.projects.read().get(project)?.get(&kind)?.get(id).cloned()
+    }
+
+    /// At most `limit` records whose id begins so, from `from` on, in the order of their ids.
+    pub(super) fn beginning_with(
+        &self,
+        project: &ProjectName,
+        kind: RecordKind,
+        prefix: &str,
+        from: Bound<&str>,
+        limit: usize,
+    ) -> Vec<Arc<Known>> {
+        let projects = self.projects.read();
+        let Some(records) = projects.get(project).and_then(|kinds| kinds.get(&kind)) else {
+            return Vec::new();
+        };
+        let begin = match from {
+            Bound::Unbounded => Bound::Included(prefix),
+            other => other,
+        };
+        let records = records.range::<str, _>((begin, Bound::Unbounded));
+        let records = records.take_while(|(id, _)| id.starts_with(prefix));
+        records.take(limit).map(|(_, known)| known.clone()).collect()
+    }
+
+    /// All records of a kind.
+    pub(super) fn all(&self, project: &ProjectName, kind: RecordKind) -> Vec<Arc<Known>> {
+        self.beginning_with(project, kind, "", Bound::Unbounded, usize::MAX)
+    }
+}

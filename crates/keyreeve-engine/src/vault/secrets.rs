@@ -1,0 +1,510 @@
+//! Reading and writing secrets.
+
+use std::sync::Arc;
+
+use keyreeve_core::{
+    Invalid, Secret,
+    audit::{AuditEntry, Outcome},
+    model::Revision,
+    name::ProjectName,
+    vault::{
+        Binding, Capability, EnvelopeError, Found, MountConfig, SealedVersion, SecretPath,
+        SecretRecord, VersionMeta, VersionNumber, merge_patch,
+    },
+};
+use serde_json::{Map, Value, json};
+use zeroize::Zeroize as _;
+
+use super::{
+    VaultAccess, VaultError,
+    access::PathPermit,
+    keyring::sealing_randomness,
+    records::{authenticated, read},
+};
+use crate::{
+    Engine, Error, FieldError,
+    store::{Change, Kind, RecordKind, SealedRow, VaultRecord},
+};
+
+/// The most bytes of a version's fields, as JSON.
+const MOST_BYTES: usize = 1 << 20;
+/// How often a change is tried again that somebody else got in the way of.
+const MOST_TRIES: usize = 16;
+/// The record that bounds all secrets of a project.
+pub(super) const MOUNT: &str = "secret";
+
+/// A version's fields: a JSON object, kept as the text that was given, so that numbers stay as they
+/// were written.
+#[derive(Debug)]
+pub struct Fields(Secret<String>);
+
+impl Fields {
+    /// Takes the text of a JSON object.
+    pub fn parse(text: Secret<String>) -> Result<Self, FieldError> {
+        let refuse = |rule| Err(FieldError::new("data", Invalid::new(rule)));
+        // EXPOSE: looked through for its shape.
+        let exposed = text.expose();
+        if exposed.len() > MOST_BYTES {
+            return refuse("must be at most 1 MiB");
+        }
+        let is_object = exposed.trim_start().starts_with('{')
+            && serde_json::from_str::<serde::de::IgnoredAny>(exposed).is_ok();
+        if is_object { Ok(Self(text)) } else { refuse("must be a JSON object") }
+    }
+
+    /// The text.
+    pub fn text(&self) -> &Secret<String> {
+        &self.0
+    }
+}
+
+/// A version to be written.
+#[derive(Debug)]
+pub struct PutSecret {
+    /// Its fields.
+    pub fields: Fields,
+    /// The version that the writer has seen.
+    pub cas: Option<VersionNumber>,
+}
+
+/// What was written.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Written {
+    /// Its number.
+    pub version: VersionNumber,
+    /// What is known of it.
+    pub meta: VersionMeta,
+    /// What is known of the secret.
+    pub secret: Arc<SecretRecord>,
+}
+
+/// What a look for a version found.
+#[derive(Debug)]
+pub struct ReadVersion {
+    /// Its number.
+    pub version: VersionNumber,
+    /// What is known of it.
+    pub meta: VersionMeta,
+    /// What is known of the secret.
+    pub secret: Arc<SecretRecord>,
+    /// Its fields; `None` if it is deleted or destroyed.
+    pub fields: Option<Fields>,
+}
+
+/// A secret as it is stored.
+pub(super) struct StoredSecret {
+    pub(super) secret: Arc<SecretRecord>,
+    pub(super) revision: Revision,
+}
+
+impl Engine {
+    /// Writes a new version, which becomes the current one.
+    pub async fn put_secret(
+        &self,
+        access: &VaultAccess,
+        path: &SecretPath,
+        put: PutSecret,
+    ) -> Result<Written, VaultError> {
+        let PutSecret { fields, cas } = put;
+        for _ in 0..MOST_TRIES {
+            let stored = self.secret(access, path).await?;
+            let exists = stored.as_ref().is_some_and(|stored| stored.secret.current > 0);
+            let capability = if exists { Capability::Update } else { Capability::Create };
+            let permit = self.permit_path(access, capability, path).await?;
+            match self.write_version(&permit, stored, &fields, cas, "secret.put").await {
+                Err(VaultError::Engine(Error::ChangedMeanwhile(_) | Error::AlreadyExists(_))) => {}
+                outcome => return outcome,
+            }
+        }
+        Err(Error::ChangedMeanwhile(Kind::VaultRecord).into())
+    }
+
+    /// Writes a new version: the current one with a merge patch (RFC 7396).
+    pub async fn patch_secret(
+        &self,
+        access: &VaultAccess,
+        path: &SecretPath,
+        patch: &Fields,
+        cas: Option<VersionNumber>,
+    ) -> Result<Written, VaultError> {
+        let permit = self.permit_path(access, Capability::Patch, path).await?;
+        for _ in 0..MOST_TRIES {
+            let stored = self.secret(access, path).await?;
+            let stored = stored.ok_or_else(|| VaultError::NotFound(path.clone()))?;
+            let Found::Readable(version, _) = stored.secret.find(None, self.now()) else {
+                return Err(VaultError::NotFound(path.clone()));
+            };
+            let old = self.open_fields(access, &stored.secret, version).await?;
+            let fields = patched(&old, patch)?;
+            // What was patched is what was read, whether the caller knows a number or not.
+            let cas = cas.or(Some(version));
+            match self.write_version(&permit, Some(stored), &fields, cas, "secret.patch").await {
+                Err(VaultError::Engine(Error::ChangedMeanwhile(_))) => {}
+                outcome => return outcome,
+            }
+        }
+        Err(Error::ChangedMeanwhile(Kind::VaultRecord).into())
+    }
+
+    async fn write_version(
+        &self,
+        permit: &PathPermit<'_>,
+        stored: Option<StoredSecret>,
+        fields: &Fields,
+        cas: Option<VersionNumber>,
+        action: &'static str,
+    ) -> Result<Written, VaultError> {
+        let (access, path) = (permit.access(), permit.path());
+        let now = self.now();
+        let (mut secret, revision) = match stored {
+            Some(stored) => ((*stored.secret).clone(), stored.revision),
+            None => (SecretRecord::new(self.new_id()?, now), 0),
+        };
+        let mount = self.mount_config(access.project())?;
+        let (version, pruned) = secret.put(cas, &mount, Some(access.actor().to_string()), now)?;
+        let keyring = self.keyring()?;
+        let binding = Binding { project: access.project().as_str(), secret: &secret.id, version };
+        let randomness = sealing_randomness(&*self.entropy)?;
+        // EXPOSE: goes into the cipher.
+        let sealed = keyring
+            .seal(&binding, fields.text().expose().as_bytes(), randomness)
+            .map_err(|why| VaultError::Tampered { what: path.to_string(), why })?;
+        let id: Arc<str> = secret.id.as_str().into();
+        let record = self.secret_record(access.project(), path, &secret, revision + 1)?;
+        let mut entry = access.entry(self, action, path.as_str(), Outcome::Done);
+        entry.details.insert("version".to_owned(), json!(version));
+        let row = SealedRow { secret: id.clone(), version, sealed };
+        let mut tx = self
+            .begin(access.project())
+            .with(Change::PutRecord(Arc::new(record)))
+            .with(Change::PutSealed(row));
+        if !pruned.is_empty() {
+            entry.details.insert("pruned".to_owned(), json!(pruned));
+            tx = tx.with(Change::DropSealed { secret: id, versions: pruned });
+        }
+        tx.commit(entry).await?;
+        let meta = secret.versions.get(&version).cloned();
+        let meta = meta.ok_or(Error::ChangedMeanwhile(Kind::SealedVersion))?;
+        Ok(Written { version, meta, secret: Arc::new(secret) })
+    }
+
+    /// Reads a version; `None` is the current one. Durable in the audit before it is given out.
+    pub async fn read_secret(
+        &self,
+        access: &VaultAccess,
+        path: &SecretPath,
+        version: Option<VersionNumber>,
+    ) -> Result<ReadVersion, VaultError> {
+        let permit = self.permit_path(access, Capability::Read, path).await?;
+        let stored = self.secret(access, permit.path()).await?;
+        let stored = stored.ok_or_else(|| VaultError::NotFound(path.clone()))?;
+        let secret = stored.secret;
+        let (version, meta, readable) = match secret.find(version, self.now()) {
+            Found::Readable(version, meta) => (version, meta.clone(), true),
+            Found::Gone(version, meta) => (version, meta.clone(), false),
+            Found::Missing => return Err(VaultError::NotFound(path.clone())),
+        };
+        if !readable {
+            return Ok(ReadVersion { version, meta, secret, fields: None });
+        }
+        let fields = self.open_fields(access, &secret, version).await?;
+        let mut entry = access.entry(self, "secret.read", path.as_str(), Outcome::Done);
+        entry.details.insert("version".to_owned(), json!(version));
+        self.begin(access.project()).commit(entry).await?;
+        Ok(ReadVersion { version, meta, secret, fields: Some(fields) })
+    }
+
+    /// Opens a version's fields. What does not open was tampered with, which is recorded.
+    pub(super) async fn open_fields(
+        &self,
+        access: &VaultAccess,
+        secret: &SecretRecord,
+        version: VersionNumber,
+    ) -> Result<Fields, VaultError> {
+        let project = access.project();
+        let id: Arc<str> = secret.id.as_str().into();
+        let sealed = if let Some(sealed) = self.vault.sealed.get(&id, version) {
+            sealed
+        } else {
+            let found = self.store.sealed_version(project, &id, version).await?;
+            let Some(found) = found.map(Arc::new) else {
+                let what = format!("version {version} of secret {id}");
+                return Err(self.tampered(access, what, EnvelopeError::Malformed).await);
+            };
+            self.vault.sealed.keep(id.clone(), version, found.clone());
+            found
+        };
+        match self.open_sealed(project, &id, version, &sealed) {
+            Ok(fields) => Ok(fields),
+            Err(VaultError::Tampered { what, why }) => {
+                self.vault.sealed.forget(&id, version);
+                Err(self.tampered(access, what, why).await)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn open_sealed(
+        &self,
+        project: &ProjectName,
+        secret: &str,
+        version: VersionNumber,
+        sealed: &SealedVersion,
+    ) -> Result<Fields, VaultError> {
+        let keyring = self.keyring_with(sealed.key_number())?;
+        let tampered = |why| {
+            let what = format!("version {version} of secret {secret}");
+            VaultError::Tampered { what, why }
+        };
+        let binding = Binding { project: project.as_str(), secret, version };
+        let mut opened = keyring.open_version(&binding, sealed).map_err(tampered)?;
+        let bytes = std::mem::take(opened.expose_mut());
+        match String::from_utf8(bytes) {
+            Ok(text) => Ok(Fields(Secret::new(text))),
+            Err(error) => {
+                error.into_bytes().zeroize();
+                Err(tampered(EnvelopeError::Malformed))
+            }
+        }
+    }
+
+    /// Records that something stored was changed by somebody else than the vault.
+    pub(super) async fn tampered(
+        &self,
+        access: &VaultAccess,
+        what: String,
+        why: EnvelopeError,
+    ) -> VaultError {
+        let mut entry = access.entry(self, "vault.tampering_found", &what, Outcome::Denied);
+        entry.details.insert("why".to_owned(), json!(why.to_string()));
+        match self.begin(access.project()).commit(entry).await {
+            Ok(_) => VaultError::Tampered { what, why },
+            Err(error) => error.into(),
+        }
+    }
+
+    /// Deletes versions, or the current one, so that they can be brought back. Versions that are not
+    /// there are passed over, as is a path where nothing is.
+    pub async fn delete_versions(
+        &self,
+        access: &VaultAccess,
+        path: &SecretPath,
+        versions: Option<&[VersionNumber]>,
+    ) -> Result<(), VaultError> {
+        let permit = self.permit_path(access, Capability::Delete, path).await?;
+        self.change_secret(&permit, "secret.delete", |secret, now| {
+            let current = [secret.current];
+            let versions = versions.unwrap_or(&current);
+            let changed = secret.delete(versions, now);
+            (changed, versions.to_vec(), Vec::new())
+        })
+        .await
+    }
+
+    /// Brings deleted versions back.
+    pub async fn undelete_versions(
+        &self,
+        access: &VaultAccess,
+        path: &SecretPath,
+        versions: &[VersionNumber],
+    ) -> Result<(), VaultError> {
+        let permit = self.permit_path(access, Capability::Update, path).await?;
+        self.change_secret(&permit, "secret.undelete", |secret, now| {
+            (secret.undelete(versions, now), versions.to_vec(), Vec::new())
+        })
+        .await
+    }
+
+    /// Destroys versions for good.
+    pub async fn destroy_versions(
+        &self,
+        access: &VaultAccess,
+        path: &SecretPath,
+        versions: &[VersionNumber],
+    ) -> Result<(), VaultError> {
+        let permit = self.permit_path(access, Capability::Delete, path).await?;
+        self.change_secret(&permit, "secret.destroy", |secret, now| {
+            let wiped = secret.destroy(versions, now);
+            (!wiped.is_empty(), versions.to_vec(), wiped)
+        })
+        .await
+    }
+
+    /// Removes a secret with all its versions for good.
+    pub async fn remove_secret(
+        &self,
+        access: &VaultAccess,
+        path: &SecretPath,
+    ) -> Result<(), VaultError> {
+        let permit = self.permit_path(access, Capability::Delete, path).await?;
+        for _ in 0..MOST_TRIES {
+            let Some(stored) = self.secret(access, permit.path()).await? else { return Ok(()) };
+            let versions: Vec<_> = stored.secret.versions.keys().copied().collect();
+            let entry = access.entry(self, "secret.remove", path.as_str(), Outcome::Done);
+            let id: Arc<str> = stored.secret.id.as_str().into();
+            let gone = Change::DeleteRecord {
+                kind: RecordKind::Secret,
+                id: path.as_str().into(),
+                revision: stored.revision,
+            };
+            let tx = self.begin(access.project()).with(gone);
+            let outcome = tx.with(Change::DropSealed { secret: id, versions }).commit(entry).await;
+            match outcome.map_err(Error::from) {
+                Ok(_) => return Ok(()),
+                Err(Error::ChangedMeanwhile(_) | Error::NotFound(_)) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(Error::ChangedMeanwhile(Kind::VaultRecord).into())
+    }
+
+    /// Changes what is known of a secret, if it is there and the change changes anything. `change`
+    /// gives whether it did, which versions it was about, and whose fields have to go.
+    pub(super) async fn change_secret(
+        &self,
+        permit: &PathPermit<'_>,
+        action: &'static str,
+        change: impl Fn(
+            &mut SecretRecord,
+            jiff::Timestamp,
+        ) -> (bool, Vec<VersionNumber>, Vec<VersionNumber>),
+    ) -> Result<(), VaultError> {
+        let (access, path) = (permit.access(), permit.path());
+        for _ in 0..MOST_TRIES {
+            let Some(stored) = self.secret(access, path).await? else { return Ok(()) };
+            let mut secret = (*stored.secret).clone();
+            let (changed, versions, wiped) = change(&mut secret, self.now());
+            if !changed {
+                return Ok(());
+            }
+            let mut entry = access.entry(self, action, path.as_str(), Outcome::Done);
+            if !versions.is_empty() {
+                entry.details.insert("versions".to_owned(), json!(versions));
+            }
+            match self.commit_secret(access, path, &secret, stored.revision, wiped, entry).await {
+                Err(VaultError::Engine(Error::ChangedMeanwhile(_) | Error::NotFound(_))) => {}
+                outcome => return outcome,
+            }
+        }
+        Err(Error::ChangedMeanwhile(Kind::VaultRecord).into())
+    }
+
+    pub(super) async fn commit_secret(
+        &self,
+        access: &VaultAccess,
+        path: &SecretPath,
+        secret: &SecretRecord,
+        revision: Revision,
+        wiped: Vec<VersionNumber>,
+        entry: AuditEntry,
+    ) -> Result<(), VaultError> {
+        let record = self.secret_record(access.project(), path, secret, revision + 1)?;
+        let mut tx = self.begin(access.project()).with(Change::PutRecord(Arc::new(record)));
+        if !wiped.is_empty() {
+            let secret = secret.id.as_str().into();
+            tx = tx.with(Change::DropSealed { secret, versions: wiped });
+        }
+        tx.commit(entry).await?;
+        Ok(())
+    }
+
+    /// The secret at a path. On a node that may not know the newest change yet, a change that does not
+    /// fit what is stored is refused and tried again with what the database has.
+    pub(super) async fn secret(
+        &self,
+        access: &VaultAccess,
+        path: &SecretPath,
+    ) -> Result<Option<StoredSecret>, VaultError> {
+        let project = access.project();
+        let keyring = self.keyring()?;
+        let known = self.vault.records.get(project, RecordKind::Secret, path.as_str());
+        let Some(known) = known else { return Ok(None) };
+        drop(keyring);
+        let keyring = self.keyring_with(known.record.key)?;
+        match known.secret(project, &keyring) {
+            Ok(secret) => Ok(Some(StoredSecret { secret, revision: known.record.revision })),
+            Err(why) => {
+                drop(keyring);
+                Err(self.tampered(access, path.to_string(), why).await)
+            }
+        }
+    }
+
+    pub(super) fn secret_record(
+        &self,
+        project: &ProjectName,
+        path: &SecretPath,
+        secret: &SecretRecord,
+        revision: Revision,
+    ) -> Result<VaultRecord, VaultError> {
+        let body = serde_json::to_string(secret).unwrap_or_default();
+        self.record(project, RecordKind::Secret, path.as_str(), body, revision)
+    }
+
+    /// A record with its tag.
+    pub(super) fn record(
+        &self,
+        project: &ProjectName,
+        kind: RecordKind,
+        id: &str,
+        body: String,
+        revision: Revision,
+    ) -> Result<VaultRecord, VaultError> {
+        let keyring = self.keyring()?;
+        let mut record = VaultRecord {
+            kind,
+            id: id.into(),
+            revision,
+            key: keyring.current(),
+            tag: [0; 32],
+            body,
+        };
+        let tag = keyring.tag(&authenticated(&record, project));
+        record.tag = tag.map_err(|why| VaultError::Tampered { what: id.to_owned(), why })?;
+        Ok(record)
+    }
+
+    /// What bounds all secrets of a project that say nothing themselves.
+    pub(super) fn mount_config(&self, project: &ProjectName) -> Result<MountConfig, VaultError> {
+        let Some(known) = self.vault.records.get(project, RecordKind::Mount, MOUNT) else {
+            return Ok(MountConfig::default());
+        };
+        let keyring = self.keyring_with(known.record.key)?;
+        let tampered = |why| VaultError::Tampered { what: "the mount".to_owned(), why };
+        read(&known.record, project, &keyring).map_err(tampered)
+    }
+
+    /// 128 random bits in hexadecimal.
+    pub(super) fn new_id(&self) -> Result<String, VaultError> {
+        Ok(format!("{:032x}", u128::from_be_bytes(self.entropy.bytes()?)))
+    }
+}
+
+/// The fields with a merge patch.
+fn patched(old: &Fields, patch: &Fields) -> Result<Fields, VaultError> {
+    let malformed = || {
+        let rule = Invalid::new("must be a JSON object");
+        VaultError::Invalid(FieldError::new("data", rule))
+    };
+    // EXPOSE: read as JSON to be merged; the trees are overwritten below.
+    let mut fields: Value = serde_json::from_str(old.text().expose()).map_err(|_| malformed())?;
+    let patch: Value = serde_json::from_str(patch.text().expose()).map_err(|_| malformed())?;
+    merge_patch(&mut fields, patch);
+    let text = serde_json::to_string(&fields).map_err(|_| malformed());
+    wipe(&mut fields);
+    Fields::parse(Secret::new(text?)).map_err(VaultError::Invalid)
+}
+
+/// Overwrites the texts of a JSON tree.
+fn wipe(value: &mut Value) {
+    match value {
+        Value::String(text) => text.zeroize(),
+        Value::Array(items) => items.iter_mut().for_each(wipe),
+        Value::Object(members) => {
+            for (_, mut member) in std::mem::take::<Map<_, _>>(members) {
+                wipe(&mut member);
+            }
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}

@@ -1,0 +1,150 @@
+//! What bounds secrets, and what is noted about them.
+
+use std::sync::Arc;
+
+use jiff::SignedDuration;
+use keyreeve_core::{
+    audit::{Outcome, Target},
+    vault::{
+        Capability, CustomMetadata, MountConfig, SecretPath, SecretRecord, SecretSettings,
+        check_custom_metadata,
+    },
+};
+
+use super::{VaultAccess, VaultError, secrets::MOUNT};
+use crate::{
+    Engine, Error, FieldError,
+    store::{Change, Kind, RecordKind},
+};
+
+/// What of the bounds is to be different.
+#[derive(Clone, Debug, Default)]
+pub struct SettingsChange {
+    /// How many versions are kept; 0 leaves it to what stands above.
+    pub max_versions: Option<u32>,
+    /// Whether every write has to say which version it has seen.
+    pub cas_required: Option<bool>,
+    /// How long a version lives.
+    pub delete_version_after: Option<SignedDuration>,
+}
+
+impl SettingsChange {
+    fn apply(&self, settings: &mut SecretSettings) {
+        settings.max_versions = self.max_versions.unwrap_or(settings.max_versions);
+        settings.cas_required = self.cas_required.unwrap_or(settings.cas_required);
+        settings.delete_version_after =
+            self.delete_version_after.unwrap_or(settings.delete_version_after);
+    }
+}
+
+/// What of a secret's notes and bounds is to be different.
+#[derive(Clone, Debug, Default)]
+pub struct MetadataChange {
+    /// The bounds.
+    pub settings: SettingsChange,
+    /// The notes.
+    pub custom: Option<NotesChange>,
+}
+
+/// How notes change.
+#[derive(Clone, Debug)]
+pub enum NotesChange {
+    /// These are all of them.
+    Replace(CustomMetadata),
+    /// These are put in; those without a value go.
+    Merge(Vec<(String, Option<String>)>),
+}
+
+impl NotesChange {
+    fn apply(&self, notes: &mut CustomMetadata) {
+        match self {
+            Self::Replace(new) => notes.clone_from(new),
+            Self::Merge(changes) => {
+                for (name, value) in changes {
+                    match value {
+                        Some(value) => drop(notes.insert(name.clone(), value.clone())),
+                        None => drop(notes.remove(name)),
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Engine {
+    /// What is known of a secret.
+    pub async fn secret_metadata(
+        &self,
+        access: &VaultAccess,
+        path: &SecretPath,
+    ) -> Result<Arc<SecretRecord>, VaultError> {
+        let permit = self.permit_path(access, Capability::Read, path).await?;
+        let stored = self.secret(access, permit.path()).await?;
+        let stored = stored.ok_or_else(|| VaultError::NotFound(path.clone()))?;
+        let entry = access.entry(self, "secret.metadata.read", path.as_str(), Outcome::Done);
+        self.begin(access.project()).commit(entry).await?;
+        Ok(stored.secret)
+    }
+
+    /// Changes bounds and notes of a secret; makes one without versions where none is, unless it
+    /// `must_exist`.
+    pub async fn change_metadata(
+        &self,
+        access: &VaultAccess,
+        path: &SecretPath,
+        change: &MetadataChange,
+        must_exist: bool,
+    ) -> Result<(), VaultError> {
+        for _ in 0..16 {
+            let stored = self.secret(access, path).await?;
+            let (capability, mut secret, revision) = match stored {
+                Some(stored) => (Capability::Update, (*stored.secret).clone(), stored.revision),
+                None if must_exist => return Err(VaultError::NotFound(path.clone())),
+                None => (Capability::Create, SecretRecord::new(self.new_id()?, self.now()), 0),
+            };
+            let permit = self.permit_path(access, capability, path).await?;
+            change.settings.apply(&mut secret.settings);
+            if let Some(notes) = &change.custom {
+                notes.apply(&mut secret.custom_metadata);
+                check_custom_metadata(&secret.custom_metadata).map_err(|rule| {
+                    VaultError::Invalid(FieldError::new("custom_metadata", rule))
+                })?;
+            }
+            secret.updated_at = self.now();
+            let entry = access.entry(self, "secret.metadata", path.as_str(), Outcome::Done);
+            let path = permit.path();
+            match self.commit_secret(access, path, &secret, revision, Vec::new(), entry).await {
+                Err(VaultError::Engine(Error::ChangedMeanwhile(_) | Error::AlreadyExists(_))) => {}
+                outcome => return outcome,
+            }
+        }
+        Err(Error::ChangedMeanwhile(Kind::VaultRecord).into())
+    }
+
+    /// What bounds all secrets of the project that say nothing themselves.
+    pub fn mount(&self, access: &VaultAccess) -> Result<MountConfig, VaultError> {
+        self.mount_config(access.project())
+    }
+
+    /// Changes what bounds all secrets of the project. Needs the right to do so at every path.
+    pub async fn change_mount(
+        &self,
+        access: &VaultAccess,
+        change: &SettingsChange,
+    ) -> Result<(), VaultError> {
+        if !access.capabilities("").allow(Capability::Sudo) {
+            return Err(self.refuse_path(access, Capability::Sudo, "config").await);
+        }
+        let project = access.project();
+        let known = self.vault.records.get(project, RecordKind::Mount, MOUNT);
+        let revision = known.map_or(0, |known| known.record.revision);
+        let mut mount = self.mount_config(project)?;
+        change.apply(&mut mount.settings);
+        let body = serde_json::to_string(&mount).unwrap_or_default();
+        let record = self.record(project, RecordKind::Mount, MOUNT, body, revision + 1)?;
+        let mut entry = access.entry(self, "vault.configure", MOUNT, Outcome::Done);
+        entry.target = Target::new("vault", MOUNT);
+        self.begin(project).with(Change::PutRecord(Arc::new(record))).commit(entry).await?;
+        Ok(())
+    }
+}
