@@ -10,8 +10,9 @@ use keyreeve_engine::{AuthenticationError, Caller, Engine, RequestMeta};
 
 use crate::problem::Failure;
 
-/// The other header that may carry a key.
+/// The other headers that may carry a key: ours, and the one that clients of Vault send.
 const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
+pub(crate) const VAULT_TOKEN: HeaderName = HeaderName::from_static("x-vault-token");
 /// Chooses the project for the local user.
 const PROJECT: HeaderName = HeaderName::from_static("keyreeve-project");
 
@@ -23,7 +24,7 @@ pub(crate) struct Arrival {
     pub(crate) local_user: Option<u32>,
 }
 
-/// The key a request carries, in `Authorization: Bearer …` or `X-API-Key: …`.
+/// The key a request carries, in `Authorization: Bearer …`, `X-API-Key: …` or `X-Vault-Token: …`.
 ///
 /// Two credentials are refused rather than one picked: which one a proxy before us looked at,
 /// we cannot know.
@@ -32,14 +33,21 @@ pub(crate) fn credential(headers: &HeaderMap) -> Result<Option<&str>, Failure> {
         let (scheme, token) = value.split_once(' ').unwrap_or((value, ""));
         (scheme.eq_ignore_ascii_case("bearer"), token.trim_matches(' '))
     });
-    let api_key = single(headers, &API_KEY)?;
+    let api_key = match (single(headers, &API_KEY)?, single(headers, &VAULT_TOKEN)?) {
+        (Some(_), Some(_)) => return Err(two_credentials()),
+        (one, other) => one.or(other),
+    };
     match (bearer, api_key) {
-        (Some(_), Some(_)) => Err(Failure::new(ErrorCode::DuplicateHeader)
-            .detail("send the key in Authorization or in X-API-Key, not in both")),
+        (Some(_), Some(_)) => Err(two_credentials()),
         (Some((true, token)), None) | (None, Some(token)) => Ok(Some(token)),
         // Another scheme is no credential of ours.
         (Some((false, _)) | None, None) => Ok(None),
     }
+}
+
+fn two_credentials() -> Failure {
+    Failure::new(ErrorCode::DuplicateHeader)
+        .detail("send the key in one of Authorization, X-API-Key and X-Vault-Token")
 }
 
 /// The header's one value; two are an error.

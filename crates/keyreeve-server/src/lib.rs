@@ -17,6 +17,7 @@ mod options;
 mod problem;
 mod server;
 mod service;
+mod vault_api;
 mod verify;
 mod view;
 

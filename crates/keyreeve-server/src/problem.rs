@@ -67,6 +67,18 @@ impl Failure {
         Self { internal: Some(Box::new(internal)), ..Self::new(code) }
     }
 
+    /// Code, words and waiting time, for answers of another form. Logs what happened inside.
+    pub(crate) fn words(&self) -> (ErrorCode, String, Option<u64>) {
+        if let Some(internal) = &self.internal {
+            error!(code = self.code.as_str(), error = %internal);
+        }
+        let fields = self.errors.iter().map(|it| format!("{} {}", it.field, it.rule));
+        let fields: Vec<_> = fields.chain(self.detail.clone()).collect();
+        let words =
+            if fields.is_empty() { self.code.title().to_owned() } else { fields.join("; ") };
+        (self.code, words, self.retry_after_s)
+    }
+
     pub(crate) fn problem(&self, request: &RequestId) -> Problem {
         let mut problem = Problem::new(self.code, request.as_str());
         problem.detail.clone_from(&self.detail);

@@ -19,6 +19,7 @@ pub(crate) mod server;
 pub(crate) mod store;
 pub(crate) mod usage;
 pub(crate) mod valkey;
+pub(crate) mod vault;
 
 mod fault;
 mod layer;
@@ -48,6 +49,7 @@ use self::{
     store::{RawStore, StoreConfig},
     usage::{RawUsage, UsageConfig},
     valkey::{RawValkey, ValkeyConfig},
+    vault::{RawVault, VaultConfig},
 };
 
 /// The reference: every setting with its default.
@@ -84,6 +86,8 @@ pub(crate) struct Config {
     pub(crate) geo: GeoConfig,
     /// What is known of providers.
     pub(crate) catalog: CatalogConfig,
+    /// Where the vault's root key is.
+    pub(crate) vault: VaultConfig,
 }
 
 /// Where settings come from, besides the defaults. Does not print: variables may hold secrets.
@@ -114,6 +118,7 @@ struct RawConfig {
     import: RawImport,
     geo: RawGeo,
     catalog: RawCatalog,
+    vault: RawVault,
 }
 
 impl Config {
@@ -160,6 +165,7 @@ impl RawConfig {
         let import = self.import.resolve(rules);
         let geo = self.geo.resolve(rules);
         let catalog = self.catalog.resolve(rules);
+        let vault = self.vault.resolve(rules);
         Some(Config {
             server: server?,
             store: store?,
@@ -175,6 +181,7 @@ impl RawConfig {
             import: import?,
             geo: geo?,
             catalog: catalog?,
+            vault: vault?,
         })
     }
 }

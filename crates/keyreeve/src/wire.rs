@@ -12,7 +12,7 @@ use keyreeve_core::{
 };
 use keyreeve_engine::{
     Clock, Countries, Engine, EngineOptions, Entropy, FirstKey, ServiceLimits, SharedCounting,
-    store::Store,
+    store::Store, vault::VaultState,
 };
 use keyreeve_server::{AuthorizerOptions, Limits, MetricsAccess, ServerOptions, TlsOptions};
 use keyreeve_store::{
@@ -28,6 +28,7 @@ use crate::{
     installation::{Anchor, DataFolder, FolderLock},
     system::{SystemClock, SystemEntropy},
 };
+use tracing::warn;
 
 /// Units of work that may wait to be written before new ones are refused.
 const WRITE_QUEUE: usize = 10_000;
@@ -45,6 +46,8 @@ pub(crate) struct Policy {
     limits: ServiceLimits,
     countries: Option<Arc<dyn Countries>>,
     import_secret: Option<HmacSecret>,
+    /// As the settings name it; else it is in the data folder.
+    root_key: Option<Secret<Vec<u8>>>,
 }
 
 impl Policy {
@@ -55,7 +58,9 @@ impl Policy {
             None => None,
         };
         let import_secret = import_secret(config, environment)?;
-        Ok(Self { limits: config.limits.clone(), countries, import_secret })
+        let root_key = config.vault.root_key.as_ref();
+        let root_key = root_key.map(|reference| reference.resolve(environment)).transpose()?;
+        Ok(Self { limits: config.limits.clone(), countries, import_secret, root_key })
     }
 }
 
@@ -121,7 +126,7 @@ impl Installation {
         let engine = Engine::start(EngineOptions {
             store: self.store.clone(),
             clock: self.clock.clone(),
-            entropy: self.entropy,
+            entropy: self.entropy.clone(),
             digester: self.digester,
             audit_public_key: self.verifier.to_string(),
             idempotency_keep: self.idempotency_keep,
@@ -134,9 +139,29 @@ impl Installation {
         })
         .await
         .context("the stored keys could not be loaded")?;
+        open_vault(&engine, &self.folder, &*self.entropy, policy.root_key.as_ref()).await;
         let running =
             Running { store: self.store, clock: self.clock, anchor: self.anchor, _lock: self.lock };
         Ok((Arc::new(engine), running))
+    }
+}
+
+/// Opens the vault if its root key can be had. If not, everything else is served all the same: whoever
+/// asks for a secret is told that the vault is sealed.
+async fn open_vault(
+    engine: &Engine,
+    folder: &DataFolder,
+    entropy: &dyn Entropy,
+    given: Option<&Secret<Vec<u8>>>,
+) {
+    let is_new = engine.vault_state() == VaultState::New;
+    match folder.root_key(given, entropy, is_new) {
+        Ok(key) => {
+            if let Err(error) = engine.open_vault(key).await {
+                warn!(%error, "the vault stays sealed");
+            }
+        }
+        Err(error) => warn!(%error, "the vault stays sealed"),
     }
 }
 

@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use keyreeve_core::{
     audit::{Actor, AuditEntry, Outcome, Target},
+    model::ApiKey,
     name::ProjectName,
     vault::{Capabilities, Capability, SecretPath, VaultPolicy},
 };
 use serde_json::{Map, json};
 
 use super::{VaultError, records::Known};
-use crate::{Caller, Engine, RequestMeta, store::RecordKind};
+use crate::{Caller, Engine, Error, RequestMeta, store::RecordKind};
 
 /// Grants everything at every path.
 const MANAGE: &str = "keyreeve.secrets.manage";
@@ -123,6 +124,24 @@ impl Engine {
             request: *caller.request(),
             rights,
         })
+    }
+
+    /// The names of the policies that hold for a caller, as clients of Vault show them.
+    pub fn policy_names(&self, caller: &Caller) -> Vec<String> {
+        if caller.covers(MANAGE) {
+            return vec!["root".to_owned()];
+        }
+        let known = self.vault.records.all(caller.project(), RecordKind::Policy);
+        let names = known.iter().map(|known| known.record.id.to_string());
+        names.filter(|name| caller.covers(&format!("keyreeve.policies.{name}"))).collect()
+    }
+
+    /// The key that calls, as it is stored; `None` for callers without one. Everybody may know this of
+    /// themselves.
+    pub async fn own_key(&self, caller: &Caller) -> Result<Option<ApiKey>, Error> {
+        let Some(chain) = caller.calling_key() else { return Ok(None) };
+        let found = self.store.key(caller.project(), chain.key.id()).await?;
+        Ok(found.map(|found| found.key))
     }
 
     fn policies_of(&self, caller: &Caller) -> Result<Vec<Arc<VaultPolicy>>, VaultError> {

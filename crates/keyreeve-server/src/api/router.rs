@@ -25,7 +25,7 @@ use super::{
     AppState, api_keys, audit, environments, health, keyspaces, owners, projects, reservations,
     roles,
 };
-use crate::{ServerOptions, problem::Failure, verify};
+use crate::{ServerOptions, problem::Failure, vault_api, verify};
 
 /// Routes that need no credential. A test holds that every other route refuses without one.
 pub const PUBLIC_ROUTES: &[&str] =
@@ -141,6 +141,8 @@ fn documented() -> OpenApiRouter<AppState> {
 pub(crate) fn router(state: AppState, options: &ServerOptions) -> Router {
     let (router, _) = documented().split_for_parts();
     router
+        // What clients of Vault speak has its own page.
+        .merge(vault_api::routes())
         // POST is served before the router; this answers every other method.
         .route(verify::PATH, any(async || Failure::new(ErrorCode::MethodNotAllowed)))
         .fallback(async || Failure::new(ErrorCode::NotFound).detail("no such path"))

@@ -98,6 +98,11 @@ impl DataFolder {
         self.path.join("audit.pub")
     }
 
+    /// The key over all of the vault's keys.
+    pub(crate) fn root_key_file(&self) -> PathBuf {
+        self.path.join("root.key")
+    }
+
     /// The last signed tree head, outside the database.
     pub(crate) fn anchor(&self) -> PathBuf {
         self.path.join("audit.checkpoint")

@@ -1,0 +1,149 @@
+//! Answers in the form of Vault.
+
+use axum::body::Body;
+use http::{HeaderValue, Response, StatusCode, header};
+use keyreeve_api::ErrorCode;
+use keyreeve_engine::{RequestId, vault::VaultError};
+use serde_json::{Value, json};
+use tracing::error;
+
+use crate::problem::Failure;
+
+/// Why a call was not answered as asked.
+#[derive(Debug)]
+pub(super) struct Refusal {
+    status: StatusCode,
+    errors: Vec<String>,
+    retry_after_s: Option<u64>,
+}
+
+impl Refusal {
+    fn new(status: StatusCode, error: impl Into<String>) -> Self {
+        Self { status, errors: vec![error.into()], retry_after_s: None }
+    }
+
+    pub(super) fn bad_request(error: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, error)
+    }
+
+    pub(super) fn too_large() -> Self {
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "the body must be at most 1 MiB")
+    }
+
+    pub(super) fn unsupported_media_type() -> Self {
+        let error = "PATCH takes application/merge-patch+json";
+        Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, error)
+    }
+
+    pub(super) fn sealed() -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "Vault is sealed")
+    }
+
+    /// Nothing is there, which Vault says without a word.
+    pub(super) fn nothing() -> Self {
+        Self { status: StatusCode::NOT_FOUND, errors: Vec::new(), retry_after_s: None }
+    }
+
+    pub(super) fn unsupported() -> Self {
+        Self::new(StatusCode::NOT_FOUND, "unsupported path")
+    }
+
+    pub(super) fn no_mount(name: &str) -> Self {
+        let shown: String = name.chars().filter(|c| !c.is_control()).take(64).collect();
+        let error = format!("no handler for route \"{shown}/\". route entry not found.");
+        Self::new(StatusCode::NOT_FOUND, error)
+    }
+
+    fn denied() -> Self {
+        let error = "1 error occurred:\n\t* permission denied\n\n";
+        Self::new(StatusCode::FORBIDDEN, error)
+    }
+
+    pub(super) fn respond(&self, id: &RequestId) -> Response<Body> {
+        let mut response = plain(self.status, &json!({ "errors": self.errors }));
+        let wait = self.retry_after_s.or((self.status == 503).then_some(1));
+        if let Some(seconds) = wait {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        tracing::debug!(request.id = id.as_str(), status = self.status.as_u16(), "refused");
+        response
+    }
+}
+
+impl From<Failure> for Refusal {
+    fn from(failure: Failure) -> Self {
+        let (code, detail, retry_after_s) = failure.words();
+        let status = StatusCode::from_u16(code.status()).unwrap_or(StatusCode::BAD_GATEWAY);
+        match code {
+            // What Vault says of every token that it does not know.
+            ErrorCode::Unauthenticated | ErrorCode::InvalidCredential => {
+                Self::new(StatusCode::FORBIDDEN, "permission denied")
+            }
+            _ => Self { retry_after_s, ..Self::new(status, detail) },
+        }
+    }
+}
+
+impl From<VaultError> for Refusal {
+    fn from(failed: VaultError) -> Self {
+        match failed {
+            VaultError::Sealed => Self::sealed(),
+            VaultError::Denied { .. } => Self::denied(),
+            VaultError::NotFound(_) => Self::nothing(),
+            VaultError::Cas(mismatch) => Self::bad_request(mismatch.to_string()),
+            VaultError::Invalid(fault) => {
+                Self::bad_request(format!("{} {}", fault.field, fault.rule))
+            }
+            VaultError::Engine(error) => Failure::from(error).into(),
+            other => {
+                error!(error = %other, "the vault failed");
+                Self::new(StatusCode::INTERNAL_SERVER_ERROR, other.to_string())
+            }
+        }
+    }
+}
+
+/// An answer with data.
+pub(super) fn data(id: &RequestId, data: &Value) -> Response<Body> {
+    envelope(StatusCode::OK, id, data, &Value::Null)
+}
+
+/// An answer with whatever status, data and login.
+pub(super) fn envelope(
+    status: StatusCode,
+    id: &RequestId,
+    data: &Value,
+    auth: &Value,
+) -> Response<Body> {
+    let body = json!({
+        "request_id": id.as_str(),
+        "lease_id": "",
+        "renewable": false,
+        "lease_duration": 0,
+        "data": data,
+        "wrap_info": null,
+        "warnings": null,
+        "auth": auth,
+    });
+    plain(status, &body)
+}
+
+/// An answer that is not wrapped in anything.
+pub(super) fn plain(status: StatusCode, body: &Value) -> Response<Body> {
+    json_response(status, Body::from(body.to_string()))
+}
+
+pub(super) fn json_response(status: StatusCode, body: Body) -> Response<Body> {
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    let json = HeaderValue::from_static("application/json");
+    response.headers_mut().insert(header::CONTENT_TYPE, json);
+    response
+}
+
+/// Done, and nothing to say.
+pub(super) fn done() -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    response
+}

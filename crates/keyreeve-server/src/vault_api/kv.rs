@@ -1,0 +1,358 @@
+//! `secret/…`: KV version 2.
+
+use std::collections::BTreeMap;
+
+use axum::body::Body;
+use bytes::Bytes;
+use http::{Response, StatusCode, header};
+use keyreeve_core::{
+    Secret,
+    vault::{
+        SecretPath, SecretPathPrefix, SecretRecord, SecretSettings, VersionMeta, VersionNumber,
+    },
+};
+use keyreeve_engine::{
+    Engine, RequestId,
+    vault::{
+        Fields, ListSecrets, MetadataChange, NotesChange, PutSecret, SettingsChange, VaultAccess,
+        VaultError, Written,
+    },
+};
+use serde::Deserialize;
+use serde_json::{Value, json, value::RawValue};
+use zeroize::Zeroizing;
+
+use super::{
+    answer::{Refusal, data, done, envelope, json_response},
+    duration,
+    request::{VaultRequest, parse},
+};
+
+fn path_of(text: &str) -> Result<SecretPath, Refusal> {
+    text.parse().map_err(|rule| Refusal::bad_request(format!("the path {rule}")))
+}
+
+fn moment(at: Option<jiff::Timestamp>) -> String {
+    at.map(|at| format!("{at:.3}")).unwrap_or_default()
+}
+
+fn notes(secret: &SecretRecord) -> Value {
+    if secret.custom_metadata.is_empty() { Value::Null } else { json!(secret.custom_metadata) }
+}
+
+fn version_json(version: VersionNumber, meta: &VersionMeta, secret: &SecretRecord) -> Value {
+    json!({
+        "created_time": moment(Some(meta.created_at)),
+        "custom_metadata": notes(secret),
+        "deletion_time": moment(meta.deleted_at),
+        "destroyed": meta.destroyed,
+        "version": version,
+    })
+}
+
+pub(super) async fn read(
+    engine: &Engine,
+    access: &VaultAccess,
+    request: &VaultRequest,
+    path: &str,
+    id: &RequestId,
+) -> Result<Response<Body>, Refusal> {
+    let version = match request.query("version").as_deref() {
+        None | Some("") => None,
+        Some(text) => {
+            let number: i64 =
+                text.parse().map_err(|_| Refusal::bad_request("version must be a whole number"))?;
+            Some(VersionNumber::try_from(number).unwrap_or(VersionNumber::MAX))
+        }
+    };
+    let found = engine.read_secret(access, &path_of(path)?, version).await?;
+    let metadata = version_json(found.version, &found.meta, &found.secret);
+    let Some(fields) = found.fields else {
+        let gone = json!({ "data": null, "metadata": metadata });
+        return Ok(envelope(StatusCode::NOT_FOUND, id, &gone, &Value::Null));
+    };
+    // EXPOSE: the answer is what the caller may read; it is overwritten once it is sent.
+    let fields = fields.text().expose();
+    let body = Zeroizing::new(format!(
+        "{{\"request_id\":\"{id}\",\"lease_id\":\"\",\"renewable\":false,\"lease_duration\":0,\
+         \"data\":{{\"data\":{fields},\"metadata\":{metadata}}},\"wrap_info\":null,\
+         \"warnings\":null,\"auth\":null}}",
+        id = id.as_str(),
+    ));
+    let body = Bytes::from_owner(Wiped(body));
+    Ok(json_response(StatusCode::OK, Body::from(body)))
+}
+
+/// Text that is overwritten when the last who needs it is done.
+struct Wiped(Zeroizing<String>);
+
+impl AsRef<[u8]> for Wiped {
+    fn as_ref(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
+}
+
+#[derive(Deserialize)]
+struct WriteBody<'b> {
+    #[serde(borrow)]
+    data: Option<&'b RawValue>,
+    #[serde(default)]
+    options: Option<WriteOptions>,
+}
+
+#[derive(Default, Deserialize)]
+struct WriteOptions {
+    #[serde(default)]
+    cas: Option<Value>,
+}
+
+impl WriteBody<'_> {
+    fn fields(&self) -> Result<Fields, Refusal> {
+        let data = self.data.map(RawValue::get).filter(|data| *data != "null");
+        let data = data.ok_or_else(|| Refusal::bad_request("no data provided"))?;
+        Fields::parse(Secret::new(data.to_owned()))
+            .map_err(|fault| VaultError::Invalid(fault).into())
+    }
+
+    fn cas(&self) -> Result<Option<VersionNumber>, Refusal> {
+        let cas = self.options.as_ref().and_then(|options| options.cas.as_ref());
+        let Some(cas) = cas else { return Ok(None) };
+        let number = cas.as_u64().or_else(|| cas.as_str().and_then(|text| text.parse().ok()));
+        number.map(Some).ok_or_else(|| Refusal::bad_request("cas must be a whole number"))
+    }
+}
+
+fn written(written: &Written, id: &RequestId) -> Response<Body> {
+    data(id, &version_json(written.version, &written.meta, &written.secret))
+}
+
+pub(super) async fn write(
+    engine: &Engine,
+    access: &VaultAccess,
+    request: &VaultRequest,
+    path: &str,
+    id: &RequestId,
+) -> Result<Response<Body>, Refusal> {
+    let body: WriteBody<'_> = write_body(request)?;
+    let put = PutSecret { fields: body.fields()?, cas: body.cas()? };
+    Ok(written(&engine.put_secret(access, &path_of(path)?, put).await?, id))
+}
+
+fn write_body(request: &VaultRequest) -> Result<WriteBody<'_>, Refusal> {
+    match request.body.trim_ascii() {
+        b"" | b"null" => Ok(WriteBody { data: None, options: None }),
+        body => parse(body),
+    }
+}
+
+pub(super) async fn patch(
+    engine: &Engine,
+    access: &VaultAccess,
+    request: &VaultRequest,
+    path: &str,
+    id: &RequestId,
+) -> Result<Response<Body>, Refusal> {
+    let kind = request.parts.headers.get(header::CONTENT_TYPE);
+    let kind = kind.and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    if !kind.starts_with("application/merge-patch+json") {
+        return Err(Refusal::unsupported_media_type());
+    }
+    let body = write_body(request)?;
+    let (fields, cas) = (body.fields()?, body.cas()?);
+    Ok(written(&engine.patch_secret(access, &path_of(path)?, &fields, cas).await?, id))
+}
+
+pub(super) async fn delete_current(
+    engine: &Engine,
+    access: &VaultAccess,
+    path: &str,
+) -> Result<Response<Body>, Refusal> {
+    engine.delete_versions(access, &path_of(path)?, None).await?;
+    Ok(done())
+}
+
+#[derive(Default, Deserialize)]
+struct VersionsBody {
+    #[serde(default)]
+    versions: Vec<Value>,
+}
+
+impl VersionsBody {
+    /// Numbers, which `bao` sends as text.
+    fn numbers(&self) -> Result<Vec<VersionNumber>, Refusal> {
+        if self.versions.is_empty() {
+            return Err(Refusal::bad_request("No version number provided"));
+        }
+        let number = |value: &Value| {
+            let number = value.as_u64().or_else(|| value.as_str()?.parse().ok());
+            number.ok_or_else(|| Refusal::bad_request("versions must be whole numbers"))
+        };
+        self.versions.iter().map(number).collect()
+    }
+}
+
+pub(super) async fn change_versions(
+    engine: &Engine,
+    access: &VaultAccess,
+    request: &VaultRequest,
+    operation: &str,
+    path: &str,
+) -> Result<Response<Body>, Refusal> {
+    let path = path_of(path)?;
+    let versions = request.json::<VersionsBody>()?.numbers()?;
+    match operation {
+        "delete" => engine.delete_versions(access, &path, Some(&versions)).await?,
+        "undelete" => engine.undelete_versions(access, &path, &versions).await?,
+        _ => engine.destroy_versions(access, &path, &versions).await?,
+    }
+    Ok(done())
+}
+
+pub(super) async fn list(
+    engine: &Engine,
+    access: &VaultAccess,
+    request: &VaultRequest,
+    path: &str,
+    id: &RequestId,
+) -> Result<Response<Body>, Refusal> {
+    let folder: SecretPathPrefix =
+        path.parse().map_err(|rule| Refusal::bad_request(format!("the path {rule}")))?;
+    let after = request.query("after").filter(|after| !after.is_empty());
+    let limit = match request.query("limit").as_deref() {
+        None | Some("" | "-1" | "0") => None,
+        Some(text) => {
+            Some(text.parse().map_err(|_| Refusal::bad_request("limit must be a whole number"))?)
+        }
+    };
+    let recursive = request.is_recursive();
+    let list = ListSecrets { recursive, after: after.as_deref(), limit };
+    let listing = engine.list_secrets(access, &folder, list).await?;
+    if listing.names.is_empty() {
+        return Err(Refusal::nothing());
+    }
+    Ok(data(id, &json!({ "keys": listing.names })))
+}
+
+pub(super) async fn metadata(
+    engine: &Engine,
+    access: &VaultAccess,
+    path: &str,
+    id: &RequestId,
+) -> Result<Response<Body>, Refusal> {
+    let secret = engine.secret_metadata(access, &path_of(path)?).await?;
+    let versions: BTreeMap<String, Value> = secret
+        .versions
+        .iter()
+        .map(|(number, meta)| {
+            let shown = json!({
+                "created_time": moment(Some(meta.created_at)),
+                "deletion_time": moment(meta.deleted_at),
+                "destroyed": meta.destroyed,
+            });
+            (number.to_string(), shown)
+        })
+        .collect();
+    let answer = json!({
+        "cas_required": secret.settings.cas_required,
+        "created_time": moment(Some(secret.created_at)),
+        "current_version": secret.current,
+        "custom_metadata": notes(&secret),
+        "delete_version_after": duration::format(secret.settings.delete_version_after),
+        "max_versions": secret.settings.max_versions,
+        "oldest_version": secret.oldest(),
+        "updated_time": moment(Some(secret.updated_at)),
+        "versions": versions,
+    });
+    Ok(data(id, &answer))
+}
+
+#[derive(Default, Deserialize)]
+struct SettingsBody {
+    #[serde(default)]
+    max_versions: Option<i64>,
+    #[serde(default)]
+    cas_required: Option<bool>,
+    #[serde(default)]
+    delete_version_after: Option<Value>,
+}
+
+impl SettingsBody {
+    fn change(&self) -> Result<SettingsChange, Refusal> {
+        let max_versions = self.max_versions.map(|most| {
+            let rule = "max_versions must be 0 to 4294967295";
+            u32::try_from(most).map_err(|_| Refusal::bad_request(rule))
+        });
+        let life = self.delete_version_after.as_ref().map(|value| {
+            let rule = "delete_version_after must be a length of time such as 24h";
+            duration::parse(value).ok_or_else(|| Refusal::bad_request(rule))
+        });
+        Ok(SettingsChange {
+            max_versions: max_versions.transpose()?,
+            cas_required: self.cas_required,
+            delete_version_after: life.transpose()?,
+        })
+    }
+}
+
+#[derive(Default, Deserialize)]
+struct MetadataBody {
+    #[serde(flatten)]
+    settings: SettingsBody,
+    #[serde(default)]
+    custom_metadata: Option<BTreeMap<String, Option<String>>>,
+}
+
+pub(super) async fn change_metadata(
+    engine: &Engine,
+    access: &VaultAccess,
+    request: &VaultRequest,
+    path: &str,
+) -> Result<Response<Body>, Refusal> {
+    let patches = request.parts.method == http::Method::PATCH;
+    let body: MetadataBody = request.json()?;
+    let custom = body.custom_metadata.map(|notes| {
+        if patches {
+            NotesChange::Merge(notes.into_iter().collect())
+        } else {
+            let set = notes.into_iter().map(|(name, value)| (name, value.unwrap_or_default()));
+            NotesChange::Replace(set.collect())
+        }
+    });
+    let change = MetadataChange { settings: body.settings.change()?, custom };
+    engine.change_metadata(access, &path_of(path)?, &change, patches).await?;
+    Ok(done())
+}
+
+pub(super) async fn remove(
+    engine: &Engine,
+    access: &VaultAccess,
+    path: &str,
+) -> Result<Response<Body>, Refusal> {
+    engine.remove_secret(access, &path_of(path)?).await?;
+    Ok(done())
+}
+
+pub(super) fn config(
+    engine: &Engine,
+    access: &VaultAccess,
+    id: &RequestId,
+) -> Result<Response<Body>, Refusal> {
+    let SecretSettings { max_versions, cas_required, delete_version_after } =
+        engine.mount(access)?.settings;
+    let answer = json!({
+        "cas_required": cas_required,
+        "delete_version_after": duration::format(delete_version_after),
+        "max_versions": max_versions,
+    });
+    Ok(data(id, &answer))
+}
+
+pub(super) async fn change_config(
+    engine: &Engine,
+    access: &VaultAccess,
+    request: &VaultRequest,
+) -> Result<Response<Body>, Refusal> {
+    let change = request.json::<SettingsBody>()?.change()?;
+    engine.change_mount(access, &change).await?;
+    Ok(done())
+}
