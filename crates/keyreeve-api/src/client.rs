@@ -1,8 +1,10 @@
 //! A typed client for the HTTP API, over TCP or the local socket.
 
 mod calls;
+mod vault;
 
 pub use calls::AuditExport;
+pub use vault::{SecretFields, SecretMetadataView, SecretVersionView, SecretView};
 
 use std::{fmt, net::IpAddr, path::PathBuf, time::Duration};
 
@@ -58,6 +60,14 @@ pub enum ClientError {
     /// The server said no and why.
     #[error("{}", describe(.0))]
     Refused(Box<Problem>),
+    /// The vault said no and why.
+    #[error("{}", vault_words(*.status, .errors))]
+    VaultRefused {
+        /// With which status.
+        status: u16,
+        /// Why.
+        errors: Vec<String>,
+    },
     /// The answer is not one of ours: perhaps something else listens there.
     #[error("{endpoint} answered {status} with something that is not from Keyreeve")]
     NotKeyreeve {
@@ -66,6 +76,18 @@ pub enum ClientError {
         /// With which status.
         status: u16,
     },
+}
+
+/// What the vault says, in a sentence: its own form is made for programs.
+fn vault_words(status: u16, errors: &[String]) -> String {
+    match status {
+        403 => "permission denied".to_owned(),
+        503 if errors.iter().any(|error| error.contains("sealed")) => {
+            "the vault is sealed".to_owned()
+        }
+        _ if errors.is_empty() => format!("the vault answered {status}"),
+        _ => errors.join("; "),
+    }
 }
 
 fn describe(problem: &Problem) -> String {
@@ -125,9 +147,14 @@ impl Client {
     }
 
     fn request(&self, method: Method, path: &[&str]) -> RequestBuilder {
+        self.request_below(method, &[&["api", "v1"], path].concat())
+    }
+
+    /// A request to a path below the base.
+    fn request_below(&self, method: Method, path: &[&str]) -> RequestBuilder {
         let mut url = self.base.clone();
         if let Ok(mut segments) = url.path_segments_mut() {
-            segments.pop_if_empty().extend(["api", "v1"]).extend(path);
+            segments.pop_if_empty().extend(path);
         }
         let mut request = self.http.request(method, url);
         if let Some(authorization) = &self.authorization {

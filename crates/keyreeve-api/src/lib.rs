@@ -8,7 +8,10 @@ mod error;
 mod problem;
 mod wire;
 
-pub use client::{AuditExport, Client, ClientError, Endpoint, Token};
+pub use client::{
+    AuditExport, Client, ClientError, Endpoint, SecretFields, SecretMetadataView,
+    SecretVersionView, SecretView, Token,
+};
 pub use error::ErrorCode;
 pub use problem::{FieldProblem, Problem};
 pub use wire::*;

@@ -5,6 +5,7 @@ mod envelope;
 mod merge;
 mod path;
 mod policy;
+mod policy_text;
 mod secret;
 mod versions;
 
@@ -16,6 +17,7 @@ pub use envelope::{
 pub use merge::merge_patch;
 pub use path::{SecretPath, SecretPathPrefix};
 pub use policy::{PathPattern, PathRule, PolicyName, VaultPolicy};
+pub use policy_text::PolicyMistake;
 pub use secret::{
     CustomMetadata, DEFAULT_MAX_VERSIONS, Found, MountConfig, SecretRecord, SecretSettings,
     check_custom_metadata,

@@ -114,6 +114,10 @@ actions! {
     ReadProjects = "project.read", "keyreeve.projects.manage", Installation;
     /// Make projects.
     ManageProjects = "project.manage", "keyreeve.projects.manage", Installation;
+    /// See policies of the vault.
+    ReadPolicies = "policy.read", "keyreeve.secrets.manage";
+    /// Make, change and remove policies of the vault.
+    ManagePolicies = "policy.manage", "keyreeve.secrets.manage";
     /// See the metrics where they are not open.
     ReadMetrics = "metrics.read", "keyreeve.metrics.read", Installation;
 }

@@ -8,6 +8,7 @@ mod access;
 mod error;
 mod keyring;
 mod listing;
+mod policies;
 mod records;
 mod sealed_cache;
 mod secrets;

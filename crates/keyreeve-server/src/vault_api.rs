@@ -6,6 +6,7 @@
 mod answer;
 mod duration;
 mod kv;
+mod policy;
 mod request;
 mod system;
 mod token;
@@ -91,6 +92,12 @@ async fn route(
         ["auth", "token", "revoke-self"] if request.writes() => Err(Refusal::bad_request(
             "this token is an API key; revoke it with `keyreeve key revoke`",
         )),
+        ["sys", "policies", "acl"] | ["sys", "policy"] => {
+            policy::serve(&state.engine, &caller, request, None, id).await
+        }
+        ["sys", "policies", "acl", name] | ["sys", "policy", name] => {
+            policy::serve(&state.engine, &caller, request, Some(name), id).await
+        }
         [MOUNT, rest @ ..] => in_mount(state, &access, request, rest, id).await,
         ["sys" | "auth", ..] | [] => Err(Refusal::unsupported()),
         [other, ..] => Err(Refusal::no_mount(other)),

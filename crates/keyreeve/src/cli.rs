@@ -16,6 +16,7 @@ pub(crate) mod page;
 pub(crate) mod policy;
 pub(crate) mod project;
 pub(crate) mod role;
+pub(crate) mod secret;
 pub(crate) mod time;
 
 use std::path::PathBuf;
@@ -33,6 +34,7 @@ use self::{
     owner::OwnerCommand,
     project::ProjectCommand,
     role::RoleCommand,
+    secret::SecretCommand,
 };
 
 const ABOUT: &str = "\
@@ -142,6 +144,9 @@ pub(crate) enum Command {
     /// Tenants: each has its own keys, roles and owners
     #[command(subcommand, after_help = project::ABOUT)]
     Project(ProjectCommand),
+    /// Keep, read and look after secrets in the vault
+    #[command(subcommand, after_help = secret::ABOUT)]
+    Secret(SecretCommand),
     /// What is known of providers: their credentials, how they are checked, sent and changed
     #[command(subcommand, after_help = catalog::ABOUT)]
     Catalog(CatalogCommand),

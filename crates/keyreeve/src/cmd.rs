@@ -20,6 +20,7 @@ mod new_key;
 mod owner;
 mod project;
 mod role;
+mod secret;
 mod serve;
 
 use anyhow::Context as _;
@@ -47,6 +48,7 @@ pub(crate) fn run(command: &Command, context: &Context) -> anyhow::Result<Outcom
         Command::Owner(command) => block_on(owner::run(command, context)),
         Command::Environment(command) => block_on(environment::run(command, context)),
         Command::Project(command) => block_on(project::run(command, context)),
+        Command::Secret(command) => block_on(secret::run(command, context)),
         Command::Catalog(command) => catalog::run(command, context),
         Command::Audit(command) => block_on(audit::run(command, context)),
         Command::Backup(args) => backup::backup(args, context),

@@ -18,6 +18,7 @@ pub(crate) mod policy;
 pub(crate) mod printable;
 pub(crate) mod progress;
 pub(crate) mod role;
+pub(crate) mod secret;
 pub(crate) mod table;
 pub(crate) mod tenancy;
 pub(crate) mod verdict;

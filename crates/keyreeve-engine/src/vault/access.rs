@@ -10,7 +10,7 @@ use keyreeve_core::{
 };
 use serde_json::{Map, json};
 
-use super::{VaultError, records::Known};
+use super::{VaultError, policies::PERMISSION, records::Known};
 use crate::{Caller, Engine, Error, RequestMeta, store::RecordKind};
 
 /// Grants everything at every path.
@@ -133,7 +133,7 @@ impl Engine {
         }
         let known = self.vault.records.all(caller.project(), RecordKind::Policy);
         let names = known.iter().map(|known| known.record.id.to_string());
-        names.filter(|name| caller.covers(&format!("keyreeve.policies.{name}"))).collect()
+        names.filter(|name| caller.covers(&format!("{PERMISSION}{name}"))).collect()
     }
 
     /// The key that calls, as it is stored; `None` for callers without one. Everybody may know this of
@@ -148,9 +148,8 @@ impl Engine {
         let keyring = self.keyring()?;
         let project = caller.project();
         let known = self.vault.records.all(project, RecordKind::Policy);
-        let granted = known
-            .iter()
-            .filter(|known| caller.covers(&format!("keyreeve.policies.{}", known.record.id)));
+        let granted =
+            known.iter().filter(|known| caller.covers(&format!("{PERMISSION}{}", known.record.id)));
         let read = |known: &Arc<Known>| {
             let what = || format!("policy {}", known.record.id);
             let read = known.policy(project, &keyring);

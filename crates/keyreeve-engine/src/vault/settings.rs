@@ -78,7 +78,10 @@ impl Engine {
         access: &VaultAccess,
         path: &SecretPath,
     ) -> Result<Arc<SecretRecord>, VaultError> {
-        let permit = self.permit_path(access, Capability::Read, path).await?;
+        // Whoever may see the name may see what is known of it; the value is another matter.
+        let lists = access.capabilities(path.as_str()).allow(Capability::List);
+        let capability = if lists { Capability::List } else { Capability::Read };
+        let permit = self.permit_path(access, capability, path).await?;
         let stored = self.secret(access, permit.path()).await?;
         let stored = stored.ok_or_else(|| VaultError::NotFound(path.clone()))?;
         let entry = access.entry(self, "secret.metadata.read", path.as_str(), Outcome::Done);

@@ -128,6 +128,24 @@ pub(super) fn envelope(
     plain(status, &body)
 }
 
+/// A map both as data and beside it, as Vault does it for these.
+pub(super) fn spread(id: &RequestId, map: Value) -> Response<Body> {
+    let mut body = json!({
+        "request_id": id.as_str(),
+        "lease_id": "",
+        "renewable": false,
+        "lease_duration": 0,
+        "data": map,
+        "wrap_info": null,
+        "warnings": null,
+        "auth": null,
+    });
+    if let (Value::Object(members), Value::Object(map)) = (&mut body, map) {
+        members.extend(map);
+    }
+    plain(StatusCode::OK, &body)
+}
+
 /// An answer that is not wrapped in anything.
 pub(super) fn plain(status: StatusCode, body: &Value) -> Response<Body> {
     json_response(status, Body::from(body.to_string()))

@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     MOUNT,
-    answer::{Refusal, data, plain},
+    answer::{Refusal, data, plain, spread},
     request::VaultRequest,
 };
 use crate::api::AppState;
@@ -135,24 +135,6 @@ pub(super) fn mount_of(mount: Option<&str>, id: &RequestId) -> Result<Response<B
         Some(MOUNT) => Ok(data(id, &named(kv_mount()))),
         Some(_) => Err(Refusal::bad_request("no such mount: there is one, secret/")),
     }
-}
-
-/// A map both as data and beside it, as Vault does it for these.
-fn spread(id: &RequestId, map: Value) -> Response<Body> {
-    let mut body = json!({
-        "request_id": id.as_str(),
-        "lease_id": "",
-        "renewable": false,
-        "lease_duration": 0,
-        "data": map,
-        "wrap_info": null,
-        "warnings": null,
-        "auth": null,
-    });
-    if let (Value::Object(members), Value::Object(map)) = (&mut body, map) {
-        members.extend(map);
-    }
-    plain(StatusCode::OK, &body)
 }
 
 pub(super) fn mounts(id: &RequestId) -> Response<Body> {

@@ -42,6 +42,12 @@ fn for_client(client: &ClientError, error: &anyhow::Error) -> Option<String> {
         ClientError::BadToken => "KEYREEVE_TOKEN must hold one whole key and nothing else",
         ClientError::Unreachable { endpoint, .. } => unreachable(endpoint, error),
         ClientError::Refused(problem) => return for_problem(problem),
+        ClientError::VaultRefused { status: 403, .. } => {
+            "the key needs keyreeve.secrets.manage, or a policy that is granted to it"
+        }
+        ClientError::VaultRefused { status: 503, .. } => {
+            "look at the server's log for why its root key could not be read (vault.root_key)"
+        }
         ClientError::NotKeyreeve { .. } => {
             "perhaps something else listens there: look at the address and the port"
         }

@@ -46,6 +46,11 @@ impl Canvas {
         self.width
     }
 
+    /// When the program was started.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.now
+    }
+
     /// A point in time, and how far it is from now.
     pub(crate) fn moment(&self, at: Timestamp) -> String {
         moment::both(at, self.now)

@@ -1,0 +1,198 @@
+//! The calls of the Vault API that the command line makes.
+
+use std::{collections::BTreeMap, fmt};
+
+use reqwest::{Method, RequestBuilder, StatusCode, header};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::{Map, Value, json};
+
+use super::{Client, ClientError, unreachable};
+
+/// A version's fields. Does not print.
+#[derive(Clone, Default, PartialEq, Deserialize, Serialize)]
+#[serde(transparent)]
+pub struct SecretFields(pub Map<String, Value>);
+
+impl fmt::Debug for SecretFields {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SecretFields({} fields)", self.0.len())
+    }
+}
+
+/// What is known of a version.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+pub struct SecretVersionView {
+    /// When it was written.
+    pub created_time: String,
+    /// When it was or will be deleted; empty if never.
+    pub deletion_time: String,
+    /// Whether it is gone for good.
+    pub destroyed: bool,
+    /// Its number; 0 in a list of versions.
+    #[serde(default)]
+    pub version: u64,
+}
+
+/// A version with its fields; `None` if it is deleted or destroyed.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+pub struct SecretView {
+    /// The fields.
+    pub data: Option<SecretFields>,
+    /// What is known of it.
+    pub metadata: SecretVersionView,
+}
+
+/// What is known of a secret.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+pub struct SecretMetadataView {
+    /// When it was made.
+    pub created_time: String,
+    /// When it changed last.
+    pub updated_time: String,
+    /// The version that is read.
+    pub current_version: u64,
+    /// How many versions are kept; 0 is as the mount says.
+    pub max_versions: u64,
+    /// Whether a write has to name the version it has seen.
+    pub cas_required: bool,
+    /// How long versions live.
+    pub delete_version_after: String,
+    /// Notes.
+    pub custom_metadata: Option<BTreeMap<String, String>>,
+    /// Its versions by number.
+    pub versions: BTreeMap<String, SecretVersionView>,
+}
+
+#[derive(Deserialize)]
+struct Envelope<T> {
+    data: T,
+}
+
+#[derive(Default, Deserialize)]
+struct Errors {
+    #[serde(default)]
+    errors: Vec<String>,
+}
+
+#[derive(Deserialize)]
+struct Keys {
+    keys: Vec<String>,
+}
+
+impl Client {
+    fn vault(&self, method: Method, operation: &str, path: &str) -> RequestBuilder {
+        let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
+        self.request_below(method, &[&["v1", "secret", operation], parts.as_slice()].concat())
+    }
+
+    /// Sends a request; what is not there is `None`.
+    async fn vault_answer<T: DeserializeOwned>(
+        &self,
+        request: RequestBuilder,
+    ) -> Result<Option<T>, ClientError> {
+        let sent = request.send().await;
+        let response = sent.map_err(|source| unreachable(&self.endpoint, source))?;
+        let status = response.status();
+        let body = response.bytes().await.map_err(|source| unreachable(&self.endpoint, source))?;
+        if let Ok(Envelope { data }) = serde_json::from_slice::<Envelope<T>>(&body) {
+            return Ok(Some(data));
+        }
+        match serde_json::from_slice::<Errors>(&body) {
+            Ok(Errors { errors }) if status == StatusCode::NOT_FOUND && errors.is_empty() => {
+                Ok(None)
+            }
+            Ok(Errors { errors }) if !status.is_success() => {
+                Err(ClientError::VaultRefused { status: status.as_u16(), errors })
+            }
+            _ if status == StatusCode::NO_CONTENT => Ok(None),
+            _ => Err(self.not_keyreeve(status)),
+        }
+    }
+
+    /// Writes a version.
+    pub async fn put_secret(
+        &self,
+        path: &str,
+        fields: &SecretFields,
+        cas: Option<u64>,
+    ) -> Result<Option<SecretVersionView>, ClientError> {
+        let options = cas.map_or_else(|| json!({}), |cas| json!({ "cas": cas }));
+        let body = json!({ "data": fields, "options": options });
+        self.vault_answer(self.vault(Method::POST, "data", path).json(&body)).await
+    }
+
+    /// Changes members of the current version.
+    pub async fn patch_secret(
+        &self,
+        path: &str,
+        fields: &SecretFields,
+        cas: Option<u64>,
+    ) -> Result<Option<SecretVersionView>, ClientError> {
+        let options = cas.map_or_else(|| json!({}), |cas| json!({ "cas": cas }));
+        let body = json!({ "data": fields, "options": options });
+        let request = self.vault(Method::PATCH, "data", path);
+        let kind = "application/merge-patch+json";
+        let request = request.header(header::CONTENT_TYPE, kind).body(body.to_string());
+        self.vault_answer(request).await
+    }
+
+    /// Reads a version; the current one without a number.
+    pub async fn secret(
+        &self,
+        path: &str,
+        version: Option<u64>,
+    ) -> Result<Option<SecretView>, ClientError> {
+        let mut request = self.vault(Method::GET, "data", path);
+        if let Some(version) = version {
+            request = request.query(&[("version", version)]);
+        }
+        self.vault_answer(request).await
+    }
+
+    /// What is known of a secret.
+    pub async fn secret_metadata(
+        &self,
+        path: &str,
+    ) -> Result<Option<SecretMetadataView>, ClientError> {
+        self.vault_answer(self.vault(Method::GET, "metadata", path)).await
+    }
+
+    /// Names in a folder, or all paths below it; a page, to go on with `after` its last name.
+    pub async fn list_secrets(
+        &self,
+        folder: &str,
+        recursive: bool,
+        after: Option<&str>,
+    ) -> Result<Vec<String>, ClientError> {
+        let how = if recursive { "scan" } else { "list" };
+        let mut query = vec![(how, "true")];
+        query.extend(after.map(|after| ("after", after)));
+        let request = self.vault(Method::GET, "metadata", folder).query(&query);
+        let found: Option<Keys> = self.vault_answer(request).await?;
+        Ok(found.map(|found| found.keys).unwrap_or_default())
+    }
+
+    /// Deletes the current version, so that it can be brought back.
+    pub async fn delete_secret(&self, path: &str) -> Result<(), ClientError> {
+        let request = self.vault(Method::DELETE, "data", path);
+        self.vault_answer::<Value>(request).await.map(drop)
+    }
+
+    /// Does `delete`, `undelete` or `destroy` to versions.
+    pub async fn change_secret_versions(
+        &self,
+        operation: &str,
+        path: &str,
+        versions: &[u64],
+    ) -> Result<(), ClientError> {
+        let body = json!({ "versions": versions });
+        let request = self.vault(Method::POST, operation, path).json(&body);
+        self.vault_answer::<Value>(request).await.map(drop)
+    }
+
+    /// Removes a secret with all its versions for good.
+    pub async fn remove_secret(&self, path: &str) -> Result<(), ClientError> {
+        let request = self.vault(Method::DELETE, "metadata", path);
+        self.vault_answer::<Value>(request).await.map(drop)
+    }
+}
