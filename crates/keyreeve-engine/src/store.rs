@@ -21,7 +21,7 @@ use keyreeve_core::{
     model::{ApiKey, Environment, Keyspace, Owner, Project, Role},
     name::{KeyspaceName, OwnerId, ProjectName, RoleName},
     quota::Stored as StoredQuota,
-    vault::{SealedVersion, VersionNumber},
+    vault::VersionNumber,
 };
 
 pub use error::{CommitError, Kind, StoreError};
@@ -221,13 +221,14 @@ pub trait Store: Send + Sync + 'static {
         id: &str,
     ) -> Result<Option<VaultRecord>, StoreError>;
 
-    /// A sealed version of a secret, named by the secret's own id.
+    /// A sealed version of a secret, named by the secret's own id, as it is stored: whether it is whole
+    /// shows when it is opened.
     async fn sealed_version(
         &self,
         project: &ProjectName,
         secret: &str,
         version: VersionNumber,
-    ) -> Result<Option<SealedVersion>, StoreError>;
+    ) -> Result<Option<Vec<u8>>, StoreError>;
 
     /// At most `limit` versions, of all projects, that are sealed under another key than this one.
     async fn sealed_under_other_keys(

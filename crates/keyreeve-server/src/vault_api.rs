@@ -100,7 +100,7 @@ async fn route(
         }
         [MOUNT, rest @ ..] => in_mount(state, &access, request, rest, id).await,
         ["sys" | "auth", ..] | [] => Err(Refusal::unsupported()),
-        [other, ..] => Err(Refusal::no_mount(other)),
+        _ => Err(Refusal::no_mount(&request.path)),
     }
 }
 

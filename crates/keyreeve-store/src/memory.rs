@@ -19,7 +19,7 @@ use keyreeve_core::{
     model::{ApiKey, Environment, Keyspace, Owner, Project, Role},
     name::{KeyspaceName, OwnerId, ProjectName, RoleName},
     quota::Stored as StoredQuota,
-    vault::{SealedVersion, VersionNumber},
+    vault::VersionNumber,
 };
 use keyreeve_engine::store::{
     AuditFilter, AuditRecord, Change, ChangeSink, CommitError, DutyTerm, IdempotentResult,
@@ -292,9 +292,9 @@ impl Store for MemoryStore {
         project: &ProjectName,
         secret: &str,
         version: VersionNumber,
-    ) -> Result<Option<SealedVersion>, StoreError> {
+    ) -> Result<Option<Vec<u8>>, StoreError> {
         let key = (project.clone(), secret.into(), version);
-        Ok(self.state()?.tables.sealed.get(&key).cloned())
+        Ok(self.state()?.tables.sealed.get(&key).map(|sealed| sealed.as_bytes().to_vec()))
     }
 
     async fn sealed_under_other_keys(

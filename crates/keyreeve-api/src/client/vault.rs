@@ -97,6 +97,9 @@ impl Client {
         if let Ok(Envelope { data }) = serde_json::from_slice::<Envelope<T>>(&body) {
             return Ok(Some(data));
         }
+        if status == StatusCode::NOT_FOUND && body.is_empty() {
+            return Ok(None);
+        }
         match serde_json::from_slice::<Errors>(&body) {
             Ok(Errors { errors }) if status == StatusCode::NOT_FOUND && errors.is_empty() => {
                 Ok(None)

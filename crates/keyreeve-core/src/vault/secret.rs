@@ -54,6 +54,9 @@ pub struct SecretRecord {
     /// What was noted about it.
     #[serde(default)]
     pub custom_metadata: CustomMetadata,
+    /// How often bounds or notes were set.
+    #[serde(default)]
+    pub metadata_version: u64,
     /// The version that is read; 0 while there is none.
     pub current: VersionNumber,
     /// The highest number that was ever given.
@@ -82,6 +85,7 @@ impl SecretRecord {
             updated_at: now,
             settings: SecretSettings::default(),
             custom_metadata: CustomMetadata::new(),
+            metadata_version: 0,
             current: 0,
             last: 0,
             versions: BTreeMap::new(),

@@ -227,10 +227,11 @@ impl Engine {
             sealed
         } else {
             let found = self.store.sealed_version(project, &id, version).await?;
-            let Some(found) = found.map(Arc::new) else {
+            let Some(Ok(found)) = found.map(SealedVersion::from_bytes) else {
                 let what = format!("version {version} of secret {id}");
                 return Err(self.tampered(access, what, EnvelopeError::Malformed).await);
             };
+            let found = Arc::new(found);
             self.vault.sealed.keep(id.clone(), version, found.clone());
             found
         };

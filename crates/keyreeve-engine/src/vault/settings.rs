@@ -113,6 +113,7 @@ impl Engine {
                     VaultError::Invalid(FieldError::new("custom_metadata", rule))
                 })?;
             }
+            secret.metadata_version += 1;
             secret.updated_at = self.now();
             let entry = access.entry(self, "secret.metadata", path.as_str(), Outcome::Done);
             let path = permit.path();

@@ -13,13 +13,14 @@ use crate::problem::Failure;
 #[derive(Debug)]
 pub(super) struct Refusal {
     status: StatusCode,
-    errors: Vec<String>,
+    /// `None` for an answer without a body.
+    errors: Option<Vec<String>>,
     retry_after_s: Option<u64>,
 }
 
 impl Refusal {
     fn new(status: StatusCode, error: impl Into<String>) -> Self {
-        Self { status, errors: vec![error.into()], retry_after_s: None }
+        Self { status, errors: Some(vec![error.into()]), retry_after_s: None }
     }
 
     pub(super) fn bad_request(error: impl Into<String>) -> Self {
@@ -41,16 +42,28 @@ impl Refusal {
 
     /// Nothing is there, which Vault says without a word.
     pub(super) fn nothing() -> Self {
-        Self { status: StatusCode::NOT_FOUND, errors: Vec::new(), retry_after_s: None }
+        Self { errors: Some(Vec::new()), ..Self::without_body() }
+    }
+
+    fn without_body() -> Self {
+        Self { status: StatusCode::NOT_FOUND, errors: None, retry_after_s: None }
+    }
+
+    /// Where a patch finds nothing, there is not even an empty list of errors.
+    pub(super) fn of_patch(failed: VaultError) -> Self {
+        match failed {
+            VaultError::NotFound(_) => Self::without_body(),
+            other => other.into(),
+        }
     }
 
     pub(super) fn unsupported() -> Self {
         Self::new(StatusCode::NOT_FOUND, "unsupported path")
     }
 
-    pub(super) fn no_mount(name: &str) -> Self {
-        let shown: String = name.chars().filter(|c| !c.is_control()).take(64).collect();
-        let error = format!("no handler for route \"{shown}/\". route entry not found.");
+    pub(super) fn no_mount(path: &str) -> Self {
+        let shown: String = path.chars().filter(|c| !c.is_control()).take(64).collect();
+        let error = format!("no handler for route \"{shown}\". route entry not found.");
         Self::new(StatusCode::NOT_FOUND, error)
     }
 
@@ -60,7 +73,10 @@ impl Refusal {
     }
 
     pub(super) fn respond(&self, id: &RequestId) -> Response<Body> {
-        let mut response = plain(self.status, &json!({ "errors": self.errors }));
+        let mut response = match &self.errors {
+            Some(errors) => plain(self.status, &json!({ "errors": errors })),
+            None => json_response(self.status, Body::empty()),
+        };
         let wait = self.retry_after_s.or((self.status == 503).then_some(1));
         if let Some(seconds) = wait {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));

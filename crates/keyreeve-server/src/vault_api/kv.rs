@@ -159,7 +159,8 @@ pub(super) async fn patch(
     }
     let body = write_body(request)?;
     let (fields, cas) = (body.fields()?, body.cas()?);
-    Ok(written(&engine.patch_secret(access, &path_of(path)?, &fields, cas).await?, id))
+    let patched = engine.patch_secret(access, &path_of(path)?, &fields, cas).await;
+    Ok(written(&patched.map_err(Refusal::of_patch)?, id))
 }
 
 pub(super) async fn delete_current(
@@ -255,10 +256,12 @@ pub(super) async fn metadata(
     let answer = json!({
         "cas_required": secret.settings.cas_required,
         "created_time": moment(Some(secret.created_at)),
+        "current_metadata_version": secret.metadata_version,
         "current_version": secret.current,
         "custom_metadata": notes(&secret),
         "delete_version_after": duration::format(secret.settings.delete_version_after),
         "max_versions": secret.settings.max_versions,
+        "metadata_cas_required": false,
         "oldest_version": secret.oldest(),
         "updated_time": moment(Some(secret.updated_at)),
         "versions": versions,
@@ -319,7 +322,8 @@ pub(super) async fn change_metadata(
         }
     });
     let change = MetadataChange { settings: body.settings.change()?, custom };
-    engine.change_metadata(access, &path_of(path)?, &change, patches).await?;
+    let changed = engine.change_metadata(access, &path_of(path)?, &change, patches).await;
+    changed.map_err(Refusal::of_patch)?;
     Ok(done())
 }
 
@@ -343,6 +347,7 @@ pub(super) fn config(
         "cas_required": cas_required,
         "delete_version_after": duration::format(delete_version_after),
         "max_versions": max_versions,
+        "metadata_cas_required": false,
     });
     Ok(data(id, &answer))
 }

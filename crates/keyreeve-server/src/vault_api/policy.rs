@@ -45,7 +45,9 @@ pub(super) async fn serve(
     if request.writes() {
         let permit = engine.authorize::<ManagePolicies>(caller).await.map_err(Failure::from)?;
         let text = request.json::<PolicyBody>()?.policy;
-        let text = text.ok_or_else(|| Refusal::bad_request("'policy' parameter not supplied"))?;
+        let text = text
+            .filter(|text| !text.is_empty())
+            .ok_or_else(|| Refusal::bad_request("'policy' parameter not supplied or empty"))?;
         let policy = VaultPolicy::parse(name, &text)
             .map_err(|mistake| Refusal::bad_request(format!("the policy: {mistake}")))?;
         engine.put_policy(&permit, &policy).await?;

@@ -82,16 +82,7 @@ pub(super) fn seal_status(state: &AppState) -> Response<Body> {
 }
 
 pub(super) fn leader() -> Response<Body> {
-    let body = json!({
-        "ha_enabled": false,
-        "is_self": false,
-        "active_time": "0001-01-01T00:00:00Z",
-        "leader_address": "",
-        "leader_cluster_address": "",
-        "performance_standby": false,
-        "performance_standby_last_remote_wal": 0,
-    });
-    plain(StatusCode::OK, &body)
+    plain(StatusCode::OK, &json!({ "ha_enabled": false }))
 }
 
 pub(super) fn init(state: &AppState) -> Response<Body> {

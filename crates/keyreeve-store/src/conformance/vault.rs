@@ -64,7 +64,7 @@ pub(super) async fn versions_are_kept_moved_and_dropped(h: Harness) -> Outcome {
     h.commit(&acme, changes).await?;
     let again = vec![Change::PutSealed(row("s", 2, 1)?)];
     assert_refused!(h.commit(&acme, again).await, AlreadyExists(SealedVersion));
-    assert_eq!(h.store.sealed_version(&acme, "s", 2).await?, Some(sealed(1)?));
+    assert_eq!(h.store.sealed_version(&acme, "s", 2).await?, Some(sealed(1)?.as_bytes().to_vec()));
     assert_eq!(h.store.sealed_version(&acme, "s", 3).await?, None);
     let others = h.store.sealed_under_other_keys(2, 10).await?;
     assert_eq!(others.iter().map(|of| of.row.version).collect::<Vec<_>>(), [1, 2]);
@@ -76,9 +76,9 @@ pub(super) async fn versions_are_kept_moved_and_dropped(h: Harness) -> Outcome {
     let new = row("s", 1, 2)?;
     let moved = |from| vec![Change::MoveSealed { row: new.clone(), from }];
     h.commit(&acme, moved(9)).await?;
-    assert_eq!(h.store.sealed_version(&acme, "s", 1).await?, Some(sealed(1)?));
+    assert_eq!(h.store.sealed_version(&acme, "s", 1).await?, Some(sealed(1)?.as_bytes().to_vec()));
     h.commit(&acme, moved(1)).await?;
-    assert_eq!(h.store.sealed_version(&acme, "s", 1).await?, Some(sealed(2)?));
+    assert_eq!(h.store.sealed_version(&acme, "s", 1).await?, Some(sealed(2)?.as_bytes().to_vec()));
     let drop = Change::DropSealed { secret: "s".into(), versions: vec![1, 2, 9] };
     h.commit(&acme, vec![drop]).await?;
     assert_eq!(h.store.sealed_version(&acme, "s", 1).await?, None);

@@ -9,7 +9,7 @@ use keyreeve_core::{
     model::{ApiKey, Environment, Keyspace, Owner, Project, Role},
     name::{KeyspaceName, OwnerId, ProjectName, RoleName},
     quota::Stored as StoredQuota,
-    vault::{SealedVersion, VersionNumber},
+    vault::VersionNumber,
 };
 use keyreeve_engine::store::{
     AuditFilter, AuditRecord, ChangeSink, CommitError, DutyTerm, IdempotentResult, KeyFilter,
@@ -243,7 +243,7 @@ impl Store for DatabaseStore {
         project: &ProjectName,
         secret: &str,
         version: VersionNumber,
-    ) -> Result<Option<SealedVersion>, StoreError> {
+    ) -> Result<Option<Vec<u8>>, StoreError> {
         let (project, secret) = (project.clone(), secret.to_owned());
         self.readers.read(move |db| vault::sealed(db, &project, &secret, version)).await
     }

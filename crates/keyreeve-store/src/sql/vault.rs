@@ -19,16 +19,16 @@ use super::{
 
 const RECORD: &str = "kind, id, revision, key, tag, body";
 
-fn read_record(columns: &mut Columns<'_>) -> Result<VaultRecord, Broken> {
-    let kind = RecordKind::from_stored(columns.text()?);
-    Ok(VaultRecord {
-        kind: kind.ok_or_else(|| columns.damaged())?,
+fn read_record(columns: &mut Columns<'_>) -> Result<Option<VaultRecord>, Broken> {
+    let Some(kind) = RecordKind::from_stored(columns.text()?) else { return Ok(None) };
+    Ok(Some(VaultRecord {
+        kind,
         id: columns.text()?.into(),
         revision: columns.count()?,
         key: key_number(columns)?,
         tag: columns.bytes_32()?,
         body: columns.text()?.to_owned(),
-    })
+    }))
 }
 
 fn key_number(columns: &mut Columns<'_>) -> Result<u32, Broken> {
@@ -49,7 +49,8 @@ pub(crate) fn record(
 ) -> Result<Option<VaultRecord>, Broken> {
     let sql =
         format!("SELECT {RECORD} FROM vault_records WHERE project = ?1 AND kind = ?2 AND id = ?3");
-    query::first(session, &sql, &values![project.as_str(), kind.as_str(), id], read_record)
+    let values = values![project.as_str(), kind.as_str(), id];
+    Ok(query::first(session, &sql, &values, read_record)?.flatten())
 }
 
 pub(crate) fn sealed(
@@ -57,11 +58,11 @@ pub(crate) fn sealed(
     project: &ProjectName,
     secret: &str,
     version: VersionNumber,
-) -> Result<Option<SealedVersion>, Broken> {
+) -> Result<Option<Vec<u8>>, Broken> {
     let sql = "SELECT sealed FROM vault_versions
                WHERE project = ?1 AND secret = ?2 AND version = ?3";
     let values = values![project.as_str(), secret, query::count(version)];
-    query::first(session, sql, &values, read_sealed)
+    query::first(session, sql, &values, |columns| Ok(columns.bytes()?.to_vec()))
 }
 
 pub(crate) fn sealed_under_other_keys(
@@ -88,7 +89,10 @@ pub(crate) fn replay(session: &mut dyn Session, sink: &dyn ChangeSink) -> Result
     let sql = format!("SELECT project, {RECORD} FROM vault_records ORDER BY project, kind, id");
     session.each(&sql, &[], &mut |columns| {
         let project: ProjectName = columns.parsed()?;
-        sink.apply(&project, &Change::PutRecord(Arc::new(read_record(columns)?)));
+        // A kind that nobody knows is nobody's record: it is as if it were not there.
+        if let Some(record) = read_record(columns)? {
+            sink.apply(&project, &Change::PutRecord(Arc::new(record)));
+        }
         Ok(())
     })
 }

@@ -29,4 +29,6 @@ mod read_through;
 mod server;
 mod shared_limits;
 mod support;
+mod vault;
+mod vault_clients;
 mod verdict_codes;
