@@ -181,12 +181,12 @@ mod tests {
     fn a_key_does_not_cross_a_network_in_clear_text() {
         for url in [
             "http://keys.example.com",
-            "HTTP://keys.example.com:8470/",
+            "HTTP://keys.example.com:7420/",
             "http://192.0.2.7",
-            "http://[2001:db8::1]:8470",
+            "http://[2001:db8::1]:7420",
             "http://localhost.example.com",
             "http://127.0.0.1.example.com",
-            "http://0.0.0.0:8470",
+            "http://0.0.0.0:7420",
         ] {
             let error = endpoint(url, true, false).unwrap_err();
             assert!(matches!(error, ConnectError::Plaintext { .. }), "{url}");
@@ -200,10 +200,10 @@ mod tests {
     fn a_key_may_go_over_tls_and_to_this_machine() {
         for url in [
             "https://keys.example.com",
-            "http://localhost:8470",
-            "http://127.0.0.1:8470/",
+            "http://localhost:7420",
+            "http://127.0.0.1:7420/",
             "http://127.8.9.10",
-            "http://[::1]:8470",
+            "http://[::1]:7420",
         ] {
             assert_eq!(endpoint(url, true, false).unwrap(), Endpoint::Url(url.to_owned()));
         }
@@ -213,7 +213,7 @@ mod tests {
     fn addresses_that_readers_disagree_on_are_refused() {
         for url in [
             "",
-            "localhost:8470",
+            "localhost:7420",
             "ftp://localhost",
             "http:/localhost",
             "http:///localhost",

@@ -93,7 +93,7 @@ mod tests {
     #[test]
     fn a_broken_setting_does_not_stand_in_the_way_of_an_address() {
         let variables = [("KEYREEVE_STORE__READERS", "0")];
-        let context = context(&["--url", "http://127.0.0.1:8470"], &variables);
+        let context = context(&["--url", "http://127.0.0.1:7420"], &variables);
         assert!(context.config(Flags::default()).is_err());
         assert!(context.client().is_ok());
     }

@@ -166,9 +166,22 @@ impl SecretRecord {
         })
     }
 
-    /// Brings deleted versions back.
-    pub fn undelete(&mut self, versions: &[VersionNumber], now: Timestamp) -> bool {
-        self.change(versions, now, |meta| !meta.destroyed && meta.deleted_at.take().is_some())
+    /// Brings deleted versions back. Where versions end by themselves, these live as long as a new one
+    /// would.
+    pub fn undelete(
+        &mut self,
+        versions: &[VersionNumber],
+        mount: &MountConfig,
+        now: Timestamp,
+    ) -> bool {
+        let until = self.life(mount).and_then(|life| now.checked_add(life).ok());
+        self.change(versions, now, |meta| {
+            let comes_back = !meta.destroyed && meta.deleted_at.is_some();
+            if comes_back {
+                meta.deleted_at = until;
+            }
+            comes_back
+        })
     }
 
     /// Destroys versions for good. Gives those whose fields have to go.
@@ -279,10 +292,10 @@ mod tests {
         assert!(!secret.delete(&[3], at(6)), "already");
         assert!(matches!(secret.find(None, at(6)), Found::Gone(3, _)));
         assert!(matches!(secret.find(Some(2), at(6)), Found::Readable(2, _)));
-        assert!(secret.undelete(&[3], at(7)));
+        assert!(secret.undelete(&[3], &MountConfig::default(), at(7)));
         assert!(matches!(secret.find(Some(0), at(7)), Found::Readable(3, _)));
         assert_eq!(secret.destroy(&[2, 2, 9], at(8)), [2]);
-        assert!(!secret.undelete(&[2], at(9)));
+        assert!(!secret.undelete(&[2], &MountConfig::default(), at(9)));
         assert!(matches!(secret.find(Some(2), at(9)), Found::Gone(2, _)));
         assert_eq!(secret.find(Some(9), at(9)), Found::Missing);
         assert_eq!((secret.current, secret.updated_at), (3, at(8)));
@@ -322,7 +335,7 @@ mod tests {
                         highest = new;
                     }
                     1 => drop(secret.delete(&[number], at(2))),
-                    2 => drop(secret.undelete(&[number], at(3))),
+                    2 => drop(secret.undelete(&[number], &MountConfig::default(), at(3))),
                     _ => drop(secret.destroy(&[number], at(4))),
                 }
                 prop_assert!(secret.versions.len() <= kept);

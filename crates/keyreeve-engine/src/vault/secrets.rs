@@ -310,8 +310,9 @@ impl Engine {
         versions: &[VersionNumber],
     ) -> Result<(), VaultError> {
         let permit = self.permit_path(access, Capability::Update, path).await?;
+        let mount = self.mount_config(access.project())?;
         self.change_secret(&permit, "secret.undelete", |secret, now| {
-            (secret.undelete(versions, now), versions.to_vec(), Vec::new())
+            (secret.undelete(versions, &mount, now), versions.to_vec(), Vec::new())
         })
         .await
     }

@@ -9,7 +9,7 @@ use clap_complete::Shell;
 pub(super) const SERVE: &str = "\
 Examples:
   keyreeve serve
-  keyreeve serve --listen 0.0.0.0:8470 --data-dir /var/lib/keyreeve
+  keyreeve serve --listen 0.0.0.0:7420 --data-dir /var/lib/keyreeve
   keyreeve serve --config /etc/keyreeve.toml";
 
 /// Examples of `completions`.

@@ -165,7 +165,7 @@ impl RawTls {
 
 fn address(text: &str) -> Result<SocketAddr, Invalid> {
     text.parse().map_err(|_| {
-        Invalid::new("must be an IP address and a port, such as 127.0.0.1:8470 or [::]:8470")
+        Invalid::new("must be an IP address and a port, such as 127.0.0.1:7420 or [::]:7420")
     })
 }
 

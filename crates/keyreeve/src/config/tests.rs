@@ -43,7 +43,7 @@ fn fault(result: Result<Config, ConfigError>) -> String {
 fn the_default_file_is_what_it_says() {
     let config = from_file("").unwrap();
     let server = &config.server;
-    assert_eq!(server.listen, SocketAddr::from(([127, 0, 0, 1], 8470)));
+    assert_eq!(server.listen, SocketAddr::from(([127, 0, 0, 1], 7420)));
     assert_eq!(server.threads, None);
     assert_eq!(server.max_connections, 10_000);
     assert_eq!(server.max_body_bytes, 1_048_576);

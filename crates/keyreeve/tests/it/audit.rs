@@ -128,7 +128,7 @@ fn every_act_is_recorded_with_actor_target_and_request() {
         let query = ListAuditQuery { until: Some(made.details.created_at), ..Default::default() };
         let before: Vec<_> = client.list_audit(&query).await.unwrap().items;
         let before: Vec<_> = before.iter().map(|entry| entry.action.as_str()).collect();
-        assert_eq!(before, ["vault.create", "installation.create"]);
+        assert_eq!(before, ["vault.create", "installation.init"]);
         let text = serde_json::to_string(&client.list_audit(&Default::default()).await.unwrap());
         assert!(!text.unwrap().contains(&made.key.expose()[20..]));
     });

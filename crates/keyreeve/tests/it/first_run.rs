@@ -21,7 +21,7 @@ fn init_shows_the_key_once_and_refuses_a_second_time() {
     let made = run_json(&["init"], &data_dir);
     let key = made["admin_key"].as_str().unwrap();
     assert!(key.starts_with("kr_live_"));
-    assert_eq!(made["url"], "http://127.0.0.1:8470");
+    assert_eq!(made["url"], "http://127.0.0.1:7420");
     let mode = fs::metadata(&data_dir).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o700);
     for file in ["keyreeve.db", "audit.key"] {

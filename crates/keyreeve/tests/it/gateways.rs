@@ -207,7 +207,7 @@ fn nginx(setup: Setup<'_>, folder: &Path, listen: &str) -> Command {
         "nginx.conf",
         &[
             ("access_log off;", &places),
-            ("server 127.0.0.1:8470;", &format!("server {keyreeve};")),
+            ("server 127.0.0.1:7420;", &format!("server {keyreeve};")),
             ("server 127.0.0.1:3000;", &format!("server {};", setup.service.address)),
             ("listen 127.0.0.1:8080;", &format!("listen {listen};")),
             ("/etc/nginx/keyreeve-secret.conf", secret.to_str().unwrap()),

@@ -11,6 +11,7 @@ use keyreeve_core::{
 
 use super::*;
 use crate::live::sample::{api_key, still_clock};
+use crate::store::{Change, ChangeSink as _};
 
 fn id(number: u8) -> KeyId {
     KeyId::from_entropy([number; 16])

@@ -80,7 +80,7 @@ fn from_stdin(
 /// All there is, without one line end.
 fn whole(input: impl Read) -> anyhow::Result<String> {
     let mut bytes = Secret::new(Vec::new());
-    // One byte more than is allowed tells that there is more.
+    // EXPOSE: filled and measured. One byte more than is allowed tells that there is more.
     input.take(MOST_BYTES + 1).read_to_end(bytes.expose_mut())?;
     ensure!(bytes.expose().len() as u64 <= MOST_BYTES, "it is larger than 1 MiB");
     // EXPOSE: becomes the text of the value.
