@@ -75,8 +75,7 @@ pub enum Change {
     RememberResult(IdempotentResult),
     /// Answers older than this are forgotten, in all projects.
     ForgetResultsBefore(Timestamp),
-    /// A record of the vault as it is now: new with revision 1, else with a revision one higher than
-    /// the stored one.
+    /// A record of the vault as it is now; refused unless what is stored is what it follows.
     PutRecord(Arc<VaultRecord>),
     /// A record of the vault goes, unless it has changed since it was read.
     DeleteRecord {

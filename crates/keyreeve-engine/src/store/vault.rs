@@ -70,8 +70,11 @@ pub struct VaultRecord {
     pub kind: RecordKind,
     /// Names it within its project and kind.
     pub id: Arc<str>,
-    /// Goes up by one with each change, from 1.
+    /// Goes up with each change, and is higher than that of a record which stood here before and went:
+    /// so nobody takes what is new for what they have read.
     pub revision: Revision,
+    /// The stored revision that it takes the place of; 0 for none. Not stored.
+    pub follows: Revision,
     /// The number of the key that authenticates it; 0 for the keyring, whose keys do that themselves.
     pub key: u32,
     /// What authenticates it.

@@ -141,6 +141,7 @@ impl Engine {
             kind: RecordKind::Keyring,
             id: KEYRING.into(),
             revision: 1,
+            follows: 0,
             key: 0,
             tag: [0; 32],
             body: serde_json::to_string(&stored).map_err(|_| tampered(EnvelopeError::Malformed))?,

@@ -45,7 +45,7 @@ impl Engine {
         let stored = StoredPolicy { text: policy.text().to_owned(), rules: rules.collect() };
         let body = serde_json::to_string(&stored).unwrap_or_default();
         let name = policy.name.as_str();
-        let record = self.record(project, RecordKind::Policy, name, body, revision + 1)?;
+        let record = self.record(project, RecordKind::Policy, name, body, revision)?;
         let mut entry = permit.entry(self.now(), Target::new("policy", name));
         entry.action = "policy.put".into();
         entry.details.insert("rules".to_owned(), json!(stored.rules));

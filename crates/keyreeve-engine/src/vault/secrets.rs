@@ -112,7 +112,7 @@ impl Engine {
             let capability = if exists { Capability::Update } else { Capability::Create };
             let permit = self.permit_path(access, capability, path).await?;
             match self.write_version(&permit, stored, &fields, cas, "secret.put").await {
-                Err(VaultError::Engine(Error::ChangedMeanwhile(_) | Error::AlreadyExists(_))) => {}
+                Err(error) if is_conflict(&error) => self.look_again(access, path).await?,
                 outcome => return outcome,
             }
         }
@@ -139,7 +139,7 @@ impl Engine {
             // What was patched is what was read, whether the caller knows a number or not.
             let cas = cas.or(Some(version));
             match self.write_version(&permit, Some(stored), &fields, cas, "secret.patch").await {
-                Err(VaultError::Engine(Error::ChangedMeanwhile(_))) => {}
+                Err(error) if is_conflict(&error) => self.look_again(access, path).await?,
                 outcome => return outcome,
             }
         }
@@ -170,7 +170,7 @@ impl Engine {
             .seal(&binding, fields.text().expose().as_bytes(), randomness)
             .map_err(|why| VaultError::Tampered { what: path.to_string(), why })?;
         let id: Arc<str> = secret.id.as_str().into();
-        let record = self.secret_record(access.project(), path, &secret, revision + 1)?;
+        let record = self.secret_record(access.project(), path, &secret, revision)?;
         let mut entry = access.entry(self, action, path.as_str(), Outcome::Done);
         entry.details.insert("version".to_owned(), json!(version));
         let row = SealedRow { secret: id.clone(), version, sealed };
@@ -351,10 +351,10 @@ impl Engine {
             };
             let tx = self.begin(access.project()).with(gone);
             let outcome = tx.with(Change::DropSealed { secret: id, versions }).commit(entry).await;
-            match outcome.map_err(Error::from) {
+            match outcome.map_err(VaultError::from) {
                 Ok(_) => return Ok(()),
-                Err(Error::ChangedMeanwhile(_) | Error::NotFound(_)) => {}
-                Err(error) => return Err(error.into()),
+                Err(error) if is_conflict(&error) => self.look_again(access, path).await?,
+                Err(error) => return Err(error),
             }
         }
         Err(Error::ChangedMeanwhile(Kind::VaultRecord).into())
@@ -384,7 +384,7 @@ impl Engine {
                 entry.details.insert("versions".to_owned(), json!(versions));
             }
             match self.commit_secret(access, path, &secret, stored.revision, wiped, entry).await {
-                Err(VaultError::Engine(Error::ChangedMeanwhile(_) | Error::NotFound(_))) => {}
+                Err(error) if is_conflict(&error) => self.look_again(access, path).await?,
                 outcome => return outcome,
             }
         }
@@ -400,7 +400,7 @@ impl Engine {
         wiped: Vec<VersionNumber>,
         entry: AuditEntry,
     ) -> Result<(), VaultError> {
-        let record = self.secret_record(access.project(), path, secret, revision + 1)?;
+        let record = self.secret_record(access.project(), path, secret, revision)?;
         let mut tx = self.begin(access.project()).with(Change::PutRecord(Arc::new(record)));
         if !wiped.is_empty() {
             let secret = secret.id.as_str().into();
@@ -410,8 +410,23 @@ impl Engine {
         Ok(())
     }
 
-    /// The secret at a path. On a node that may not know the newest change yet, a change that does not
-    /// fit what is stored is refused and tried again with what the database has.
+    /// Takes the record of a secret from the database: somebody else changed it, and on another node
+    /// the news of that may not be here yet.
+    pub(super) async fn look_again(
+        &self,
+        access: &VaultAccess,
+        path: &SecretPath,
+    ) -> Result<(), VaultError> {
+        let (project, kind, id) = (access.project(), RecordKind::Secret, path.as_str());
+        match self.store.vault_record(project, kind, id).await? {
+            Some(record) => self.vault.records.put(project, Arc::new(record)),
+            None => self.vault.records.remove(project, kind, id),
+        }
+        Ok(())
+    }
+
+    /// The secret at a path, as this node knows it. A change that does not fit what is stored is refused
+    /// by the store.
     pub(super) async fn secret(
         &self,
         access: &VaultAccess,
@@ -437,26 +452,28 @@ impl Engine {
         project: &ProjectName,
         path: &SecretPath,
         secret: &SecretRecord,
-        revision: Revision,
+        follows: Revision,
     ) -> Result<VaultRecord, VaultError> {
         let body = serde_json::to_string(secret).unwrap_or_default();
-        self.record(project, RecordKind::Secret, path.as_str(), body, revision)
+        self.record(project, RecordKind::Secret, path.as_str(), body, follows)
     }
 
-    /// A record with its tag.
+    /// A record with its tag, which takes the place of that revision; 0 for none.
     pub(super) fn record(
         &self,
         project: &ProjectName,
         kind: RecordKind,
         id: &str,
         body: String,
-        revision: Revision,
+        follows: Revision,
     ) -> Result<VaultRecord, VaultError> {
         let keyring = self.keyring()?;
+        let now_ms = Revision::try_from(self.now().as_millisecond()).unwrap_or_default();
         let mut record = VaultRecord {
             kind,
             id: id.into(),
-            revision,
+            revision: follows.saturating_add(1).max(now_ms),
+            follows,
             key: keyring.current(),
             tag: [0; 32],
             body,
@@ -480,6 +497,17 @@ impl Engine {
     pub(super) fn new_id(&self) -> Result<String, VaultError> {
         Ok(format!("{:032x}", u128::from_be_bytes(self.entropy.bytes()?)))
     }
+}
+
+/// Whether somebody else was faster.
+pub(super) fn is_conflict(error: &VaultError) -> bool {
+    let kind = match error {
+        VaultError::Engine(
+            Error::ChangedMeanwhile(kind) | Error::AlreadyExists(kind) | Error::NotFound(kind),
+        ) => *kind,
+        _ => return false,
+    };
+    matches!(kind, Kind::VaultRecord | Kind::SealedVersion)
 }
 
 /// The fields with a merge patch.

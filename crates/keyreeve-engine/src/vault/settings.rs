@@ -11,7 +11,10 @@ use keyreeve_core::{
     },
 };
 
-use super::{VaultAccess, VaultError, secrets::MOUNT};
+use super::{
+    VaultAccess, VaultError,
+    secrets::{MOUNT, is_conflict},
+};
 use crate::{
     Engine, Error, FieldError,
     store::{Change, Kind, RecordKind},
@@ -118,7 +121,7 @@ impl Engine {
             let entry = access.entry(self, "secret.metadata", path.as_str(), Outcome::Done);
             let path = permit.path();
             match self.commit_secret(access, path, &secret, revision, Vec::new(), entry).await {
-                Err(VaultError::Engine(Error::ChangedMeanwhile(_) | Error::AlreadyExists(_))) => {}
+                Err(error) if is_conflict(&error) => self.look_again(access, path).await?,
                 outcome => return outcome,
             }
         }
@@ -145,7 +148,7 @@ impl Engine {
         let mut mount = self.mount_config(project)?;
         change.apply(&mut mount.settings);
         let body = serde_json::to_string(&mount).unwrap_or_default();
-        let record = self.record(project, RecordKind::Mount, MOUNT, body, revision + 1)?;
+        let record = self.record(project, RecordKind::Mount, MOUNT, body, revision)?;
         let mut entry = access.entry(self, "vault.configure", MOUNT, Outcome::Done);
         entry.target = Target::new("vault", MOUNT);
         self.begin(project).with(Change::PutRecord(Arc::new(record))).commit(entry).await?;

@@ -9,7 +9,8 @@ use super::harness::{Failure, Harness, Outcome};
 
 fn record(kind: RecordKind, id: &str, revision: u64) -> VaultRecord {
     let body = format!("{{\"revision\":{revision}}}");
-    VaultRecord { kind, id: id.into(), revision, key: 1, tag: [7; 32], body }
+    let follows = revision - 1;
+    VaultRecord { kind, id: id.into(), revision, follows, key: 1, tag: [7; 32], body }
 }
 
 fn put(record: &VaultRecord) -> Vec<Change> {
@@ -40,7 +41,7 @@ pub(super) async fn records_are_read_back_and_follow_their_revisions(h: Harness)
     h.commit(&other, put(&first)).await?;
     h.commit(&acme, put(&record(RecordKind::Policy, "production/a b", 1))).await?;
     let stored = h.store.vault_record(&acme, kind, "production/a b").await?;
-    assert_eq!(stored, Some(first));
+    assert_eq!(stored, Some(first.clone()));
     let third = put(&record(kind, "production/a b", 3));
     assert_refused!(h.commit(&acme, third.clone()).await, ChangedMeanwhile(VaultRecord));
     let second = record(kind, "production/a b", 2);

@@ -35,7 +35,7 @@ fn put_record(
 ) -> Result<(), CommitError> {
     let key = (project.clone(), new.kind, new.id.clone());
     let stored = draft.tables().records.get(&key).map(|record| record.revision);
-    if new.revision == 1 {
+    if new.follows == 0 {
         if !draft.tables().projects.contains_key(project) {
             return Err(CommitError::NotFound(Kind::Project));
         }
@@ -44,7 +44,7 @@ fn put_record(
         }
     } else {
         let stored = stored.ok_or(CommitError::NotFound(Kind::VaultRecord))?;
-        if stored.checked_add(1) != Some(new.revision) {
+        if stored != new.follows {
             return Err(CommitError::ChangedMeanwhile(Kind::VaultRecord));
         }
     }

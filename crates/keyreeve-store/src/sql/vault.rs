@@ -14,7 +14,7 @@ use super::{
     columns::Columns,
     failure::{Broken, Failed, Refusal, Violated},
     query,
-    session::{Session, values},
+    session::{Session, Value, values},
 };
 
 const RECORD: &str = "kind, id, revision, key, tag, body";
@@ -25,6 +25,7 @@ fn read_record(columns: &mut Columns<'_>) -> Result<Option<VaultRecord>, Broken>
         kind,
         id: columns.text()?.into(),
         revision: columns.count()?,
+        follows: 0,
         key: key_number(columns)?,
         tag: columns.bytes_32()?,
         body: columns.text()?.to_owned(),
@@ -111,14 +112,15 @@ pub(crate) fn put_record(
         &new.tag,
         &new.body,
     ];
-    if new.revision == 1 {
+    if new.follows == 0 {
         let sql = "INSERT INTO vault_records (project, kind, id, revision, key, tag, body)
                    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
         return created(session.execute(sql, &values), Kind::VaultRecord);
     }
     let sql = "UPDATE vault_records SET revision = ?4, key = ?5, tag = ?6, body = ?7
-               WHERE project = ?1 AND kind = ?2 AND id = ?3 AND revision = ?4 - 1";
-    if session.execute(sql, &values)? == 1 {
+               WHERE project = ?1 AND kind = ?2 AND id = ?3 AND revision = ?8";
+    let follows = [Value::from(query::count(new.follows))];
+    if session.execute(sql, &[values.as_slice(), &follows].concat())? == 1 {
         return Ok(());
     }
     Err(missed(session, project, new.kind, &new.id)?)
