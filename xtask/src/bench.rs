@@ -16,6 +16,7 @@ mod outage;
 mod report;
 mod seed;
 mod server;
+mod vault;
 mod verify;
 
 use std::path::{Path, PathBuf};
@@ -55,6 +56,8 @@ enum What {
     Migrate(migrate::MigrateOptions),
     /// What becomes of the load while each part of a cluster is cut in turn.
     Outage(outage::OutageOptions),
+    /// Secrets read and written a second, beside OpenBao.
+    Vault(vault::VaultOptions),
 }
 
 /// Runs a benchmark, from the release build.
@@ -74,6 +77,7 @@ pub(crate) fn run(args: &BenchArgs) -> anyhow::Result<()> {
         What::Cluster(options) => cluster::run(options, &binaries, args.format),
         What::Migrate(options) => migrate::run(options, &binaries, args.format),
         What::Outage(options) => outage::run(options, &binaries, args.format),
+        What::Vault(options) => vault::run(options, &binaries, args.format),
     }
 }
 

@@ -117,7 +117,7 @@ async fn in_mount(
     let Some((operation, path)) = rest.split_first() else { return Err(Refusal::unsupported()) };
     let path = path.join("/");
     match *operation {
-        "config" if path.is_empty() && read => kv::config(engine, access, id),
+        "config" if path.is_empty() && read => kv::config(engine, access, id).await,
         "config" if path.is_empty() && request.writes() => {
             kv::change_config(engine, access, request).await
         }

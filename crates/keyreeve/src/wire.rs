@@ -22,7 +22,7 @@ use keyreeve_store::{
 };
 
 use crate::{
-    config::{self, Config},
+    config::{self, Config, secret::SecretError},
     countries::CountryDatabase,
     environment::Environment,
     installation::{Anchor, DataFolder, FolderLock},
@@ -47,7 +47,7 @@ pub(crate) struct Policy {
     countries: Option<Arc<dyn Countries>>,
     import_secret: Option<HmacSecret>,
     /// As the settings name it; else it is in the data folder.
-    root_key: Option<Secret<Vec<u8>>>,
+    root_key: Option<Result<Secret<Vec<u8>>, SecretError>>,
 }
 
 impl Policy {
@@ -59,7 +59,7 @@ impl Policy {
         };
         let import_secret = import_secret(config, environment)?;
         let root_key = config.vault.root_key.as_ref();
-        let root_key = root_key.map(|reference| reference.resolve(environment)).transpose()?;
+        let root_key = root_key.map(|reference| reference.resolve(environment));
         Ok(Self { limits: config.limits.clone(), countries, import_secret, root_key })
     }
 }
@@ -139,7 +139,7 @@ impl Installation {
         })
         .await
         .context("the stored keys could not be loaded")?;
-        open_vault(&engine, &self.folder, &*self.entropy, policy.root_key.as_ref()).await;
+        open_vault(&engine, &self.folder, &*self.entropy, policy.root_key).await;
         let running =
             Running { store: self.store, clock: self.clock, anchor: self.anchor, _lock: self.lock };
         Ok((Arc::new(engine), running))
@@ -152,10 +152,14 @@ async fn open_vault(
     engine: &Engine,
     folder: &DataFolder,
     entropy: &dyn Entropy,
-    given: Option<&Secret<Vec<u8>>>,
+    given: Option<Result<Secret<Vec<u8>>, SecretError>>,
 ) {
     let is_new = engine.vault_state() == VaultState::New;
-    match folder.root_key(given, entropy, is_new) {
+    let given = match given.transpose() {
+        Ok(given) => given,
+        Err(error) => return warn!(%error, "the vault stays sealed"),
+    };
+    match folder.root_key(given.as_ref(), entropy, is_new) {
         Ok(key) => {
             if let Err(error) = engine.open_vault(key).await {
                 warn!(%error, "the vault stays sealed");

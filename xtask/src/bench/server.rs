@@ -20,6 +20,8 @@ const CHECK_LIMIT: Duration = Duration::from_secs(1);
 const CHECK_PAUSE: Duration = Duration::from_millis(2);
 /// How much of a server's output an error shows.
 const SHOWN_OUTPUT: usize = 2_000;
+/// How a server of ours says that it is well.
+const HEALTHY: (&str, u16) = ("/healthz", 200);
 
 /// A running server.
 #[derive(Debug)]
@@ -61,7 +63,14 @@ impl Server {
         }
         command.arg("serve").arg("--data-dir").arg(data_dir);
         command.arg("--listen").arg(address.to_string());
-        Self::start("keyreeve", command, address)
+        Self::start("keyreeve", command, address, HEALTHY)
+    }
+
+    /// Starts OpenBao with this configuration. It answers, and is not initialised yet.
+    pub(crate) fn openbao(bao: &Path, config: &Path, address: SocketAddr) -> anyhow::Result<Self> {
+        let mut command = Command::new(bao);
+        command.arg("server").arg("-config").arg(config);
+        Self::start("OpenBao", command, address, ("/v1/sys/health", 501))
     }
 
     /// Starts the bare server.
@@ -75,14 +84,15 @@ impl Server {
         command.arg("bare-server").arg("--listen").arg(address.to_string());
         command.arg("--threads").arg(threads.to_string());
         command.arg("--response-bytes").arg(response_bytes.to_string());
-        Self::start("bare hyper", command, address)
+        Self::start("bare hyper", command, address, HEALTHY)
     }
 
-    /// Starts the command, and waits until it answers its health check.
+    /// Starts the command, and waits until it answers its health check with that status.
     fn start(
         name: &'static str,
         mut command: Command,
         address: SocketAddr,
+        health: (&str, u16),
     ) -> anyhow::Result<Self> {
         let output = NamedTempFile::new().context("cannot create a file for the output")?;
         let stdout = output.reopen()?;
@@ -91,17 +101,18 @@ impl Server {
         let spawned = clock::now();
         let child = command.spawn().with_context(|| format!("cannot start {name}"))?;
         let mut server = Self { name, child, address, start_time: Duration::ZERO, output };
-        server.wait_until_ready(spawned)?;
+        server.wait_until_ready(spawned, health)?;
         server.start_time = clock::now().duration_since(spawned);
         Ok(server)
     }
 
-    /// Asks for the health of the server until it answers 200.
-    fn wait_until_ready(&mut self, spawned: Instant) -> anyhow::Result<()> {
-        let request = http::get("/healthz");
+    /// Asks for the health of the server until it answers as it should.
+    fn wait_until_ready(&mut self, spawned: Instant, health: (&str, u16)) -> anyhow::Result<()> {
+        let (path, status) = health;
+        let request = http::get(path);
         loop {
             let answer = http::exchange(self.address, &request, CHECK_LIMIT);
-            if answer.as_ref().is_ok_and(|answer| answer.status == 200) {
+            if answer.as_ref().is_ok_and(|answer| answer.status == status) {
                 return Ok(());
             }
             if let Some(status) = self.child.try_wait()? {
@@ -179,7 +190,7 @@ impl Drop for Server {
 }
 
 /// A loopback address nobody listens on.
-fn free_address() -> anyhow::Result<SocketAddr> {
+pub(super) fn free_address() -> anyhow::Result<SocketAddr> {
     let listener =
         TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("cannot find a free loopback port")?;
     let address = listener.local_addr()?;
@@ -210,7 +221,7 @@ mod tests {
     fn a_program_that_ends_at_once_is_reported_with_its_output() -> anyhow::Result<()> {
         let mut command = Command::new("sh");
         command.args(["-c", "echo no such folder >&2; exit 3"]);
-        let failed = Server::start("a shell", command, free_address()?);
+        let failed = Server::start("a shell", command, free_address()?, HEALTHY);
         let message = failed.err().map(|error| error.to_string()).unwrap_or_default();
         assert!(message.contains("ended before it was ready"), "{message}");
         assert!(message.contains("no such folder"), "{message}");

@@ -1,4 +1,5 @@
-//! What may be done at a path, in the words of Vault's policies.
+//! What may be done at a path, in the words of Vault's policies and two more: what Vault tells apart
+//! by the paths of its API, we tell apart by `destroy` and `configure`.
 
 use std::{fmt, str::FromStr};
 
@@ -15,8 +16,12 @@ pub enum Capability {
     Update,
     /// Change members of what is there.
     Patch,
-    /// Delete.
+    /// Delete versions so that they can be brought back, and bring them back.
     Delete,
+    /// Remove for good.
+    Destroy,
+    /// Change bounds and notes.
+    Configure,
     /// List names.
     List,
     /// List names in all folders below.
@@ -29,12 +34,14 @@ pub enum Capability {
 
 impl Capability {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
         Self::Create,
         Self::Read,
         Self::Update,
         Self::Patch,
         Self::Delete,
+        Self::Destroy,
+        Self::Configure,
         Self::List,
         Self::Scan,
         Self::Sudo,
@@ -49,6 +56,8 @@ impl Capability {
             Self::Update => "update",
             Self::Patch => "patch",
             Self::Delete => "delete",
+            Self::Destroy => "destroy",
+            Self::Configure => "configure",
             Self::List => "list",
             Self::Scan => "scan",
             Self::Sudo => "sudo",
@@ -63,7 +72,8 @@ impl FromStr for Capability {
     fn from_str(text: &str) -> Result<Self, Invalid> {
         Self::ALL.into_iter().find(|it| it.as_str() == text).ok_or_else(|| {
             Invalid::new(
-                "must be of create, read, update, patch, delete, list, scan, sudo and deny",
+                "must be of create, read, update, patch, delete, destroy, configure, list, scan, \
+                 sudo and deny",
             )
         })
     }

@@ -24,11 +24,6 @@ impl SecretPath {
         &self.0
     }
 
-    /// The first segment: by custom the environment.
-    pub fn first_segment(&self) -> &str {
-        self.0.split('/').next().unwrap_or_default()
-    }
-
     /// Its segments in order.
     pub fn segments(&self) -> impl DoubleEndedIterator<Item = &str> {
         self.0.split('/')

@@ -211,12 +211,12 @@ impl VaultPolicy {
         best
     }
 
-    /// Whether a folder may be seen in a listing: something below it may be read, listed or changed.
+    /// Whether a folder may be seen in a listing: something below it may be listed.
     pub fn shows_folder<'p>(policies: impl IntoIterator<Item = &'p Self>, folder: &str) -> bool {
         policies.into_iter().flat_map(|policy| &policy.rules).any(|rule| {
-            !rule.capabilities.has(Capability::Deny)
-                && rule.capabilities != Capabilities::NONE
-                && rule.pattern.reaches_into(folder)
+            let lists = rule.capabilities.allow(Capability::List)
+                || rule.capabilities.allow(Capability::Scan);
+            lists && (folder.is_empty() || rule.pattern.reaches_into(folder))
         })
     }
 }
@@ -280,12 +280,20 @@ mod tests {
 
     #[test]
     fn folders_on_the_way_to_what_is_granted_are_seen() {
-        use Capability::{Deny, Read};
-        let app = policy("app", &[("production/web/+/key", &[Read]), ("private/*", &[Deny])]);
+        use Capability::{Deny, List, Read};
+        let app = policy(
+            "app",
+            &[("production/web/+/key", &[List]), ("private/*", &[Deny]), ("read/*", &[Read])],
+        );
         let shows = |folder: &str| VaultPolicy::shows_folder([&app], folder);
         assert!(shows("production/") && shows("production/web/") && shows("production/web/x/"));
-        assert!(!shows("staging/") && !shows("production/web/x/key/") && !shows("private/"));
-        let wide = policy("wide", &[("pro*", &[Read])]);
+        assert!(
+            !shows("staging/")
+                && !shows("production/web/x/key/")
+                && !shows("private/")
+                && !shows("read/")
+        );
+        let wide = policy("wide", &[("pro*", &[List])]);
         assert!(VaultPolicy::shows_folder([&wide], "production/"));
         assert!(!VaultPolicy::shows_folder([&wide], "staging/"));
     }

@@ -9,12 +9,15 @@
 //!
 //! Paths of the Vault API, such as `secret/data/production/web/*`, mean the secrets behind them, and
 //! capabilities there what they allow: `update` at `secret/delete/` is `delete`, `read` at
-//! `secret/metadata/` is `list`. A member that is not known is refused rather than ignored: it could
+//! `secret/metadata/` is `list`, `update` there is `configure`. A member that is not known is refused rather than ignored: it could
 //! have been meant to forbid something.
 
 use std::fmt;
 
-use serde::Deserialize;
+use serde::{
+    Deserialize, Deserializer,
+    de::{MapAccess, Visitor},
+};
 
 use super::{Capabilities, Capability, PathRule, PolicyName, VaultPolicy};
 use crate::Invalid;
@@ -56,28 +59,50 @@ impl VaultPolicy {
     }
 }
 
-/// The paths of secrets that a path of a policy means, and what of a client's call it is about.
-fn logical(path: &str) -> (Option<&str>, &str) {
+/// The parts of the API that policies name.
+const PARTS: [&str; 5] = ["data", "metadata", "delete", "undelete", "destroy"];
+
+/// The paths of secrets that a path of a policy means, and what part of the API it is about. What
+/// could be meant in two ways is refused.
+fn logical(path: &str) -> Result<(Option<&str>, &str), Invalid> {
     let path = path.strip_prefix('/').unwrap_or(path);
-    let Some(inner) = path.strip_prefix("secret/") else { return (None, path) };
-    match inner.split_once('/') {
-        Some((part @ ("data" | "metadata" | "delete" | "undelete" | "destroy"), rest)) => {
-            (Some(part), if rest.is_empty() { "*" } else { rest })
-        }
-        _ => (None, inner),
+    if path == "secret/*" {
+        return Ok((None, "*"));
+    }
+    let part_of = |inner: &str| {
+        PARTS
+            .into_iter()
+            .find(|part| inner.strip_prefix(part).is_some_and(|rest| rest.starts_with('/')))
+    };
+    if path.strip_prefix("+/").and_then(part_of).is_some() {
+        return Err(Invalid::new("must name the mount: there is one, secret/"));
+    }
+    let Some(inner) = path.strip_prefix("secret/") else { return Ok((None, path)) };
+    let part = part_of(inner);
+    let rest = part.and_then(|part| inner.strip_prefix(part)?.strip_prefix('/'));
+    match (part, rest) {
+        (Some(part), Some(rest)) if !rest.is_empty() => Ok((Some(part), rest)),
+        _ => Err(Invalid::new(
+            "must be the path of secrets itself, secret/*, or secret/data/, metadata/, delete/, \
+             undelete/ or destroy/ and a path",
+        )),
     }
 }
 
 /// What capabilities for a part of the API mean for the secret itself. What would grant more than it
 /// did is refused: who may read metadata must not come to read values by it.
 fn meant(part: Option<&str>, granted: Capability) -> Result<Capability, Invalid> {
-    use Capability::{Create, Delete, Deny, List, Read, Scan, Sudo, Update};
+    use Capability::{
+        Configure, Create, Delete, Deny, Destroy, List, Patch, Read, Scan, Sudo, Update,
+    };
     match (part, granted) {
         (None | Some("data"), granted)
         | (_, granted @ (Deny | Sudo))
-        | (Some("metadata"), granted @ (List | Scan | Delete)) => Ok(granted),
+        | (Some("metadata"), granted @ (List | Scan)) => Ok(granted),
         (Some("metadata"), Read) => Ok(List),
-        (Some("delete" | "destroy"), Create | Update | Delete) => Ok(Delete),
+        (Some("metadata"), Create | Update | Patch) => Ok(Configure),
+        (Some("delete"), Create | Update) => Ok(Delete),
+        (Some("metadata"), Delete) | (Some("destroy"), Create | Update) => Ok(Destroy),
         (Some(part), granted) => Err(Invalid::new(format!(
             "cannot grant {} at secret/{part}/ alone: grant it at the path of the secret",
             granted.as_str()
@@ -86,7 +111,7 @@ fn meant(part: Option<&str>, granted: Capability) -> Result<Capability, Invalid>
 }
 
 fn rule(path: &str, capabilities: &[String]) -> Result<PathRule, Invalid> {
-    let (part, path) = logical(path);
+    let (part, path) = logical(path)?;
     let parsed = capabilities.iter().map(|text| meant(part, text.parse::<Capability>()?));
     let capabilities = parsed.collect::<Result<Capabilities, _>>()?;
     Ok(PathRule { pattern: path.parse()?, capabilities })
@@ -95,7 +120,35 @@ fn rule(path: &str, capabilities: &[String]) -> Result<PathRule, Invalid> {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct JsonPolicy {
-    path: std::collections::BTreeMap<String, JsonRule>,
+    path: Rules,
+}
+
+/// In the order in which they stand. A map would keep one of two rules for a path, and perhaps not
+/// the one that denies.
+struct Rules(Vec<(String, JsonRule)>);
+
+impl<'de> Deserialize<'de> for Rules {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Pairs;
+
+        impl<'de> Visitor<'de> for Pairs {
+            type Value = Rules;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("paths with their rules")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Rules, A::Error> {
+                let mut rules = Vec::new();
+                while let Some(rule) = map.next_entry()? {
+                    rules.push(rule);
+                }
+                Ok(Rules(rules))
+            }
+        }
+
+        deserializer.deserialize_map(Pairs)
+    }
 }
 
 #[derive(Deserialize)]
@@ -111,7 +164,7 @@ fn from_json(text: &str) -> Result<Vec<PathRule>, PolicyMistake> {
         line: 0,
         rule: format!("path {path:?}: {invalid}"),
     };
-    let rules = policy.path.iter();
+    let rules = policy.path.0.iter();
     rules.map(|(path, it)| rule(path, &it.capabilities).map_err(|e| mistake(path, &e))).collect()
 }
 
@@ -265,23 +318,32 @@ mod tests {
         let json = r#"{"path":{"production/*":{"capabilities":["read","list"]}}}"#;
         assert_eq!(parse(json).unwrap(), expected[..1]);
         assert_eq!(parse("").unwrap(), []);
+        let twice = r#"{"path":{"a":{"capabilities":["deny"]},"a":{"capabilities":["read"]}}}"#;
+        assert_eq!(parse(twice).unwrap().len(), 2, "none is lost");
     }
 
     #[test]
     fn paths_of_the_api_mean_secrets() {
         for (path, capability, meant) in [
             ("secret/data/app", "read", Some(("app", "read"))),
+            ("secret/data/secret/db", "read", Some(("secret/db", "read"))),
             ("secret/metadata/*", "read", Some(("*", "list"))),
-            ("secret/metadata/", "list", Some(("*", "list"))),
-            ("secret/metadata/app", "update", None),
+            ("secret/metadata/app", "update", Some(("app", "configure"))),
+            ("secret/metadata/app", "delete", Some(("app", "destroy"))),
             ("secret/delete/app", "update", Some(("app", "delete"))),
-            ("secret/destroy/app", "create", Some(("app", "delete"))),
+            ("secret/destroy/app", "update", Some(("app", "destroy"))),
+            ("secret/data/app", "delete", Some(("app", "delete"))),
             ("secret/undelete/app", "update", None),
             ("secret/undelete/app", "deny", Some(("app", "deny"))),
-            ("secret/data*", "read", Some(("data*", "read"))),
             ("secret/*", "update", Some(("*", "update"))),
-            ("secret/database", "read", Some(("database", "read"))),
             ("app", "patch", Some(("app", "patch"))),
+            ("secret/data/", "read", None),
+            ("secret/metadata/", "list", None),
+            ("secret/data*", "deny", None),
+            ("secret/+/db", "read", None),
+            ("secret/subkeys/app", "read", None),
+            ("secret/config", "read", None),
+            ("+/data/app", "deny", None),
         ] {
             let text = format!("path \"{path}\" {{ capabilities = [\"{capability}\"] }}");
             let parsed = parse(&text).ok();

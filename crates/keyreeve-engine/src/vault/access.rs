@@ -10,7 +10,7 @@ use keyreeve_core::{
 };
 use serde_json::{Map, json};
 
-use super::{VaultError, policies::PERMISSION, records::Known};
+use super::{VaultError, policies::permission, records::Known};
 use crate::{Caller, Engine, Error, RequestMeta, store::RecordKind};
 
 /// Grants everything at every path.
@@ -84,7 +84,7 @@ impl VaultAccess {
     /// Whether a secret may be seen in a listing.
     pub(super) fn sees(&self, path: &str) -> bool {
         let granted = self.capabilities(path);
-        !granted.has(Capability::Deny) && granted != Capabilities::NONE
+        granted.allow(Capability::List) || granted.allow(Capability::Scan)
     }
 
     /// An audit entry about a secret.
@@ -111,7 +111,7 @@ impl VaultAccess {
 
 impl Engine {
     /// What a caller may do in the vault: everything with the right to manage secrets, else what the
-    /// policies say that the caller is granted by name, as `keyreeve.policies.<name>`.
+    /// policies say that the caller is granted by name, as `keyreeve.policies.<name>.use`.
     pub fn vault_access(&self, caller: &Caller) -> Result<VaultAccess, VaultError> {
         let rights = if caller.covers(MANAGE) {
             Rights::Everything
@@ -133,7 +133,7 @@ impl Engine {
         }
         let known = self.vault.records.all(caller.project(), RecordKind::Policy);
         let names = known.iter().map(|known| known.record.id.to_string());
-        names.filter(|name| caller.covers(&format!("{PERMISSION}{name}"))).collect()
+        names.filter(|name| caller.covers(&permission(name))).collect()
     }
 
     /// The key that calls, as it is stored; `None` for callers without one. Everybody may know this of
@@ -148,8 +148,7 @@ impl Engine {
         let keyring = self.keyring()?;
         let project = caller.project();
         let known = self.vault.records.all(project, RecordKind::Policy);
-        let granted =
-            known.iter().filter(|known| caller.covers(&format!("{PERMISSION}{}", known.record.id)));
+        let granted = known.iter().filter(|known| caller.covers(&permission(&known.record.id)));
         let read = |known: &Arc<Known>| {
             let what = || format!("policy {}", known.record.id);
             let read = known.policy(project, &keyring);

@@ -111,9 +111,21 @@ impl Engine {
                 self.vault.opened.store(Some(Arc::new(Opened { root, keyring })));
                 return Ok(());
             }
+            if !self.vault.records.is_empty() {
+                // Somebody took the keys out of the database: new ones would open nothing of it.
+                return Err(tampered(EnvelopeError::Malformed));
+            }
             match self.make_keyring(&root).await {
                 // Another node was faster: its keyring is the one that counts.
-                Ok(()) | Err(VaultError::Engine(Error::AlreadyExists(_))) => {}
+                Ok(()) => {}
+                Err(VaultError::Engine(Error::AlreadyExists(_))) => {
+                    let project = ProjectName::default_project();
+                    let kind = RecordKind::Keyring;
+                    // The news of it may not be here yet.
+                    if let Some(record) = self.store.vault_record(&project, kind, KEYRING).await? {
+                        self.vault.records.put(&project, Arc::new(record));
+                    }
+                }
                 Err(error) => return Err(error),
             }
         }

@@ -12,10 +12,7 @@ use super::{VaultAccess, VaultError};
 use crate::{Engine, store::RecordKind};
 
 /// The most names of one listing.
-const MOST_NAMES: usize = 10_000;
-/// The most secrets that one listing looks at: where a policy hides most of them, a page ends early
-/// rather than late.
-const MOST_LOOKED_AT: usize = 200_000;
+const MOST_NAMES: usize = 100_000;
 /// Secrets that are looked at with the lock held.
 const STEP: usize = 1_000;
 
@@ -50,20 +47,21 @@ impl Engine {
     ) -> Result<Listing, VaultError> {
         self.keyring()?;
         let capability = if list.recursive { Capability::Scan } else { Capability::List };
-        let granted = access.capabilities(folder.as_str()).allow(capability)
-            // Whoever may see something below may see the way to it.
-            || (folder.as_str().is_empty() || access.sees_folder(folder.as_str()));
+        let here = access.capabilities(folder.as_str());
+        // Whoever may see something below may see the way to it.
+        let granted = !here.has(Capability::Deny)
+            && (here.allow(capability) || access.sees_folder(folder.as_str()));
         if !granted {
             return Err(self.refuse_path(access, capability, folder.as_str()).await);
         }
-        let listing = self.names(access, folder, list);
+        let listing = self.names(access, folder, list).await;
         let mut entry = access.entry(self, "secret.list", folder.as_str(), Outcome::Done);
         entry.details.insert("names".to_owned(), json!(listing.names.len()));
         self.begin(access.project()).commit(entry).await?;
         Ok(listing)
     }
 
-    fn names(
+    async fn names(
         &self,
         access: &VaultAccess,
         folder: &SecretPathPrefix,
@@ -74,7 +72,6 @@ impl Engine {
         let mut names: Vec<String> = Vec::new();
         // Behind everything in a folder that was the last name of the page before.
         let mut from = list.after.map(|after| beyond(prefix, after));
-        let mut looked_at = 0;
         loop {
             let bound = from.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
             let records = &self.vault.records;
@@ -82,25 +79,33 @@ impl Engine {
                 records.beginning_with(access.project(), RecordKind::Secret, prefix, bound, STEP);
             let Some(last) = found.last() else { return Listing { names, more: false } };
             from = Some(last.record.id.to_string());
-            looked_at += found.len();
             for known in &found {
                 let path = &*known.record.id;
                 let rest = path.get(prefix.len()..).unwrap_or_default();
-                let name = match rest.split_once('/') {
-                    Some((folder, _)) if !list.recursive => format!("{folder}/"),
-                    _ => rest.to_owned(),
+                let (name, seen) = match rest.split_once('/') {
+                    Some((folder, _)) if !list.recursive => {
+                        let folder = format!("{folder}/");
+                        let seen = access.sees_folder(&format!("{prefix}{folder}"));
+                        (folder, seen)
+                    }
+                    _ => (rest.to_owned(), access.sees(path)),
                 };
-                if names.last() == Some(&name) || !access.sees(path) {
-                    continue;
-                }
-                if names.len() == most {
+                let is_folder = name.ends_with('/');
+                if seen && names.len() == most {
                     return Listing { names, more: true };
                 }
-                names.push(name);
+                if is_folder {
+                    // Everything in it is one name.
+                    from = Some(beyond(prefix, &name));
+                }
+                if seen {
+                    names.push(name);
+                }
+                if is_folder {
+                    break;
+                }
             }
-            if looked_at >= MOST_LOOKED_AT {
-                return Listing { names, more: true };
-            }
+            tokio::task::yield_now().await;
         }
     }
 }

@@ -1,5 +1,5 @@
 //! Policies: kept, shown, removed. Who is granted which is said by permissions:
-//! `keyreeve.policies.<name>`.
+//! `keyreeve.policies.<name>.use`.
 
 use std::sync::Arc;
 
@@ -16,13 +16,16 @@ use super::{
     records::{StoredPolicy, StoredRule},
 };
 use crate::{
-    Engine, Error, Permit,
+    Engine, Permit,
     action::{ManagePolicies, ReadPolicies},
-    store::{Change, Kind, RecordKind},
+    store::{Change, RecordKind},
 };
 
-/// What every policy's name stands behind in permissions.
-pub(super) const PERMISSION: &str = "keyreeve.policies.";
+/// The permission that grants a policy. It ends in a verb that no wildcard of a role has but that of
+/// admins: else a policy called `read` would be every viewer's.
+pub(super) fn permission(name: &str) -> String {
+    format!("keyreeve.policies.{name}.use")
+}
 
 impl Engine {
     /// Keeps a policy, in the place of the one of that name.
@@ -82,7 +85,8 @@ impl Engine {
         name: &PolicyName,
     ) -> Result<(), VaultError> {
         let revision = self.policy_revision(permit.project(), name)?;
-        let revision = revision.ok_or(Error::NotFound(Kind::VaultRecord))?;
+        // As Vault has it: what is not there is gone.
+        let Some(revision) = revision else { return Ok(()) };
         let mut entry = permit.entry(self.now(), Target::new("policy", name));
         entry.action = "policy.delete".into();
         let (kind, id) = (RecordKind::Policy, name.as_str().into());

@@ -91,7 +91,8 @@ pub(super) fn read<T: DeserializeOwned>(
     project: &ProjectName,
     keyring: &Keyring,
 ) -> Result<T, EnvelopeError> {
-    keyring.check_tag(record.key, &authenticated(record, project), &record.tag)?;
+    let revision = record.revision.to_be_bytes();
+    keyring.check_tag(record.key, &authenticated(record, project, &revision), &record.tag)?;
     serde_json::from_str(&record.body).map_err(|_| EnvelopeError::Malformed)
 }
 
@@ -99,9 +100,11 @@ pub(super) fn read<T: DeserializeOwned>(
 pub(super) fn authenticated<'r>(
     record: &'r VaultRecord,
     project: &'r ProjectName,
-) -> [&'r [u8]; 4] {
+    revision: &'r [u8; 8],
+) -> [&'r [u8]; 5] {
     let (kind, body) = (record.kind.as_str(), record.body.as_str());
-    [project.as_str(), kind, &record.id, body].map(str::as_bytes)
+    let [project, kind, id, body] = [project.as_str(), kind, &record.id, body].map(str::as_bytes);
+    [project, kind, id, revision, body]
 }
 
 type OfKind = BTreeMap<Arc<str>, Arc<Known>>;
@@ -130,6 +133,12 @@ impl RecordTable {
         if let Some(records) = records {
             records.remove(id);
         }
+    }
+
+    /// Whether there is no record of any project.
+    pub(super) fn is_empty(&self) -> bool {
+        let projects = self.projects.read();
+        projects.values().flat_map(HashMap::values).all(BTreeMap::is_empty)
     }
 
     pub(super) fn get(

@@ -19,7 +19,7 @@ use super::{
     VaultAccess, VaultError,
     access::PathPermit,
     keyring::sealing_randomness,
-    records::{authenticated, read},
+    records::{Known, authenticated, read},
 };
 use crate::{
     Engine, Error, FieldError,
@@ -106,13 +106,18 @@ impl Engine {
         put: PutSecret,
     ) -> Result<Written, VaultError> {
         let PutSecret { fields, cas } = put;
-        for _ in 0..MOST_TRIES {
-            let stored = self.secret(access, path).await?;
+        // Whether anything is there is nobody's business who may not write here at all.
+        let granted = access.capabilities(path.as_str());
+        if !granted.allow(Capability::Create) && !granted.allow(Capability::Update) {
+            return Err(self.refuse_path(access, Capability::Update, path.as_str()).await);
+        }
+        for attempt in 0..MOST_TRIES {
+            let stored = self.secret_for(access, path, attempt).await?;
             let exists = stored.as_ref().is_some_and(|stored| stored.secret.current > 0);
             let capability = if exists { Capability::Update } else { Capability::Create };
             let permit = self.permit_path(access, capability, path).await?;
             match self.write_version(&permit, stored, &fields, cas, "secret.put").await {
-                Err(error) if is_conflict(&error) => self.look_again(access, path).await?,
+                Err(error) if is_conflict(&error) => {}
                 outcome => return outcome,
             }
         }
@@ -128,18 +133,21 @@ impl Engine {
         cas: Option<VersionNumber>,
     ) -> Result<Written, VaultError> {
         let permit = self.permit_path(access, Capability::Patch, path).await?;
-        for _ in 0..MOST_TRIES {
-            let stored = self.secret(access, path).await?;
+        for attempt in 0..MOST_TRIES {
+            let stored = self.secret_for(access, path, attempt).await?;
             let stored = stored.ok_or_else(|| VaultError::NotFound(path.clone()))?;
             let Found::Readable(version, _) = stored.secret.find(None, self.now()) else {
                 return Err(VaultError::NotFound(path.clone()));
             };
-            let old = self.open_fields(access, &stored.secret, version).await?;
+            let old = match self.open_fields(access, path, &stored, version).await {
+                Err(error) if is_conflict(&error) => continue,
+                old => old?,
+            };
             let fields = patched(&old, patch)?;
             // What was patched is what was read, whether the caller knows a number or not.
             let cas = cas.or(Some(version));
             match self.write_version(&permit, Some(stored), &fields, cas, "secret.patch").await {
-                Err(error) if is_conflict(&error) => self.look_again(access, path).await?,
+                Err(error) if is_conflict(&error) => {}
                 outcome => return outcome,
             }
         }
@@ -196,37 +204,56 @@ impl Engine {
         version: Option<VersionNumber>,
     ) -> Result<ReadVersion, VaultError> {
         let permit = self.permit_path(access, Capability::Read, path).await?;
-        let stored = self.secret(access, permit.path()).await?;
-        let stored = stored.ok_or_else(|| VaultError::NotFound(path.clone()))?;
-        let secret = stored.secret;
-        let (version, meta, readable) = match secret.find(version, self.now()) {
-            Found::Readable(version, meta) => (version, meta.clone(), true),
-            Found::Gone(version, meta) => (version, meta.clone(), false),
-            Found::Missing => return Err(VaultError::NotFound(path.clone())),
-        };
-        if !readable {
-            return Ok(ReadVersion { version, meta, secret, fields: None });
+        for attempt in 0..MOST_TRIES {
+            let stored = self.secret_for(access, permit.path(), attempt).await?;
+            let stored = stored.ok_or_else(|| VaultError::NotFound(path.clone()))?;
+            let (version, meta, readable) = match stored.secret.find(version, self.now()) {
+                Found::Readable(version, meta) => (version, meta.clone(), true),
+                Found::Gone(version, meta) => (version, meta.clone(), false),
+                Found::Missing => return Err(VaultError::NotFound(path.clone())),
+            };
+            let fields = if readable {
+                match self.open_fields(access, path, &stored, version).await {
+                    Err(error) if is_conflict(&error) => continue,
+                    fields => Some(fields?),
+                }
+            } else {
+                None
+            };
+            let mut entry = access.entry(self, "secret.read", path.as_str(), Outcome::Done);
+            entry.details.insert("version".to_owned(), json!(version));
+            if fields.is_none() {
+                entry.details.insert("gone".to_owned(), json!(true));
+            }
+            self.begin(access.project()).commit(entry).await?;
+            return Ok(ReadVersion { version, meta, secret: stored.secret, fields });
         }
-        let fields = self.open_fields(access, &secret, version).await?;
-        let mut entry = access.entry(self, "secret.read", path.as_str(), Outcome::Done);
-        entry.details.insert("version".to_owned(), json!(version));
-        self.begin(access.project()).commit(entry).await?;
-        Ok(ReadVersion { version, meta, secret, fields: Some(fields) })
+        Err(Error::ChangedMeanwhile(Kind::VaultRecord).into())
     }
 
     /// Opens a version's fields. What does not open was tampered with, which is recorded.
-    pub(super) async fn open_fields(
+    ///
+    /// A version that is gone because somebody changed the secret meanwhile is a conflict.
+    async fn open_fields(
         &self,
         access: &VaultAccess,
-        secret: &SecretRecord,
+        path: &SecretPath,
+        stored: &StoredSecret,
         version: VersionNumber,
     ) -> Result<Fields, VaultError> {
         let project = access.project();
-        let id: Arc<str> = secret.id.as_str().into();
+        let id: Arc<str> = stored.secret.id.as_str().into();
         let sealed = if let Some(sealed) = self.vault.sealed.get(&id, version) {
             sealed
         } else {
             let found = self.store.sealed_version(project, &id, version).await?;
+            if found.is_none() {
+                let kind = RecordKind::Secret;
+                let now = self.store.vault_record(project, kind, path.as_str()).await?;
+                if now.is_none_or(|now| now.revision != stored.revision) {
+                    return Err(Error::ChangedMeanwhile(Kind::VaultRecord).into());
+                }
+            }
             let Some(Ok(found)) = found.map(SealedVersion::from_bytes) else {
                 let what = format!("version {version} of secret {id}");
                 return Err(self.tampered(access, what, EnvelopeError::Malformed).await);
@@ -309,7 +336,7 @@ impl Engine {
         path: &SecretPath,
         versions: &[VersionNumber],
     ) -> Result<(), VaultError> {
-        let permit = self.permit_path(access, Capability::Update, path).await?;
+        let permit = self.permit_path(access, Capability::Delete, path).await?;
         let mount = self.mount_config(access.project())?;
         self.change_secret(&permit, "secret.undelete", |secret, now| {
             (secret.undelete(versions, &mount, now), versions.to_vec(), Vec::new())
@@ -324,10 +351,10 @@ impl Engine {
         path: &SecretPath,
         versions: &[VersionNumber],
     ) -> Result<(), VaultError> {
-        let permit = self.permit_path(access, Capability::Delete, path).await?;
+        let permit = self.permit_path(access, Capability::Destroy, path).await?;
         self.change_secret(&permit, "secret.destroy", |secret, now| {
             let wiped = secret.destroy(versions, now);
-            (!wiped.is_empty(), versions.to_vec(), wiped)
+            (!wiped.is_empty(), wiped.clone(), wiped)
         })
         .await
     }
@@ -338,9 +365,10 @@ impl Engine {
         access: &VaultAccess,
         path: &SecretPath,
     ) -> Result<(), VaultError> {
-        let permit = self.permit_path(access, Capability::Delete, path).await?;
-        for _ in 0..MOST_TRIES {
-            let Some(stored) = self.secret(access, permit.path()).await? else { return Ok(()) };
+        let permit = self.permit_path(access, Capability::Destroy, path).await?;
+        for attempt in 0..MOST_TRIES {
+            let stored = self.secret_for(access, permit.path(), attempt).await?;
+            let Some(stored) = stored else { return Ok(()) };
             let versions: Vec<_> = stored.secret.versions.keys().copied().collect();
             let entry = access.entry(self, "secret.remove", path.as_str(), Outcome::Done);
             let id: Arc<str> = stored.secret.id.as_str().into();
@@ -353,7 +381,7 @@ impl Engine {
             let outcome = tx.with(Change::DropSealed { secret: id, versions }).commit(entry).await;
             match outcome.map_err(VaultError::from) {
                 Ok(_) => return Ok(()),
-                Err(error) if is_conflict(&error) => self.look_again(access, path).await?,
+                Err(error) if is_conflict(&error) => {}
                 Err(error) => return Err(error),
             }
         }
@@ -372,8 +400,9 @@ impl Engine {
         ) -> (bool, Vec<VersionNumber>, Vec<VersionNumber>),
     ) -> Result<(), VaultError> {
         let (access, path) = (permit.access(), permit.path());
-        for _ in 0..MOST_TRIES {
-            let Some(stored) = self.secret(access, path).await? else { return Ok(()) };
+        for attempt in 0..MOST_TRIES {
+            let stored = self.secret_for(access, path, attempt).await?;
+            let Some(stored) = stored else { return Ok(()) };
             let mut secret = (*stored.secret).clone();
             let (changed, versions, wiped) = change(&mut secret, self.now());
             if !changed {
@@ -384,7 +413,7 @@ impl Engine {
                 entry.details.insert("versions".to_owned(), json!(versions));
             }
             match self.commit_secret(access, path, &secret, stored.revision, wiped, entry).await {
-                Err(error) if is_conflict(&error) => self.look_again(access, path).await?,
+                Err(error) if is_conflict(&error) => {}
                 outcome => return outcome,
             }
         }
@@ -410,19 +439,31 @@ impl Engine {
         Ok(())
     }
 
-    /// Takes the record of a secret from the database: somebody else changed it, and on another node
-    /// the news of that may not be here yet.
-    pub(super) async fn look_again(
+    /// The secret at a path as it is stored: somebody else changed it, and on another node the news of
+    /// that may not be here yet. What memory knows is left to the news, which come in order.
+    async fn secret_in_store(
         &self,
         access: &VaultAccess,
         path: &SecretPath,
-    ) -> Result<(), VaultError> {
+    ) -> Result<Option<StoredSecret>, VaultError> {
         let (project, kind, id) = (access.project(), RecordKind::Secret, path.as_str());
-        match self.store.vault_record(project, kind, id).await? {
-            Some(record) => self.vault.records.put(project, Arc::new(record)),
-            None => self.vault.records.remove(project, kind, id),
+        let Some(record) = self.store.vault_record(project, kind, id).await? else {
+            return Ok(None);
+        };
+        self.believe(access, path, &Known::new(Arc::new(record))).await.map(Some)
+    }
+
+    /// The secret at a path: as this node knows it, and after a conflict as it is stored.
+    pub(super) async fn secret_for(
+        &self,
+        access: &VaultAccess,
+        path: &SecretPath,
+        attempt: usize,
+    ) -> Result<Option<StoredSecret>, VaultError> {
+        if attempt == 0 {
+            return self.secret(access, path).await;
         }
-        Ok(())
+        self.secret_in_store(access, path).await
     }
 
     /// The secret at a path, as this node knows it. A change that does not fit what is stored is refused
@@ -432,18 +473,27 @@ impl Engine {
         access: &VaultAccess,
         path: &SecretPath,
     ) -> Result<Option<StoredSecret>, VaultError> {
+        self.keyring()?;
         let project = access.project();
-        let keyring = self.keyring()?;
         let known = self.vault.records.get(project, RecordKind::Secret, path.as_str());
         let Some(known) = known else { return Ok(None) };
-        drop(keyring);
-        let keyring = self.keyring_with(known.record.key)?;
-        match known.secret(project, &keyring) {
-            Ok(secret) => Ok(Some(StoredSecret { secret, revision: known.record.revision })),
-            Err(why) => {
-                drop(keyring);
-                Err(self.tampered(access, path.to_string(), why).await)
-            }
+        self.believe(access, path, &known).await.map(Some)
+    }
+
+    /// What a record says, if it is as the vault wrote it; else that is recorded.
+    async fn believe(
+        &self,
+        access: &VaultAccess,
+        path: &SecretPath,
+        known: &Known,
+    ) -> Result<StoredSecret, VaultError> {
+        let read = {
+            let keyring = self.keyring_with(known.record.key)?;
+            known.secret(access.project(), &keyring)
+        };
+        match read {
+            Ok(secret) => Ok(StoredSecret { secret, revision: known.record.revision }),
+            Err(why) => Err(self.tampered(access, path.to_string(), why).await),
         }
     }
 
@@ -478,7 +528,8 @@ impl Engine {
             tag: [0; 32],
             body,
         };
-        let tag = keyring.tag(&authenticated(&record, project));
+        let revision = record.revision.to_be_bytes();
+        let tag = keyring.tag(&authenticated(&record, project, &revision));
         record.tag = tag.map_err(|why| VaultError::Tampered { what: id.to_owned(), why })?;
         Ok(record)
     }

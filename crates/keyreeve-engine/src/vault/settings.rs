@@ -11,6 +11,8 @@ use keyreeve_core::{
     },
 };
 
+use serde_json::json;
+
 use super::{
     VaultAccess, VaultError,
     secrets::{MOUNT, is_conflict},
@@ -101,14 +103,13 @@ impl Engine {
         change: &MetadataChange,
         must_exist: bool,
     ) -> Result<(), VaultError> {
-        for _ in 0..16 {
-            let stored = self.secret(access, path).await?;
-            let (capability, mut secret, revision) = match stored {
-                Some(stored) => (Capability::Update, (*stored.secret).clone(), stored.revision),
+        let permit = self.permit_path(access, Capability::Configure, path).await?;
+        for attempt in 0..16 {
+            let (mut secret, revision) = match self.secret_for(access, path, attempt).await? {
+                Some(stored) => ((*stored.secret).clone(), stored.revision),
                 None if must_exist => return Err(VaultError::NotFound(path.clone())),
-                None => (Capability::Create, SecretRecord::new(self.new_id()?, self.now()), 0),
+                None => (SecretRecord::new(self.new_id()?, self.now()), 0),
             };
-            let permit = self.permit_path(access, capability, path).await?;
             change.settings.apply(&mut secret.settings);
             if let Some(notes) = &change.custom {
                 notes.apply(&mut secret.custom_metadata);
@@ -118,10 +119,12 @@ impl Engine {
             }
             secret.metadata_version += 1;
             secret.updated_at = self.now();
-            let entry = access.entry(self, "secret.metadata", path.as_str(), Outcome::Done);
+            let mut entry = access.entry(self, "secret.metadata", path.as_str(), Outcome::Done);
+            entry.details.insert("settings".to_owned(), json!(secret.settings));
+            entry.details.insert("custom_metadata".to_owned(), json!(secret.custom_metadata));
             let path = permit.path();
             match self.commit_secret(access, path, &secret, revision, Vec::new(), entry).await {
-                Err(error) if is_conflict(&error) => self.look_again(access, path).await?,
+                Err(error) if is_conflict(&error) => {}
                 outcome => return outcome,
             }
         }
@@ -129,7 +132,10 @@ impl Engine {
     }
 
     /// What bounds all secrets of the project that say nothing themselves.
-    pub fn mount(&self, access: &VaultAccess) -> Result<MountConfig, VaultError> {
+    pub async fn mount(&self, access: &VaultAccess) -> Result<MountConfig, VaultError> {
+        if !access.sees_folder("") {
+            return Err(self.refuse_path(access, Capability::List, "").await);
+        }
         self.mount_config(access.project())
     }
 
@@ -150,6 +156,7 @@ impl Engine {
         let body = serde_json::to_string(&mount).unwrap_or_default();
         let record = self.record(project, RecordKind::Mount, MOUNT, body, revision)?;
         let mut entry = access.entry(self, "vault.configure", MOUNT, Outcome::Done);
+        entry.details.insert("settings".to_owned(), json!(mount.settings));
         entry.target = Target::new("vault", MOUNT);
         self.begin(project).with(Change::PutRecord(Arc::new(record))).commit(entry).await?;
         Ok(())

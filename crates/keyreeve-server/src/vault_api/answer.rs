@@ -124,6 +124,26 @@ pub(super) fn data(id: &RequestId, data: &Value) -> Response<Body> {
     envelope(StatusCode::OK, id, data, &Value::Null)
 }
 
+/// An answer with data, and something to note about it.
+pub(super) fn data_with_warning(
+    id: &RequestId,
+    data: &Value,
+    warning: Option<&str>,
+) -> Response<Body> {
+    let Some(warning) = warning else { return self::data(id, data) };
+    let body = json!({
+        "request_id": id.as_str(),
+        "lease_id": "",
+        "renewable": false,
+        "lease_duration": 0,
+        "data": data,
+        "wrap_info": null,
+        "warnings": [warning],
+        "auth": null,
+    });
+    plain(StatusCode::OK, &body)
+}
+
 /// An answer with whatever status, data and login.
 pub(super) fn envelope(
     status: StatusCode,

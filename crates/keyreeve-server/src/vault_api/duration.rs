@@ -18,10 +18,11 @@ pub(super) fn format(length: SignedDuration) -> String {
 
 /// A number of seconds, or text such as `24h` or `3600`. A negative length switches something off.
 pub(super) fn parse(value: &Value) -> Option<SignedDuration> {
-    match value {
-        Value::Number(number) => number.as_i64().map(SignedDuration::from_secs),
+    let whole = |seconds| Some(SignedDuration::from_secs(seconds));
+    let length = match value {
+        Value::Number(number) => number.as_i64().and_then(whole),
         Value::String(text) => match text.parse() {
-            Ok(seconds) => Some(SignedDuration::from_secs(seconds)),
+            Ok(seconds) => whole(seconds),
             Err(_) if text.is_empty() => Some(SignedDuration::ZERO),
             Err(_) => match text.strip_prefix('-') {
                 Some(rest) => duration::parse(rest).ok().map(|length| -length),
@@ -29,7 +30,8 @@ pub(super) fn parse(value: &Value) -> Option<SignedDuration> {
             },
         },
         _ => None,
-    }
+    };
+    length.filter(|length| (-duration::LONGEST..=duration::LONGEST).contains(length))
 }
 
 #[cfg(test)]
@@ -55,6 +57,7 @@ mod tests {
         assert_eq!(parse(&json!("30")), Some(SignedDuration::from_secs(30)));
         assert_eq!(parse(&json!("24h")), Some(SignedDuration::from_hours(24)));
         assert_eq!(parse(&json!("soon")), None);
+        assert_eq!(parse(&json!(i64::MIN)), None);
         assert_eq!(parse(&json!(true)), None);
     }
 }

@@ -23,10 +23,13 @@ use serde_json::{Value, json, value::RawValue};
 use zeroize::Zeroizing;
 
 use super::{
-    answer::{Refusal, data, done, envelope, json_response},
+    answer::{Refusal, data, data_with_warning, done, envelope, json_response},
     duration,
     request::{VaultRequest, parse},
 };
+
+/// The most versions of a secret, and of one request. All that is known of them is one record.
+const MOST_VERSIONS: usize = 1_000;
 
 fn path_of(text: &str) -> Result<SecretPath, Refusal> {
     text.parse().map_err(|rule| Refusal::bad_request(format!("the path {rule}")))
@@ -152,15 +155,20 @@ pub(super) async fn patch(
     path: &str,
     id: &RequestId,
 ) -> Result<Response<Body>, Refusal> {
-    let kind = request.parts.headers.get(header::CONTENT_TYPE);
-    let kind = kind.and_then(|kind| kind.to_str().ok()).unwrap_or_default();
-    if !kind.starts_with("application/merge-patch+json") {
-        return Err(Refusal::unsupported_media_type());
-    }
+    require_merge_patch(request)?;
     let body = write_body(request)?;
     let (fields, cas) = (body.fields()?, body.cas()?);
     let patched = engine.patch_secret(access, &path_of(path)?, &fields, cas).await;
     Ok(written(&patched.map_err(Refusal::of_patch)?, id))
+}
+
+fn require_merge_patch(request: &VaultRequest) -> Result<(), Refusal> {
+    let kind = request.parts.headers.get(header::CONTENT_TYPE);
+    let kind = kind.and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    if kind.starts_with("application/merge-patch+json") {
+        return Ok(());
+    }
+    Err(Refusal::unsupported_media_type())
 }
 
 pub(super) async fn delete_current(
@@ -183,6 +191,9 @@ impl VersionsBody {
     fn numbers(&self) -> Result<Vec<VersionNumber>, Refusal> {
         if self.versions.is_empty() {
             return Err(Refusal::bad_request("No version number provided"));
+        }
+        if self.versions.len() > MOST_VERSIONS {
+            return Err(Refusal::bad_request("versions must name at most 1000 versions"));
         }
         let number = |value: &Value| {
             let number = value.as_u64().or_else(|| value.as_str()?.parse().ok());
@@ -231,7 +242,9 @@ pub(super) async fn list(
     if listing.names.is_empty() {
         return Err(Refusal::nothing());
     }
-    Ok(data(id, &json!({ "keys": listing.names })))
+    let more = (listing.more && limit.is_none())
+        .then_some("there are more names; go on with after=<the last of these>");
+    Ok(data_with_warning(id, &json!({ "keys": listing.names }), more))
 }
 
 pub(super) async fn metadata(
@@ -282,8 +295,9 @@ struct SettingsBody {
 impl SettingsBody {
     fn change(&self) -> Result<SettingsChange, Refusal> {
         let max_versions = self.max_versions.map(|most| {
-            let rule = "max_versions must be 0 to 4294967295";
-            u32::try_from(most).map_err(|_| Refusal::bad_request(rule))
+            let rule = "max_versions must be 0 to 1000";
+            let most = u32::try_from(most).ok().filter(|most| *most as usize <= MOST_VERSIONS);
+            most.ok_or_else(|| Refusal::bad_request(rule))
         });
         let life = self.delete_version_after.as_ref().map(|value| {
             let rule = "delete_version_after must be a length of time such as 24h";
@@ -312,6 +326,9 @@ pub(super) async fn change_metadata(
     path: &str,
 ) -> Result<Response<Body>, Refusal> {
     let patches = request.parts.method == http::Method::PATCH;
+    if patches {
+        require_merge_patch(request)?;
+    }
     let body: MetadataBody = request.json()?;
     let custom = body.custom_metadata.map(|notes| {
         if patches {
@@ -336,13 +353,13 @@ pub(super) async fn remove(
     Ok(done())
 }
 
-pub(super) fn config(
+pub(super) async fn config(
     engine: &Engine,
     access: &VaultAccess,
     id: &RequestId,
 ) -> Result<Response<Body>, Refusal> {
     let SecretSettings { max_versions, cas_required, delete_version_after } =
-        engine.mount(access)?.settings;
+        engine.mount(access).await?.settings;
     let answer = json!({
         "cas_required": cas_required,
         "delete_version_after": duration::format(delete_version_after),

@@ -110,9 +110,11 @@ fn decode(text: &str) -> Option<String> {
     let mut rest = text.as_bytes();
     while let Some((first, tail)) = rest.split_first() {
         if *first == b'%' {
-            let digits = tail.get(..2)?;
-            let digits = std::str::from_utf8(digits).ok()?;
-            bytes.push(u8::from_str_radix(digits, 16).ok()?);
+            // Not by the standard library's parser, which takes a sign, too.
+            let digit =
+                |byte: u8| char::from(byte).to_digit(16).and_then(|it| u8::try_from(it).ok());
+            let [high, low] = *tail.get(..2)? else { return None };
+            bytes.push(digit(high)? << 4 | digit(low)?);
             rest = tail.get(2..)?;
         } else {
             bytes.push(*first);

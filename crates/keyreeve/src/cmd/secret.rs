@@ -59,7 +59,7 @@ async fn put(args: &PutArgs, client: &Client, context: &Context) -> anyhow::Resu
 async fn get(args: &GetArgs, client: &Client, context: &Context) -> anyhow::Result<Outcome> {
     let found = read(client, &args.path, args.version).await?;
     let fields = found.data.clone().unwrap_or_default();
-    let values = Values::for_output(&context.output, args.reveal);
+    let values = Values::for_output(args.reveal);
     let Some(name) = &args.field else {
         let shown = SecretView { data: Some(values.of(&fields)), ..found };
         context.output.show(&shown, |_, canvas| secret::page(&args.path, &shown, canvas))?;
@@ -67,7 +67,7 @@ async fn get(args: &GetArgs, client: &Client, context: &Context) -> anyhow::Resu
         return Ok(Outcome::Done);
     };
     let Some(value) = fields.0.get(name) else {
-        let known: Vec<&str> = fields.0.keys().map(String::as_str).collect();
+        let known: Vec<_> = fields.0.keys().map(|name| printable(name)).collect();
         bail!("{} has no field of that name; it has: {}", args.path, known.join(", "));
     };
     let value = values.one(value);

@@ -29,7 +29,7 @@ pub(crate) struct Values {
 
 impl Values {
     /// On a terminal values are masked unless they are asked for.
-    pub(crate) fn for_output(_: &Output, reveal: bool) -> Self {
+    pub(crate) fn for_output(reveal: bool) -> Self {
         Self { masked: !reveal && std::io::stdout().is_terminal() }
     }
 

@@ -70,7 +70,7 @@ fn policies_say_who_may_do_what_and_listings_are_filtered() {
         path \"production/web/b\" { capabilities = [\"deny\"] }" });
     let put = call(&server.url, admin, "PUT", "sys/policies/acl/web", Some(&policy));
     assert_eq!(block_on(put).0, 204);
-    let key = make_key(&installation, "keyreeve.policies.web");
+    let key = make_key(&installation, "keyreeve.policies.web.use");
     assert_eq!(read(&server, &key, "production/web/a").0, 200);
     for path in ["production/web/b", "production/db", "staging/x", "nowhere"] {
         let (status, body) = read(&server, &key, path);
@@ -103,6 +103,59 @@ fn policies_say_who_may_do_what_and_listings_are_filtered() {
 }
 
 #[test]
+fn no_role_but_admin_has_a_policy_by_its_wildcards() {
+    let installation = Installation::new();
+    let server = installation.serve();
+    let admin = &installation.admin_key;
+    assert_eq!(write(&server, admin, "a", &json!({ "v": "1" })).0, 200);
+    for name in ["read", "list", "write", "execute", "use"] {
+        let policy = json!({ "policy": "path \"*\" { capabilities = [\"read\"] }" });
+        let path = format!("sys/policies/acl/{name}");
+        assert_eq!(block_on(call(&server.url, admin, "PUT", &path, Some(&policy))).0, 204);
+    }
+    for role in ["viewer", "operator", "verifier", "client"] {
+        let arguments = ["key", "create", "--name", role, "--role", role];
+        let made = run_json(&arguments, &installation.data_dir());
+        assert_eq!(read(&server, made["key"].as_str().unwrap(), "a").0, 403, "{role}");
+    }
+}
+
+#[test]
+fn what_can_be_brought_back_is_not_what_is_gone_for_good() {
+    let installation = Installation::new();
+    let server = installation.serve();
+    let admin = &installation.admin_key;
+    assert_eq!(write(&server, admin, "a", &json!({ "v": "1" })).0, 200);
+    let policy = json!({ "policy": "path \"secret/data/a\" {
+        capabilities = [\"create\", \"read\", \"update\", \"patch\", \"delete\"] }" });
+    let put = call(&server.url, admin, "PUT", "sys/policies/acl/app", Some(&policy));
+    assert_eq!(block_on(put).0, 204);
+    let key = make_key(&installation, "keyreeve.policies.app.use");
+    let one = json!({ "versions": [1] });
+    let settings = json!({ "max_versions": 1 });
+    for (method, path, body, status) in [
+        ("DELETE", "secret/data/a", None, 204),
+        ("POST", "secret/undelete/a", Some(&one), 204),
+        ("POST", "secret/destroy/a", Some(&one), 403),
+        ("DELETE", "secret/metadata/a", None, 403),
+        ("POST", "secret/metadata/a", Some(&settings), 403),
+        ("PATCH", "secret/metadata/nowhere", Some(&settings), 403),
+        ("PATCH", "secret/data/nowhere", Some(&json!({ "data": {} })), 403),
+        ("PUT", "secret/data/nowhere", Some(&json!({ "data": {} })), 403),
+        ("POST", "secret/delete/nowhere", Some(&one), 403),
+        ("LIST", "secret/metadata", None, 403),
+        ("GET", "secret/config", None, 403),
+        ("POST", "secret/config", Some(&settings), 403),
+        ("LIST", "sys/policies/acl", None, 403),
+        ("GET", "sys/policies/acl/app", None, 403),
+        ("GET", "secret/data/a", None, 200),
+    ] {
+        let answer = block_on(call(&server.url, &key, method, path, body));
+        assert_eq!(answer.0, status, "{method} {path}: {}", answer.1);
+    }
+}
+
+#[test]
 fn a_creator_cannot_grant_a_policy_they_do_not_have() {
     let installation = Installation::new();
     let server = installation.serve();
@@ -111,7 +164,7 @@ fn a_creator_cannot_grant_a_policy_they_do_not_have() {
         let client = server.client(&manager);
         let body = keyreeve_api::CreateApiKeyRequest {
             name: "app".to_owned(),
-            permissions: vec!["keyreeve.policies.web".to_owned()],
+            permissions: vec!["keyreeve.policies.web.use".to_owned()],
             ..Default::default()
         };
         client.create_api_key(&body, None).await
@@ -271,6 +324,10 @@ fn a_vault_without_its_root_key_is_sealed_and_everything_else_goes_on() {
         assert!(log.contains("the vault stays sealed"), "{log}");
     }
     fs::write(&root_key, kept).unwrap();
+    let settings = [("KEYREEVE_VAULT__ROOT_KEY", "env:NOT_THERE")];
+    let server = installation.serve_with(&settings);
+    assert_eq!(read(&server, admin, "a").0, 503);
+    assert!(server.stop().contains("the vault stays sealed"));
     let server = installation.serve();
     assert_eq!(read(&server, admin, "a").1["data"]["data"]["v"], 1);
 }
