@@ -251,11 +251,13 @@ mod tests {
             ("OpenBao", BAO, Ok("/a/bao".into())),
             ("hvac", HVAC, Ok("/a/python".into())),
         ]);
-        let expected: [(&str, PathBuf); 5] = [
+        let expected: [(&str, PathBuf); 7] = [
             (NGINX, "/a/nginx".into()),
             (CADDY, "/a/caddy".into()),
             (POSTGRES, "/a/postgresql".into()),
             (VALKEY, "/a/valkey".into()),
+            (BAO, "/a/bao".into()),
+            (HVAC, "/a/python".into()),
             (REQUIRE, "1".into()),
         ];
         assert_eq!(all.variables, expected);
@@ -269,10 +271,12 @@ mod tests {
             ("OpenBao", BAO, Ok("/a/bao".into())),
             ("hvac", HVAC, Ok("/a/python".into())),
         ]);
-        let expected: [(&str, PathBuf); 3] = [
+        let expected: [(&str, PathBuf); 5] = [
             (CADDY, "/a/caddy".into()),
             (POSTGRES, "/a/postgresql".into()),
             (VALKEY, "/a/valkey".into()),
+            (BAO, "/a/bao".into()),
+            (HVAC, "/a/python".into()),
         ];
         assert_eq!(one.variables, expected);
         assert_eq!(one.missing, ["nginx: no network"]);
