@@ -36,7 +36,7 @@ use crate::{
     metrics::{HotRoute, Metrics},
     options::Limits,
     problem::{self, Failure},
-    verify,
+    vault_api, verify,
 };
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -239,7 +239,9 @@ impl Service {
         let status = response.status().as_u16();
         self.metrics.count_request(&route, method, status, took.as_secs_f64());
         let took_us = took.as_micros();
-        if matches!(route.as_str(), "/healthz" | "/readyz" | "/metrics") {
+        // What the vault answered is in the audit, one by one.
+        let is_audited = route == vault_api::ROUTE && status < 300;
+        if is_audited || matches!(route.as_str(), "/healthz" | "/readyz" | "/metrics") {
             debug!(request.id = id.as_str(), method, route, status, took_us, "served");
         } else {
             info!(request.id = id.as_str(), method, route, status, took_us, "served");

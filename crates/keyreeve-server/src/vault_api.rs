@@ -31,13 +31,15 @@ use crate::{
 
 /// What all its paths begin with.
 pub(crate) const PREFIX: &str = "/v1/";
+/// All of them, as the router and the metrics know them.
+pub(crate) const ROUTE: &str = "/v1/{*path}";
 /// The one mount.
 const MOUNT: &str = "secret";
 
 /// Its routes. Paths hold slashes and methods are not only those of HTTP, so they are told apart here
 /// and not by the router.
 pub(crate) fn routes() -> Router<AppState> {
-    Router::new().route("/v1/{*path}", any(serve))
+    Router::new().route(ROUTE, any(serve))
 }
 
 async fn serve(State(state): State<AppState>, request: Request) -> Response<Body> {

@@ -134,6 +134,7 @@ pub const CASES: &[Case] = cases! {
         entries_are_read_back_whole,
         entries_are_found_by_each_part,
         entries_come_newest_first_in_pages,
+        entries_about_one_thing_are_found_far_back,
         the_log_is_read_from_anywhere,
         an_empty_log_is_signed,
         the_log_verifies,

@@ -7,7 +7,9 @@ use keyreeve_core::{
     audit::{Actor, AuditEntry, Outcome as AuditOutcome, RequestOrigin, Target},
     name::ProjectName,
 };
-use keyreeve_engine::store::{AuditFilter, PageRequest, Receipt, SequencedEntry};
+use keyreeve_engine::store::{
+    AuditFilter, CommitError, PageRequest, Receipt, SequencedEntry, StoreError,
+};
 use serde_json::{Map, json};
 
 use super::{
@@ -127,20 +129,65 @@ pub(super) async fn entries_come_newest_first_in_pages(h: Harness) -> Outcome {
     assert_eq!(expected.len(), 41);
     assert!(expected.is_sorted_by(|newer, older| newer > older));
     for per_page in [1, 7, 41] {
-        let mut page = PageRequest::first(per_page);
-        let mut found: Vec<u64> = Vec::new();
-        loop {
-            let list = h.store.audit_entries(&acme, &AuditFilter::default(), &page).await?;
-            assert!(list.items.len() <= per_page as usize);
-            found.extend(list.items.iter().map(|item| item.seq));
-            match list.next {
-                Some(next) => page.after = Some(next),
-                None => break,
-            }
-        }
+        let found = paged(&h, &acme, &AuditFilter::default(), per_page).await?;
         assert_eq!(found, expected, "{per_page} per page");
     }
     Ok(())
+}
+
+/// Far enough back that they are not in one block of the index.
+pub(super) async fn entries_about_one_thing_are_found_far_back(h: Harness) -> Outcome {
+    let acme = h.project("acme").await?;
+    let mut expected = Vec::new();
+    // One flush for each part of them.
+    for part in 0_u64..50 {
+        let units: Vec<_> = (0_u64..100)
+            .map(|number| {
+                let (h, acme) = (h.clone(), acme.clone());
+                let thing = if number == 7 && part % 3 == 0 { "rare" } else { "common" };
+                let entry = AuditEntry {
+                    target: Target::new("thing", thing),
+                    ..samples::entry(&acme, "test.change")
+                };
+                tokio::spawn(async move {
+                    let receipt = h.record(&acme, Vec::new(), entry).await?;
+                    Ok::<_, CommitError>((thing == "rare").then_some(receipt.seq))
+                })
+            })
+            .collect();
+        for unit in units {
+            expected.extend(unit.await??);
+        }
+    }
+    expected.sort_unstable_by(|one, other| other.cmp(one));
+    assert_eq!(expected.len(), 17);
+    let filter = AuditFilter { target: Some("rare".to_owned()), ..AuditFilter::default() };
+    for per_page in [1, 5, 17, 100] {
+        assert_eq!(paged(&h, &acme, &filter, per_page).await?, expected, "{per_page} per page");
+    }
+    let nobody = AuditFilter { actor: Some("user:nobody".to_owned()), ..filter };
+    assert!(paged(&h, &acme, &nobody, 5).await?.is_empty());
+    Ok(())
+}
+
+/// All that matches, page by page.
+async fn paged(
+    h: &Harness,
+    project: &ProjectName,
+    filter: &AuditFilter,
+    per_page: u32,
+) -> Result<Vec<u64>, StoreError> {
+    let mut page = PageRequest::first(per_page);
+    let mut found: Vec<u64> = Vec::new();
+    loop {
+        let list = h.store.audit_entries(project, filter, &page).await?;
+        assert!(list.items.len() <= per_page as usize);
+        found.extend(list.items.iter().map(|item| item.seq));
+        match list.next {
+            Some(next) => page.after = Some(next),
+            None => return Ok(found),
+        }
+    }
 }
 
 pub(super) async fn the_log_is_read_from_anywhere(h: Harness) -> Outcome {

@@ -13,6 +13,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0001_initial.sql"),
     include_str!("migrations/0002_duties.sql"),
     include_str!("migrations/0003_vault.sql"),
+    include_str!("migrations/0004_audit_blocks.sql"),
 ];
 
 /// "KRV1": the lock under which one node at a time looks after the schema.

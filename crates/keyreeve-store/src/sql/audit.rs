@@ -31,12 +31,72 @@ pub(crate) fn entries(
 ) -> Result<ListPage<SequencedEntry>, Broken> {
     let before = cursor::entry_place(page)?;
     let limit = cursor::limit(page);
+    let found = if filter.actor.is_some() || filter.target.is_some() {
+        in_blocks(session, project, filter, before, limit)?
+    } else {
+        let conditions = conditions(project, filter, before);
+        let (conditions, values) = conditions.order_and_limit("seq DESC", limit);
+        let sql = format!("SELECT seq, body FROM audit_entries WHERE {conditions}");
+        query::all(session, &sql, &values, entry)?
+    };
+    Ok(ListPage::from_overfull(found, limit, |last| cursor::of_entry(last.seq)))
+}
+
+/// How many bits of a position tell its place in its block of the index.
+const BLOCK_BITS: u32 = 10;
+/// The most blocks that one query looks into.
+const MOST_BLOCKS: i64 = 4_096;
+
+/// The entries of an actor or about a target, newest first, one more than `limit`. What such an index
+/// finds is in the order of the blocks that it begins with, so they are asked for from the newest
+/// down, ever more at once.
+fn in_blocks(
+    session: &mut dyn Session,
+    project: &ProjectName,
+    filter: &AuditFilter,
+    before: Option<u64>,
+    limit: u32,
+) -> Result<Vec<SequencedEntry>, Broken> {
+    let join = session.dialect().ordered_join;
+    let end = match before {
+        Some(before) => before,
+        None => query::number(session, "SELECT coalesce(max(seq), 0) FROM audit_entries", &[])?
+            .unwrap_or(0),
+    };
+    let mut found = Vec::new();
+    let (mut newest, mut blocks) = (query::count(end) >> BLOCK_BITS, 1);
+    while newest >= 0 && found.len() <= limit as usize {
+        let oldest = (newest - blocks + 1).max(0);
+        let (conditions, mut values) =
+            conditions(project, filter, before).order_and_limit("seq DESC", limit);
+        values.splice(0..0, values![newest, oldest]);
+        let sql = format!(
+            "WITH RECURSIVE blocks (number) AS (
+                 SELECT CAST(? AS BIGINT)
+                 UNION ALL SELECT number - 1 FROM blocks WHERE number > ?
+             )
+             SELECT seq, body FROM blocks {join} audit_entries ON seq >> {BLOCK_BITS} = number
+             WHERE {conditions}"
+        );
+        found.extend(query::all(session, &sql, &values, entry)?);
+        (newest, blocks) = (oldest - 1, (blocks * 2).min(MOST_BLOCKS));
+    }
+    found.truncate(limit as usize + 1);
+    Ok(found)
+}
+
+/// What an entry has to be.
+fn conditions(project: &ProjectName, filter: &AuditFilter, before: Option<u64>) -> Conditions {
     let mut conditions = Conditions::new("project = ?", project.as_str());
     if let Some(before) = before {
         conditions.and("seq < ?", values![query::count(before)]);
     }
     conditions.and_text("actor = ?", filter.actor.as_deref());
-    conditions.and_text("target = ?", filter.target.as_deref());
+    if let Some(target) = &filter.target {
+        // As the index has it.
+        let condition = "substr(target, 1, 200) = substr(?, 1, 200) AND target = ?";
+        conditions.and(condition, values![target.clone(), target.clone()]);
+    }
     conditions.and_text("outcome = ?", filter.outcome.map(outcome_word));
     if let Some(action) = &filter.action {
         of_action(&mut conditions, action);
@@ -47,10 +107,7 @@ pub(crate) fn entries(
     if let Some(until) = filter.until {
         conditions.and("at_ms < ?", values![millis::ceil(until)]);
     }
-    let (conditions, values) = conditions.order_and_limit("seq DESC", limit);
-    let sql = format!("SELECT seq, body FROM audit_entries WHERE {conditions}");
-    let found = query::all(session, &sql, &values, entry)?;
-    Ok(ListPage::from_overfull(found, limit, |last| cursor::of_entry(last.seq)))
+    conditions
 }
 
 /// `key.*` is everything between `key.` and `key/`, the slash being the sign after the full stop.

@@ -15,7 +15,9 @@ use super::{migrations, open_error::OpenError};
 pub(super) const APPLICATION_ID: i32 = 0x4B52_5631;
 
 /// FULL: what was acknowledged survives a power cut. Secure deletion: a purged key is gone from
-/// the file, too. The limits keep the log beside the file from growing without end.
+/// the file, too. The limits keep the log beside the file from growing without end. The cache is
+/// small: what is written lately is near together, and SQLite walks the whole cache at most commits
+/// (`pcache1Truncate`, after a tree was balanced).
 const WRITER_PRAGMAS: &str = "
     PRAGMA synchronous = FULL;
     PRAGMA foreign_keys = ON;
@@ -24,7 +26,7 @@ const WRITER_PRAGMAS: &str = "
     PRAGMA cell_size_check = ON;
     PRAGMA secure_delete = ON;
     PRAGMA temp_store = MEMORY;
-    PRAGMA cache_size = -32768;
+    PRAGMA cache_size = -8192;
     PRAGMA wal_autocheckpoint = 4000;
     PRAGMA journal_size_limit = 67108864;
 ";

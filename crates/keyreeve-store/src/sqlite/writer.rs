@@ -6,6 +6,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
     thread,
+    time::Duration,
 };
 
 use keyreeve_core::audit::CheckpointSigner;
@@ -30,6 +31,12 @@ use crate::{
 /// The most commands taken at once. A batch this long spends far more time on its units than on
 /// the flush, so a longer one would gain nothing and keep its callers waiting.
 const MOST_AT_ONCE: usize = 257;
+/// The least units of a batch after which the next one is waited for. Fewer authors gain nothing by
+/// waiting for one another.
+const BUSY: usize = 16;
+/// How long a busy writer lets the authors of the last batch come back with their next unit, so that
+/// one flush serves them all. Far less than a flush and its answers take.
+const GATHERING: Duration = Duration::from_micros(500);
 
 /// Everyone who is told of changes. Should the writer panic, they learn that they may have missed
 /// some: what is durable by then may not have come to them.
@@ -79,7 +86,13 @@ impl Writer {
     pub(super) fn run(mut self) -> (Connection, File) {
         let mut commands = Vec::with_capacity(MOST_AT_ONCE);
         let (mut duties, mut checks) = (Vec::new(), Vec::new());
+        let mut last_batch = 0;
         while self.commands.blocking_recv_many(&mut commands, MOST_AT_ONCE) > 0 {
+            if last_batch >= BUSY && commands.len() < last_batch {
+                thread::sleep(GATHERING);
+                self.take_more(&mut commands);
+            }
+            last_batch = commands.len();
             for command in commands.drain(..) {
                 match command {
                     Command::Commit(waiting) => self.batch.push(*waiting),
@@ -102,6 +115,15 @@ impl Writer {
             }
         }
         (self.connection, self.lock)
+    }
+
+    /// Takes what has queued up by now, without waiting for more.
+    fn take_more(&mut self, commands: &mut Vec<Command>) {
+        while commands.len() < MOST_AT_ONCE
+            && let Ok(command) = self.commands.try_recv()
+        {
+            commands.push(command);
+        }
     }
 
     fn load(&mut self, sink: Arc<dyn ChangeSink>) -> Result<u64, Broken> {
@@ -215,28 +237,37 @@ fn refuse_all(batch: impl Iterator<Item = Waiting>, broken: Broken) {
     }
 }
 
-/// Applies one unit so that its failure leaves the rest of the batch alone.
+/// Applies one unit so that its failure leaves the rest of the batch alone. One without changes is a
+/// single statement, which leaves nothing behind when it fails.
 fn write_guarded(
     connection: &Connection,
     head: &mut LogHead,
     unit: &UnitOfWork,
 ) -> Result<Result<Receipt, CommitError>, Broken> {
+    if unit.changes().is_empty() {
+        return match write_unit(connection, head, unit) {
+            Err(refusal) if connection.is_autocommit() => Err(ended(refusal)),
+            outcome => Ok(outcome.map_err(CommitError::from)),
+        };
+    }
     run(connection, "SAVEPOINT one_unit")?;
     match write_unit(connection, head, unit) {
         Ok(receipt) => {
             run(connection, "RELEASE one_unit")?;
             Ok(Ok(receipt))
         }
-        // Some failures end the whole transaction. Going on would write outside of one.
-        Err(refusal) if connection.is_autocommit() => {
-            Err(StoreError::Backend(Box::new(CommitError::from(refusal))).into())
-        }
+        Err(refusal) if connection.is_autocommit() => Err(ended(refusal)),
         Err(refusal) => {
             run(connection, "ROLLBACK TO one_unit")?;
             run(connection, "RELEASE one_unit")?;
             Ok(Err(refusal.into()))
         }
     }
+}
+
+/// Some failures end the whole transaction. Going on would write outside of one.
+fn ended(refusal: Refusal) -> Broken {
+    StoreError::Backend(Box::new(CommitError::from(refusal))).into()
 }
 
 fn write_unit(
