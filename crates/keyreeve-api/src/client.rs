@@ -4,7 +4,7 @@ mod calls;
 mod vault;
 
 pub use calls::AuditExport;
-pub use vault::{SecretFields, SecretMetadataView, SecretVersionView, SecretView};
+pub use vault::{SecretFields, SecretMetadataView, SecretVersionView, SecretView, field_text};
 
 use std::{fmt, net::IpAddr, path::PathBuf, time::Duration};
 

@@ -10,7 +10,7 @@ mod wire;
 
 pub use client::{
     AuditExport, Client, ClientError, Endpoint, SecretFields, SecretMetadataView,
-    SecretVersionView, SecretView, Token,
+    SecretVersionView, SecretView, Token, field_text,
 };
 pub use error::ErrorCode;
 pub use problem::{FieldProblem, Problem};

@@ -75,7 +75,7 @@ async fn route(
         return Err(Refusal::sealed());
     }
     let caller = authenticate::caller(&state.engine, &request.parts, arrival).await?;
-    let access = state.engine.vault_access(&caller)?;
+    let access = state.engine.vault_access(&caller).await?;
     let id = &arrival.meta.id;
     match segments.as_slice() {
         ["sys", "internal", "ui", "mounts", rest @ ..] if read => {

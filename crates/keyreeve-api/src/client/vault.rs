@@ -4,14 +4,27 @@ use std::{collections::BTreeMap, fmt};
 
 use reqwest::{Method, RequestBuilder, StatusCode, header};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json, value::RawValue};
 
 use super::{Client, ClientError, unreachable};
 
-/// A version's fields. Does not print.
-#[derive(Clone, Default, PartialEq, Deserialize, Serialize)]
+/// A version's fields, each as its JSON text, so that numbers stay as they were written. Does not
+/// print.
+#[derive(Clone, Default, Deserialize, Serialize)]
 #[serde(transparent)]
-pub struct SecretFields(pub Map<String, Value>);
+pub struct SecretFields(pub BTreeMap<String, Box<RawValue>>);
+
+impl SecretFields {
+    /// A field as text: strings without their quotes.
+    pub fn text(&self, name: &str) -> Option<String> {
+        self.0.get(name).map(|value| field_text(value))
+    }
+}
+
+/// A field's value as text: strings without their quotes.
+pub fn field_text(value: &RawValue) -> String {
+    serde_json::from_str::<String>(value.get()).unwrap_or_else(|_| value.get().to_owned())
+}
 
 impl fmt::Debug for SecretFields {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -34,7 +47,7 @@ pub struct SecretVersionView {
 }
 
 /// A version with its fields; `None` if it is deleted or destroyed.
-#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct SecretView {
     /// The fields.
     pub data: Option<SecretFields>,
@@ -61,6 +74,19 @@ pub struct SecretMetadataView {
     pub custom_metadata: Option<BTreeMap<String, String>>,
     /// Its versions by number.
     pub versions: BTreeMap<String, SecretVersionView>,
+}
+
+/// A version to be written.
+#[derive(Serialize)]
+struct Write<'f> {
+    data: &'f SecretFields,
+    options: WriteOptions,
+}
+
+#[derive(Serialize)]
+struct WriteOptions {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cas: Option<u64>,
 }
 
 #[derive(Deserialize)]
@@ -119,8 +145,7 @@ impl Client {
         fields: &SecretFields,
         cas: Option<u64>,
     ) -> Result<Option<SecretVersionView>, ClientError> {
-        let options = cas.map_or_else(|| json!({}), |cas| json!({ "cas": cas }));
-        let body = json!({ "data": fields, "options": options });
+        let body = Write { data: fields, options: WriteOptions { cas } };
         self.vault_answer(self.vault(Method::POST, "data", path).json(&body)).await
     }
 
@@ -131,12 +156,11 @@ impl Client {
         fields: &SecretFields,
         cas: Option<u64>,
     ) -> Result<Option<SecretVersionView>, ClientError> {
-        let options = cas.map_or_else(|| json!({}), |cas| json!({ "cas": cas }));
-        let body = json!({ "data": fields, "options": options });
+        let body = Write { data: fields, options: WriteOptions { cas } };
+        // `json` leaves a type alone that is there.
         let request = self.vault(Method::PATCH, "data", path);
-        let kind = "application/merge-patch+json";
-        let request = request.header(header::CONTENT_TYPE, kind).body(body.to_string());
-        self.vault_answer(request).await
+        let request = request.header(header::CONTENT_TYPE, "application/merge-patch+json");
+        self.vault_answer(request.json(&body)).await
     }
 
     /// Reads a version; the current one without a number.

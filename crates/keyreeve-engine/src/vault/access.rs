@@ -112,18 +112,20 @@ impl VaultAccess {
 impl Engine {
     /// What a caller may do in the vault: everything with the right to manage secrets, else what the
     /// policies say that the caller is granted by name, as `keyreeve.policies.<name>.use`.
-    pub fn vault_access(&self, caller: &Caller) -> Result<VaultAccess, VaultError> {
-        let rights = if caller.covers(MANAGE) {
-            Rights::Everything
-        } else {
-            Rights::Policies(self.policies_of(caller)?)
-        };
-        Ok(VaultAccess {
+    pub async fn vault_access(&self, caller: &Caller) -> Result<VaultAccess, VaultError> {
+        let mut access = VaultAccess {
             project: caller.project().clone(),
             actor: caller.actor(),
             request: *caller.request(),
-            rights,
-        })
+            rights: Rights::Everything,
+        };
+        if !caller.covers(MANAGE) {
+            access.rights = match self.policies_of(caller) {
+                Ok(policies) => Rights::Policies(policies),
+                Err(error) => return Err(self.record_tampering(&access, error).await),
+            };
+        }
+        Ok(access)
     }
 
     /// The names of the policies that hold for a caller, as clients of Vault show them.
@@ -145,12 +147,13 @@ impl Engine {
     }
 
     fn policies_of(&self, caller: &Caller) -> Result<Vec<Arc<VaultPolicy>>, VaultError> {
-        let keyring = self.keyring()?;
+        self.keyring()?;
         let project = caller.project();
         let known = self.vault.records.all(project, RecordKind::Policy);
         let granted = known.iter().filter(|known| caller.covers(&permission(&known.record.id)));
         let read = |known: &Arc<Known>| {
             let what = || format!("policy {}", known.record.id);
+            let keyring = self.keyring_with(known.record.key)?;
             let read = known.policy(project, &keyring);
             read.map_err(|why| VaultError::Tampered { what: what(), why })
         };

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use keyreeve_core::{
-    audit::Target,
+    audit::{Outcome, Target},
     model::Revision,
     name::ProjectName,
     vault::{Capability, PolicyName, VaultPolicy},
@@ -46,9 +46,8 @@ impl Engine {
                 .collect(),
         });
         let stored = StoredPolicy { text: policy.text().to_owned(), rules: rules.collect() };
-        let body = serde_json::to_string(&stored).unwrap_or_default();
         let name = policy.name.as_str();
-        let record = self.record(project, RecordKind::Policy, name, body, revision)?;
+        let record = self.record(project, RecordKind::Policy, name, &stored, revision)?;
         let mut entry = permit.entry(self.now(), Target::new("policy", name));
         entry.action = "policy.put".into();
         entry.details.insert("rules".to_owned(), json!(stored.rules));
@@ -57,7 +56,7 @@ impl Engine {
     }
 
     /// One policy.
-    pub fn policy(
+    pub async fn policy(
         &self,
         permit: &Permit<'_, ReadPolicies>,
         name: &PolicyName,
@@ -65,10 +64,20 @@ impl Engine {
         let project = permit.project();
         let known = self.vault.records.get(project, RecordKind::Policy, name.as_str());
         let Some(known) = known else { return Ok(None) };
-        let keyring = self.keyring_with(known.record.key)?;
-        let read = known.policy(project, &keyring);
-        let what = || format!("policy {name}");
-        read.map(Some).map_err(|why| VaultError::Tampered { what: what(), why })
+        let read = {
+            let keyring = self.keyring_with(known.record.key)?;
+            known.policy(project, &keyring)
+        };
+        let why = match read {
+            Ok(policy) => return Ok(Some(policy)),
+            Err(why) => why,
+        };
+        let mut entry = permit.entry(self.now(), Target::new("policy", name));
+        entry.action = "vault.tampering_found".into();
+        entry.outcome = Outcome::Denied;
+        entry.details.insert("why".to_owned(), json!(why.to_string()));
+        self.begin(project).commit(entry).await?;
+        Err(VaultError::Tampered { what: format!("policy {name}"), why })
     }
 
     /// The names of all policies.

@@ -12,7 +12,8 @@ use keyreeve_core::{
         SecretRecord, VersionMeta, VersionNumber, merge_patch,
     },
 };
-use serde_json::{Map, Value, json};
+use serde::Serialize;
+use serde_json::json;
 use zeroize::Zeroize as _;
 
 use super::{
@@ -168,7 +169,7 @@ impl Engine {
             Some(stored) => ((*stored.secret).clone(), stored.revision),
             None => (SecretRecord::new(self.new_id()?, now), 0),
         };
-        let mount = self.mount_config(access.project())?;
+        let mount = self.mount_config(access).await?;
         let (version, pruned) = secret.put(cas, &mount, Some(access.actor().to_string()), now)?;
         let keyring = self.keyring()?;
         let binding = Binding { project: access.project().as_str(), secret: &secret.id, version };
@@ -311,6 +312,18 @@ impl Engine {
         }
     }
 
+    /// An error, recorded if it is that something was tampered with.
+    pub(super) async fn record_tampering(
+        &self,
+        access: &VaultAccess,
+        error: VaultError,
+    ) -> VaultError {
+        match error {
+            VaultError::Tampered { what, why } => self.tampered(access, what, why).await,
+            other => other,
+        }
+    }
+
     /// Deletes versions, or the current one, so that they can be brought back. Versions that are not
     /// there are passed over, as is a path where nothing is.
     pub async fn delete_versions(
@@ -337,7 +350,7 @@ impl Engine {
         versions: &[VersionNumber],
     ) -> Result<(), VaultError> {
         let permit = self.permit_path(access, Capability::Delete, path).await?;
-        let mount = self.mount_config(access.project())?;
+        let mount = self.mount_config(access).await?;
         self.change_secret(&permit, "secret.undelete", |secret, now| {
             (secret.undelete(versions, &mount, now), versions.to_vec(), Vec::new())
         })
@@ -504,8 +517,7 @@ impl Engine {
         secret: &SecretRecord,
         follows: Revision,
     ) -> Result<VaultRecord, VaultError> {
-        let body = serde_json::to_string(secret).unwrap_or_default();
-        self.record(project, RecordKind::Secret, path.as_str(), body, follows)
+        self.record(project, RecordKind::Secret, path.as_str(), secret, follows)
     }
 
     /// A record with its tag, which takes the place of that revision; 0 for none.
@@ -514,9 +526,13 @@ impl Engine {
         project: &ProjectName,
         kind: RecordKind,
         id: &str,
-        body: String,
+        body: &impl Serialize,
         follows: Revision,
     ) -> Result<VaultRecord, VaultError> {
+        let body = serde_json::to_string(body).map_err(|_| {
+            let rule = Invalid::new("cannot be written as JSON");
+            VaultError::Invalid(FieldError::new(kind.as_str(), rule))
+        })?;
         let keyring = self.keyring()?;
         let now_ms = Revision::try_from(self.now().as_millisecond()).unwrap_or_default();
         let mut record = VaultRecord {
@@ -535,13 +551,22 @@ impl Engine {
     }
 
     /// What bounds all secrets of a project that say nothing themselves.
-    pub(super) fn mount_config(&self, project: &ProjectName) -> Result<MountConfig, VaultError> {
+    pub(super) async fn mount_config(
+        &self,
+        access: &VaultAccess,
+    ) -> Result<MountConfig, VaultError> {
+        let project = access.project();
         let Some(known) = self.vault.records.get(project, RecordKind::Mount, MOUNT) else {
             return Ok(MountConfig::default());
         };
-        let keyring = self.keyring_with(known.record.key)?;
-        let tampered = |why| VaultError::Tampered { what: "the mount".to_owned(), why };
-        read(&known.record, project, &keyring).map_err(tampered)
+        let config = {
+            let keyring = self.keyring_with(known.record.key)?;
+            read(&known.record, project, &keyring)
+        };
+        match config {
+            Ok(config) => Ok(config),
+            Err(why) => Err(self.tampered(access, "the mount".to_owned(), why).await),
+        }
     }
 
     /// 128 random bits in hexadecimal.
@@ -563,29 +588,7 @@ pub(super) fn is_conflict(error: &VaultError) -> bool {
 
 /// The fields with a merge patch.
 fn patched(old: &Fields, patch: &Fields) -> Result<Fields, VaultError> {
-    let malformed = || {
-        let rule = Invalid::new("must be a JSON object");
-        VaultError::Invalid(FieldError::new("data", rule))
-    };
-    // EXPOSE: read as JSON to be merged; the trees are overwritten below.
-    let mut fields: Value = serde_json::from_str(old.text().expose()).map_err(|_| malformed())?;
-    let patch: Value = serde_json::from_str(patch.text().expose()).map_err(|_| malformed())?;
-    merge_patch(&mut fields, patch);
-    let text = serde_json::to_string(&fields).map_err(|_| malformed());
-    wipe(&mut fields);
-    Fields::parse(Secret::new(text?)).map_err(VaultError::Invalid)
-}
-
-/// Overwrites the texts of a JSON tree.
-fn wipe(value: &mut Value) {
-    match value {
-        Value::String(text) => text.zeroize(),
-        Value::Array(items) => items.iter_mut().for_each(wipe),
-        Value::Object(members) => {
-            for (_, mut member) in std::mem::take::<Map<_, _>>(members) {
-                wipe(&mut member);
-            }
-        }
-        Value::Null | Value::Bool(_) | Value::Number(_) => {}
-    }
+    let refuse = |rule| VaultError::Invalid(FieldError::new("data", rule));
+    let merged = merge_patch(old.text(), patch.text()).map_err(refuse)?;
+    Fields::parse(merged).map_err(VaultError::Invalid)
 }

@@ -136,7 +136,7 @@ impl Engine {
         if !access.sees_folder("") {
             return Err(self.refuse_path(access, Capability::List, "").await);
         }
-        self.mount_config(access.project())
+        self.mount_config(access).await
     }
 
     /// Changes what bounds all secrets of the project. Needs the right to do so at every path.
@@ -151,10 +151,9 @@ impl Engine {
         let project = access.project();
         let known = self.vault.records.get(project, RecordKind::Mount, MOUNT);
         let revision = known.map_or(0, |known| known.record.revision);
-        let mut mount = self.mount_config(project)?;
+        let mut mount = self.mount_config(access).await?;
         change.apply(&mut mount.settings);
-        let body = serde_json::to_string(&mount).unwrap_or_default();
-        let record = self.record(project, RecordKind::Mount, MOUNT, body, revision)?;
+        let record = self.record(project, RecordKind::Mount, MOUNT, &mount, revision)?;
         let mut entry = access.entry(self, "vault.configure", MOUNT, Outcome::Done);
         entry.details.insert("settings".to_owned(), json!(mount.settings));
         entry.target = Target::new("vault", MOUNT);

@@ -119,63 +119,48 @@ impl From<VaultError> for Refusal {
     }
 }
 
+/// What an answer holds besides its data.
+#[derive(Default)]
+pub(super) struct Envelope<'a> {
+    pub(super) data: Value,
+    pub(super) auth: Value,
+    pub(super) wrap_info: Value,
+    pub(super) warning: Option<&'a str>,
+}
+
+impl Envelope<'_> {
+    fn json(self, id: &RequestId) -> Value {
+        json!({
+            "request_id": id.as_str(),
+            "lease_id": "",
+            "renewable": false,
+            "lease_duration": 0,
+            "data": self.data,
+            "wrap_info": self.wrap_info,
+            "warnings": self.warning.map(|warning| [warning]),
+            "auth": self.auth,
+        })
+    }
+
+    /// As the answer to a call.
+    pub(super) fn respond(self, id: &RequestId) -> Response<Body> {
+        plain(StatusCode::OK, &self.json(id))
+    }
+}
+
 /// An answer with data.
-pub(super) fn data(id: &RequestId, data: &Value) -> Response<Body> {
-    envelope(StatusCode::OK, id, data, &Value::Null)
+pub(super) fn data(id: &RequestId, data: Value) -> Response<Body> {
+    Envelope { data, ..Envelope::default() }.respond(id)
 }
 
-/// An answer with data, and something to note about it.
-pub(super) fn data_with_warning(
-    id: &RequestId,
-    data: &Value,
-    warning: Option<&str>,
-) -> Response<Body> {
-    let Some(warning) = warning else { return self::data(id, data) };
-    let body = json!({
-        "request_id": id.as_str(),
-        "lease_id": "",
-        "renewable": false,
-        "lease_duration": 0,
-        "data": data,
-        "wrap_info": null,
-        "warnings": [warning],
-        "auth": null,
-    });
-    plain(StatusCode::OK, &body)
-}
-
-/// An answer with whatever status, data and login.
-pub(super) fn envelope(
-    status: StatusCode,
-    id: &RequestId,
-    data: &Value,
-    auth: &Value,
-) -> Response<Body> {
-    let body = json!({
-        "request_id": id.as_str(),
-        "lease_id": "",
-        "renewable": false,
-        "lease_duration": 0,
-        "data": data,
-        "wrap_info": null,
-        "warnings": null,
-        "auth": auth,
-    });
-    plain(status, &body)
+/// Data of something that is gone.
+pub(super) fn gone(id: &RequestId, data: Value) -> Response<Body> {
+    plain(StatusCode::NOT_FOUND, &Envelope { data, ..Envelope::default() }.json(id))
 }
 
 /// A map both as data and beside it, as Vault does it for these.
 pub(super) fn spread(id: &RequestId, map: Value) -> Response<Body> {
-    let mut body = json!({
-        "request_id": id.as_str(),
-        "lease_id": "",
-        "renewable": false,
-        "lease_duration": 0,
-        "data": map,
-        "wrap_info": null,
-        "warnings": null,
-        "auth": null,
-    });
+    let mut body = Envelope { data: map.clone(), ..Envelope::default() }.json(id);
     if let (Value::Object(members), Value::Object(map)) = (&mut body, map) {
         members.extend(map);
     }

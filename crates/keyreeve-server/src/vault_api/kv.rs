@@ -23,7 +23,7 @@ use serde_json::{Value, json, value::RawValue};
 use zeroize::Zeroizing;
 
 use super::{
-    answer::{Refusal, data, data_with_warning, done, envelope, json_response},
+    answer::{Envelope, Refusal, data, done, gone, json_response},
     duration,
     request::{VaultRequest, parse},
 };
@@ -71,8 +71,7 @@ pub(super) async fn read(
     let found = engine.read_secret(access, &path_of(path)?, version).await?;
     let metadata = version_json(found.version, &found.meta, &found.secret);
     let Some(fields) = found.fields else {
-        let gone = json!({ "data": null, "metadata": metadata });
-        return Ok(envelope(StatusCode::NOT_FOUND, id, &gone, &Value::Null));
+        return Ok(gone(id, json!({ "data": null, "metadata": metadata })));
     };
     // EXPOSE: the answer is what the caller may read; it is overwritten once it is sent.
     let fields = fields.text().expose();
@@ -126,7 +125,7 @@ impl WriteBody<'_> {
 }
 
 fn written(written: &Written, id: &RequestId) -> Response<Body> {
-    data(id, &version_json(written.version, &written.meta, &written.secret))
+    data(id, version_json(written.version, &written.meta, &written.secret))
 }
 
 pub(super) async fn write(
@@ -244,7 +243,8 @@ pub(super) async fn list(
     }
     let more = (listing.more && limit.is_none())
         .then_some("there are more names; go on with after=<the last of these>");
-    Ok(data_with_warning(id, &json!({ "keys": listing.names }), more))
+    let data = json!({ "keys": listing.names });
+    Ok(Envelope { data, warning: more, ..Envelope::default() }.respond(id))
 }
 
 pub(super) async fn metadata(
@@ -279,7 +279,7 @@ pub(super) async fn metadata(
         "updated_time": moment(Some(secret.updated_at)),
         "versions": versions,
     });
-    Ok(data(id, &answer))
+    Ok(data(id, answer))
 }
 
 #[derive(Default, Deserialize)]
@@ -366,7 +366,7 @@ pub(super) async fn config(
         "max_versions": max_versions,
         "metadata_cas_required": false,
     });
-    Ok(data(id, &answer))
+    Ok(data(id, answer))
 }
 
 pub(super) async fn change_config(

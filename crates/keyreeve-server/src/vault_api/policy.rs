@@ -59,7 +59,7 @@ pub(super) async fn serve(
         return Ok(done());
     }
     let permit = engine.authorize::<ReadPolicies>(caller).await.map_err(Failure::from)?;
-    let policy = engine.policy(&permit, &name)?.ok_or_else(Refusal::nothing)?;
+    let policy = engine.policy(&permit, &name).await?.ok_or_else(Refusal::nothing)?;
     let answer = json!({ "name": name.as_str(), "policy": policy.text(), "rules": policy.text() });
-    Ok(data(id, &answer))
+    Ok(data(id, answer))
 }

@@ -121,9 +121,9 @@ fn named(mut mount: Value) -> Value {
 pub(super) fn mount_of(mount: Option<&str>, id: &RequestId) -> Result<Response<Body>, Refusal> {
     match mount {
         None | Some("") => {
-            Ok(data(id, &json!({ "secret": { format!("{MOUNT}/"): kv_mount() }, "auth": {} })))
+            Ok(data(id, json!({ "secret": { format!("{MOUNT}/"): kv_mount() }, "auth": {} })))
         }
-        Some(MOUNT) => Ok(data(id, &named(kv_mount()))),
+        Some(MOUNT) => Ok(data(id, named(kv_mount()))),
         Some(_) => Err(Refusal::bad_request("no such mount: there is one, secret/")),
     }
 }

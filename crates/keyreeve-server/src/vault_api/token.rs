@@ -1,12 +1,12 @@
 //! `auth/token/…`: the caller's own token, which is an API key.
 
 use axum::body::Body;
-use http::{Response, StatusCode};
+use http::Response;
 use keyreeve_engine::{Caller, RequestId};
 use serde_json::{Value, json};
 
 use super::{
-    answer::{Refusal, data, envelope},
+    answer::{Envelope, Refusal, data},
     request::VaultRequest,
 };
 use crate::api::AppState;
@@ -74,7 +74,7 @@ pub(super) async fn lookup_self(
         "ttl": it.ttl_s,
         "type": "service",
     });
-    Ok(data(id, &answer))
+    Ok(data(id, answer))
 }
 
 /// An API key is not renewed: it is answered as it stands.
@@ -99,5 +99,5 @@ pub(super) async fn renew_self(
         "mfa_requirement": null,
         "num_uses": 0,
     });
-    Ok(envelope(StatusCode::OK, id, &Value::Null, &auth))
+    Ok(Envelope { auth, ..Envelope::default() }.respond(id))
 }

@@ -3,7 +3,7 @@
 mod fields;
 
 use anyhow::{bail, ensure};
-use keyreeve_api::{Client, SecretView};
+use keyreeve_api::{Client, SecretFields, SecretView};
 use keyreeve_core::vault::SecretPath;
 use serde_json::json;
 
@@ -71,7 +71,8 @@ async fn get(args: &GetArgs, client: &Client, context: &Context) -> anyhow::Resu
         bail!("{} has no field of that name; it has: {}", args.path, known.join(", "));
     };
     let value = values.one(value);
-    context.output.show(&json!({ name: value }), |_, _| secret::text(&value))?;
+    let shown = SecretFields([(name.clone(), value)].into());
+    context.output.show(&shown, |shown, _| shown.text(name).unwrap_or_default())?;
     values.tell_masked(&context.output)?;
     Ok(Outcome::Done)
 }

@@ -2,9 +2,9 @@
 
 use std::io::IsTerminal as _;
 
-use keyreeve_api::{SecretFields, SecretMetadataView, SecretView};
+use keyreeve_api::{SecretFields, SecretMetadataView, SecretView, field_text};
 use keyreeve_core::vault::SecretPath;
-use serde_json::Value;
+use serde_json::value::{RawValue, to_raw_value};
 
 use super::{
     Output,
@@ -40,8 +40,12 @@ impl Values {
     }
 
     /// A value as it is shown.
-    pub(crate) fn one(self, value: &Value) -> Value {
-        if self.masked { Value::String(mask(&text(value))) } else { value.clone() }
+    pub(crate) fn one(self, value: &RawValue) -> Box<RawValue> {
+        if !self.masked {
+            return value.to_owned();
+        }
+        // Text can always be written as JSON.
+        to_raw_value(&mask(&field_text(value))).unwrap_or_else(|_| RawValue::NULL.to_owned())
     }
 
     /// Says how to see what is masked.
@@ -61,14 +65,6 @@ fn mask(text: &str) -> String {
     format!("••••••••{last}")
 }
 
-/// A value as text: strings without their quotes.
-pub(crate) fn text(value: &Value) -> String {
-    match value {
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
-    }
-}
-
 /// One version.
 pub(crate) fn page(path: &SecretPath, found: &SecretView, canvas: &Canvas) -> String {
     let mut head = Fields::default();
@@ -82,7 +78,7 @@ pub(crate) fn page(path: &SecretPath, found: &SecretView, canvas: &Canvas) -> St
         .iter()
         .map(|(name, value)| {
             let name = printable(name);
-            format!("{name:width$}  {}", printable_lines(&text(value)))
+            format!("{name:width$}  {}", printable_lines(&field_text(value)))
         })
         .collect();
     format!("{}\n\n{}", head.draw(canvas), lines.join("\n"))

@@ -1,6 +1,7 @@
 //! Fields from standard input, files and, if need be, arguments.
 
 use std::{
+    collections::BTreeMap,
     fs::File,
     io::{BufRead as _, BufReader, IsTerminal, Read},
 };
@@ -8,7 +9,7 @@ use std::{
 use anyhow::{Context as _, bail, ensure};
 use keyreeve_api::SecretFields;
 use keyreeve_core::Secret;
-use serde_json::{Map, Value};
+use serde_json::value::to_raw_value;
 
 use crate::{failure::Advised, output::Output};
 
@@ -22,7 +23,7 @@ pub(super) fn read(
     mut stdin: impl Read + IsTerminal,
     output: &Output,
 ) -> anyhow::Result<SecretFields> {
-    let mut fields = Map::new();
+    let mut fields = BTreeMap::new();
     let mut stdin_taken = false;
     for source in sources {
         let Some((name, source)) = source.split_once('=') else {
@@ -52,7 +53,7 @@ pub(super) fn read(
                 return Err(Advised::new(what, hint).into());
             }
         };
-        let before = fields.insert(name.to_owned(), Value::String(value));
+        let before = fields.insert(name.to_owned(), to_raw_value(&value)?);
         ensure!(before.is_none(), "the field {name} is given twice");
     }
     Ok(SecretFields(fields))
@@ -149,15 +150,15 @@ mod tests {
         file.write_all(b"line\nline\r\n").unwrap();
         let source = format!("pem=@{}", file.path().display());
         let fields = read_with(&["key=-", &source], false, "value\n").unwrap();
-        assert_eq!(fields.0["key"], "value");
-        assert_eq!(fields.0["pem"], "line\nline");
+        assert_eq!(fields.text("key").unwrap(), "value");
+        assert_eq!(fields.text("pem").unwrap(), "line\nline");
     }
 
     #[test]
     fn values_on_the_command_line_need_a_word() {
         let error = read_with(&["key=canary"], false, "").unwrap_err();
         assert!(!format!("{error:?}").contains("canary"), "{error:?}");
-        assert_eq!(read_with(&["key=value"], true, "").unwrap().0["key"], "value");
+        assert_eq!(read_with(&["key=value"], true, "").unwrap().text("key").unwrap(), "value");
         for bad in [&["canary"][..], &["=x"], &["a=-", "b=-"], &["a=x", "a=y"]] {
             let error = read_with(bad, true, "x").unwrap_err();
             assert!(!format!("{error:?}").contains("canary"), "{error:?}");
