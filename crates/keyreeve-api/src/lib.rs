@@ -9,8 +9,8 @@ mod problem;
 mod wire;
 
 pub use client::{
-    AuditExport, Client, ClientError, Endpoint, SecretFields, SecretMetadataView,
-    SecretVersionView, SecretView, Token, field_text,
+    AuditExport, Client, ClientError, Endpoint, Rekey, SealStatusView, SecretFields,
+    SecretMetadataView, SecretVersionView, SecretView, Token, VaultKeyView, field_text,
 };
 pub use error::ErrorCode;
 pub use problem::{FieldProblem, Problem};

@@ -3,10 +3,12 @@
 mod capability;
 mod envelope;
 mod merge;
+mod passphrase;
 mod path;
 mod policy;
 mod policy_text;
 mod secret;
+mod shares;
 mod versions;
 
 pub use capability::{Capabilities, Capability};
@@ -15,6 +17,7 @@ pub use envelope::{
     SealingRandomness,
 };
 pub use merge::merge_patch;
+pub use passphrase::{PassphraseParameters, check_passphrase};
 pub use path::{SecretPath, SecretPathPrefix};
 pub use policy::{PathPattern, PathRule, PolicyName, VaultPolicy};
 pub use policy_text::PolicyMistake;
@@ -22,4 +25,5 @@ pub use secret::{
     CustomMetadata, DEFAULT_MAX_VERSIONS, Found, MountConfig, SecretRecord, SecretSettings,
     check_custom_metadata,
 };
+pub use shares::{Share, ShareCounts, combine, split};
 pub use versions::{CasMismatch, VersionMeta, VersionNumber};

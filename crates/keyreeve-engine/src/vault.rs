@@ -10,6 +10,8 @@ mod keyring;
 mod listing;
 mod policies;
 mod records;
+mod rewrap;
+mod seal;
 mod sealed_cache;
 mod secrets;
 mod settings;
@@ -24,10 +26,11 @@ pub use self::{
     error::VaultError,
     keyring::VaultState,
     listing::{ListSecrets, Listing},
+    seal::{NewRoot, ROOT_KEY_LABEL, Seal, Unlock, UnsealProgress, parse_root_key},
     secrets::{Fields, PutSecret, ReadVersion, Written},
     settings::{MetadataChange, NotesChange, SettingsChange},
 };
-use self::{keyring::Opened, records::RecordTable, sealed_cache::SealedCache};
+use self::{keyring::Opened, records::RecordTable, seal::Unsealing, sealed_cache::SealedCache};
 use crate::{
     live::LiveTable,
     store::{Change, ChangeSink, QuotaClaim},
@@ -39,6 +42,7 @@ pub(crate) struct Vault {
     records: RecordTable,
     /// The keys, while the vault is open.
     opened: ArcSwapOption<Opened>,
+    unsealing: Unsealing,
     sealed: SealedCache,
 }
 

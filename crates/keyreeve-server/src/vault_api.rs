@@ -8,6 +8,7 @@ mod duration;
 mod kv;
 mod policy;
 mod request;
+mod seal;
 mod system;
 mod token;
 
@@ -69,6 +70,9 @@ async fn route(
         ["sys", "seal-status"] if read => return Ok(system::seal_status(state)),
         ["sys", "leader"] if read => return Ok(system::leader()),
         ["sys", "init"] if read => return Ok(system::init(state)),
+        ["sys", "unseal"] if request.writes() => {
+            return seal::unseal(state, request, arrival).await;
+        }
         _ => {}
     }
     if !matches!(state.engine.vault_state(), VaultState::Open { .. }) {
@@ -86,6 +90,14 @@ async fn route(
         ["sys", "audit"] if read => Ok(system::audit_devices(id)),
         ["sys", "capabilities" | "capabilities-self"] if request.writes() => {
             system::capabilities(&access, request, id)
+        }
+        ["sys", "seal"] if request.writes() => seal::seal(state, &caller).await,
+        ["sys", "rotate"] | ["sys", "rotate", "keyring"] if request.writes() => {
+            seal::rotate(state, &caller).await
+        }
+        ["sys", "key-status"] if read => seal::key_status(state, &caller, id).await,
+        ["sys", "keyreeve", "rekey"] if request.writes() => {
+            seal::rekey(state, &caller, request).await
         }
         ["auth", "token", "lookup-self"] => token::lookup_self(state, &caller, request, id).await,
         ["auth", "token", "renew-self"] if request.writes() => {

@@ -18,6 +18,7 @@ pub(crate) mod project;
 pub(crate) mod role;
 pub(crate) mod secret;
 pub(crate) mod time;
+pub(crate) mod vault;
 
 use std::path::PathBuf;
 
@@ -35,6 +36,7 @@ use self::{
     project::ProjectCommand,
     role::RoleCommand,
     secret::SecretCommand,
+    vault::VaultCommand,
 };
 
 const ABOUT: &str = "\
@@ -147,6 +149,9 @@ pub(crate) enum Command {
     /// Keep, read and look after secrets in the vault
     #[command(subcommand, after_help = secret::ABOUT)]
     Secret(SecretCommand),
+    /// Open and seal the vault, and change its keys
+    #[command(subcommand, after_help = vault::ABOUT)]
+    Vault(VaultCommand),
     /// What is known of providers: their credentials, how they are checked, sent and changed
     #[command(subcommand, after_help = catalog::ABOUT)]
     Catalog(CatalogCommand),

@@ -22,6 +22,7 @@ mod project;
 mod role;
 mod secret;
 mod serve;
+mod vault;
 
 use anyhow::Context as _;
 
@@ -49,6 +50,7 @@ pub(crate) fn run(command: &Command, context: &Context) -> anyhow::Result<Outcom
         Command::Environment(command) => block_on(environment::run(command, context)),
         Command::Project(command) => block_on(project::run(command, context)),
         Command::Secret(command) => block_on(secret::run(command, context)),
+        Command::Vault(command) => block_on(vault::run(command, context)),
         Command::Catalog(command) => catalog::run(command, context),
         Command::Audit(command) => block_on(audit::run(command, context)),
         Command::Backup(args) => backup::backup(args, context),

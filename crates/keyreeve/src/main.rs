@@ -12,6 +12,7 @@ mod context;
 mod countries;
 mod environment;
 mod failure;
+mod hidden_input;
 mod installation;
 mod output;
 mod system;

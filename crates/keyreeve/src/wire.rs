@@ -12,7 +12,8 @@ use keyreeve_core::{
 };
 use keyreeve_engine::{
     Clock, Countries, Engine, EngineOptions, Entropy, FirstKey, ServiceLimits, SharedCounting,
-    store::Store, vault::VaultState,
+    store::Store,
+    vault::{Seal, Unlock, VaultState},
 };
 use keyreeve_server::{AuthorizerOptions, Limits, MetricsAccess, ServerOptions, TlsOptions};
 use keyreeve_store::{
@@ -22,7 +23,10 @@ use keyreeve_store::{
 };
 
 use crate::{
-    config::{self, Config, secret::SecretError},
+    config::{
+        self, Config,
+        secret::{SecretError, SecretReference},
+    },
     countries::CountryDatabase,
     environment::Environment,
     installation::{Anchor, DataFolder, FolderLock},
@@ -48,6 +52,8 @@ pub(crate) struct Policy {
     import_secret: Option<HmacSecret>,
     /// As the settings name it; else it is in the data folder.
     root_key: Option<Result<Secret<Vec<u8>>, SecretError>>,
+    /// The passphrase that it comes from instead.
+    passphrase: Option<Result<Secret<Vec<u8>>, SecretError>>,
 }
 
 impl Policy {
@@ -58,9 +64,11 @@ impl Policy {
             None => None,
         };
         let import_secret = import_secret(config, environment)?;
-        let root_key = config.vault.root_key.as_ref();
-        let root_key = root_key.map(|reference| reference.resolve(environment));
-        Ok(Self { limits: config.limits.clone(), countries, import_secret, root_key })
+        let read = |reference: &SecretReference| reference.resolve(environment);
+        let root_key = config.vault.root_key.as_ref().map(read);
+        let passphrase = config.vault.passphrase.as_ref().map(read);
+        let limits = config.limits.clone();
+        Ok(Self { limits, countries, import_secret, root_key, passphrase })
     }
 }
 
@@ -139,7 +147,12 @@ impl Installation {
         })
         .await
         .context("the stored keys could not be loaded")?;
-        open_vault(&engine, &self.folder, &*self.entropy, policy.root_key).await;
+        let (root_key, passphrase) = (policy.root_key, policy.passphrase);
+        if let Err(error) =
+            open_vault(&engine, &self.folder, &*self.entropy, root_key, passphrase).await
+        {
+            warn!(error = format!("{error:#}"), "the vault stays sealed");
+        }
         let running =
             Running { store: self.store, clock: self.clock, anchor: self.anchor, _lock: self.lock };
         Ok((Arc::new(engine), running))
@@ -152,21 +165,28 @@ async fn open_vault(
     engine: &Engine,
     folder: &DataFolder,
     entropy: &dyn Entropy,
-    given: Option<Result<Secret<Vec<u8>>, SecretError>>,
-) {
-    let is_new = engine.vault_state() == VaultState::New;
-    let given = match given.transpose() {
-        Ok(given) => given,
-        Err(error) => return warn!(%error, "the vault stays sealed"),
-    };
-    match folder.root_key(given.as_ref(), entropy, is_new) {
-        Ok(key) => {
-            if let Err(error) = engine.open_vault(key).await {
-                warn!(%error, "the vault stays sealed");
-            }
+    root_key: Option<Result<Secret<Vec<u8>>, SecretError>>,
+    passphrase: Option<Result<Secret<Vec<u8>>, SecretError>>,
+) -> anyhow::Result<()> {
+    let unlock = match (engine.vault_seal(), passphrase) {
+        (Some(Seal::Shares { threshold, .. }), _) => {
+            anyhow::bail!("it waits for {threshold} shares: `keyreeve vault unseal` takes them")
         }
-        Err(error) => warn!(%error, "the vault stays sealed"),
-    }
+        (Some(Seal::Passphrase { .. }), None) => {
+            anyhow::bail!("it waits for its passphrase: `keyreeve vault unseal` takes it")
+        }
+        (None | Some(Seal::Passphrase { .. }), Some(passphrase)) => {
+            // EXPOSE: copied as text.
+            let text = String::from_utf8(passphrase?.expose().clone());
+            Unlock::Passphrase(Secret::new(text.context("vault.passphrase is not UTF-8")?))
+        }
+        (None | Some(Seal::Key), _) => {
+            let is_new = engine.vault_state() == VaultState::New;
+            let given = root_key.transpose()?;
+            Unlock::Key(folder.root_key(given.as_ref(), entropy, is_new)?)
+        }
+    };
+    Ok(engine.open_vault(unlock).await?)
 }
 
 /// What a running installation holds besides its engine.

@@ -112,7 +112,7 @@ impl Client {
     }
 
     /// Sends a request; what is not there is `None`.
-    async fn vault_answer<T: DeserializeOwned>(
+    pub(super) async fn vault_answer<T: DeserializeOwned>(
         &self,
         request: RequestBuilder,
     ) -> Result<Option<T>, ClientError> {
@@ -134,6 +134,28 @@ impl Client {
                 Err(ClientError::VaultRefused { status: status.as_u16(), errors })
             }
             _ if status == StatusCode::NO_CONTENT => Ok(None),
+            _ => Err(self.not_keyreeve(status)),
+        }
+    }
+
+    /// Sends a request whose answer is not wrapped in anything.
+    pub(super) async fn vault_plain<T: DeserializeOwned>(
+        &self,
+        request: RequestBuilder,
+    ) -> Result<T, ClientError> {
+        let sent = request.send().await;
+        let response = sent.map_err(|source| unreachable(&self.endpoint, source))?;
+        let status = response.status();
+        let body = response.bytes().await.map_err(|source| unreachable(&self.endpoint, source))?;
+        if status.is_success()
+            && let Ok(answer) = serde_json::from_slice(&body)
+        {
+            return Ok(answer);
+        }
+        match serde_json::from_slice::<Errors>(&body) {
+            Ok(Errors { errors }) if !status.is_success() => {
+                Err(ClientError::VaultRefused { status: status.as_u16(), errors })
+            }
             _ => Err(self.not_keyreeve(status)),
         }
     }

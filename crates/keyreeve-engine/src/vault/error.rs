@@ -42,6 +42,15 @@ pub enum VaultError {
     /// The root key is not the one that the keyring was wrapped by.
     #[error("the root key does not open this vault")]
     WrongRoot,
+    /// What was given is not what the root key comes from.
+    #[error("this vault is sealed by its {seal}, not by what was given")]
+    OtherSeal {
+        /// What it comes from.
+        seal: &'static str,
+    },
+    /// Somebody else is trying a passphrase.
+    #[error("a passphrase is being tried; try again in a second")]
+    Busy,
     /// As for everything else.
     #[error(transparent)]
     Engine(#[from] Error),

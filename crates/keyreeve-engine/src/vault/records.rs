@@ -3,11 +3,15 @@
 use std::{
     collections::{BTreeMap, HashMap},
     ops::Bound,
-    sync::{Arc, OnceLock},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use keyreeve_core::{
     Invalid,
+    model::Revision,
     name::ProjectName,
     vault::{
         Capabilities, Capability, EnvelopeError, Keyring, PathRule, SecretRecord, VaultPolicy,
@@ -16,6 +20,7 @@ use keyreeve_core::{
 use parking_lot::RwLock;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
+use super::rewrap::is_tagged;
 use crate::store::{RecordKind, VaultRecord};
 
 /// A record, and what it says once it was found untouched.
@@ -91,9 +96,18 @@ pub(super) fn read<T: DeserializeOwned>(
     project: &ProjectName,
     keyring: &Keyring,
 ) -> Result<T, EnvelopeError> {
-    let revision = record.revision.to_be_bytes();
-    keyring.check_tag(record.key, &authenticated(record, project, &revision), &record.tag)?;
+    check(record, project, keyring)?;
     serde_json::from_str(&record.body).map_err(|_| EnvelopeError::Malformed)
+}
+
+/// Whether a record is as the vault wrote it.
+pub(super) fn check(
+    record: &VaultRecord,
+    project: &ProjectName,
+    keyring: &Keyring,
+) -> Result<(), EnvelopeError> {
+    let revision = record.revision.to_be_bytes();
+    keyring.check_tag(record.key, &authenticated(record, project, &revision), &record.tag)
 }
 
 /// Everything of a record that its tag stands for.
@@ -113,6 +127,8 @@ type OfKind = BTreeMap<Arc<str>, Arc<Known>>;
 #[derive(Debug, Default)]
 pub(super) struct RecordTable {
     projects: RwLock<HashMap<ProjectName, HashMap<RecordKind, OfKind>>>,
+    /// The revision of the keyring, looked at with every use of the keys.
+    keyring: AtomicU64,
 }
 
 impl RecordTable {
@@ -123,8 +139,31 @@ impl RecordTable {
         let records = kinds.entry(record.kind).or_default();
         let newer = |known: &Arc<Known>| known.record.revision > record.revision;
         if !records.get(&record.id).is_some_and(newer) {
+            if record.kind == RecordKind::Keyring {
+                self.keyring.store(record.revision, Ordering::Release);
+            }
             records.insert(record.id.clone(), Arc::new(Known::new(record)));
         }
+    }
+
+    /// The revision of the keyring; 0 while there is none.
+    pub(super) fn keyring_revision(&self) -> Revision {
+        self.keyring.load(Ordering::Acquire)
+    }
+
+    /// At most `limit` records whose tag was made by another key than this one.
+    pub(super) fn under_other_keys(
+        &self,
+        key: u32,
+        limit: usize,
+    ) -> Vec<(ProjectName, Arc<VaultRecord>)> {
+        let projects = self.projects.read();
+        let all = projects.iter().flat_map(|(project, kinds)| {
+            let records = kinds.values().flat_map(BTreeMap::values);
+            records.map(move |known| (project, &known.record))
+        });
+        let older = all.filter(|(_, record)| is_tagged(record.kind) && record.key != key);
+        older.take(limit).map(|(project, record)| (project.clone(), record.clone())).collect()
     }
 
     pub(super) fn remove(&self, project: &ProjectName, kind: RecordKind, id: &str) {

@@ -533,6 +533,18 @@ impl Engine {
             let rule = Invalid::new("cannot be written as JSON");
             VaultError::Invalid(FieldError::new(kind.as_str(), rule))
         })?;
+        self.record_of_text(project, kind, id, body, follows)
+    }
+
+    /// The same of a body that is written already.
+    pub(super) fn record_of_text(
+        &self,
+        project: &ProjectName,
+        kind: RecordKind,
+        id: &str,
+        body: String,
+        follows: Revision,
+    ) -> Result<VaultRecord, VaultError> {
         let keyring = self.keyring()?;
         let now_ms = Revision::try_from(self.now().as_millisecond()).unwrap_or_default();
         let mut record = VaultRecord {

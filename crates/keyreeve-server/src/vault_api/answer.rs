@@ -110,6 +110,13 @@ impl From<VaultError> for Refusal {
             VaultError::Invalid(fault) => {
                 Self::bad_request(format!("{} {}", fault.field, fault.rule))
             }
+            error @ VaultError::OtherSeal { .. } => Self::bad_request(error.to_string()),
+            // A wrong key, passphrase or share; what was given is not told apart further.
+            VaultError::WrongRoot => Self::bad_request("that does not open this vault"),
+            error @ VaultError::Busy => Self {
+                retry_after_s: Some(1),
+                ..Self::new(StatusCode::TOO_MANY_REQUESTS, error.to_string())
+            },
             VaultError::Engine(error) => Failure::from(error).into(),
             other => {
                 error!(error = %other, "the vault failed");

@@ -14,6 +14,7 @@ use super::{
     MOUNT,
     answer::{Refusal, data, plain, spread},
     request::VaultRequest,
+    seal,
 };
 use crate::api::AppState;
 
@@ -62,13 +63,16 @@ pub(super) fn health(state: &AppState, request: &VaultRequest) -> Result<Respons
 
 pub(super) fn seal_status(state: &AppState) -> Response<Body> {
     let (initialized, sealed) = statuses(state);
+    let seal = state.engine.vault_seal();
+    let (shares, threshold) = seal::shares(seal.as_ref());
     let body = json!({
         "type": "shamir",
+        "keyreeve_seal": seal::kind(seal.as_ref()),
         "initialized": initialized,
         "sealed": sealed,
-        "t": 1,
-        "n": 1,
-        "progress": 0,
+        "t": threshold,
+        "n": shares,
+        "progress": state.engine.unseal_progress().given,
         "nonce": "",
         "version": VERSION,
         "build_date": "",

@@ -30,6 +30,7 @@ pub(crate) fn run(args: &ServeArgs, context: &Context) -> anyhow::Result<Outcome
     let flags = Flags { listen: args.listen, threads: args.threads, ..Flags::default() };
     let config = context.config(flags)?;
     logging::start(&config.log);
+    keep_memory_private();
     let background = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .thread_name("keyreeve-background")
@@ -68,6 +69,17 @@ pub(crate) fn run(args: &ServeArgs, context: &Context) -> anyhow::Result<Outcome
     serve(&background, server, &engine, running, &metrics, &config, stopped)?;
     info!("stopped");
     Ok(Outcome::Done)
+}
+
+/// No core dump, and no look into the memory by other programs of the same user: keys are in it.
+fn keep_memory_private() {
+    use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
+    let none = Rlimit { current: Some(0), maximum: Some(0) };
+    let done = setrlimit(Resource::Core, none)
+        .and_then(|()| set_dumpable_behavior(DumpableBehavior::NotDumpable));
+    if let Err(error) = done {
+        warn!(%error, "core dumps could not be switched off");
+    }
 }
 
 fn serve(

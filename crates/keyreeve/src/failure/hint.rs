@@ -46,7 +46,7 @@ fn for_client(client: &ClientError, error: &anyhow::Error) -> Option<String> {
             "the key needs keyreeve.secrets.manage, or a policy that is granted to it"
         }
         ClientError::VaultRefused { status: 503, .. } => {
-            "look at the server's log for why its root key could not be read (vault.root_key)"
+            "`keyreeve vault status` says what opens it; the server's log, why it is not open"
         }
         ClientError::NotKeyreeve { .. } => {
             "perhaps something else listens there: look at the address and the port"

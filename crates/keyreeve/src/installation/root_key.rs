@@ -4,13 +4,13 @@ use std::{fs, io, path::PathBuf};
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use keyreeve_core::{Secret, vault::RootKey};
-use keyreeve_engine::{Entropy, EntropyFailed};
+use keyreeve_engine::{
+    Entropy, EntropyFailed,
+    vault::{ROOT_KEY_LABEL, parse_root_key},
+};
 use zeroize::Zeroize as _;
 
 use super::folder::{DataFolder, write_whole};
-
-/// What stands before the key in a file, so that nobody takes it for anything else.
-const LABEL: &str = "keyreeve-root-key:1:";
 
 /// Why there is no root key.
 #[derive(Debug, thiserror::Error)]
@@ -74,7 +74,7 @@ impl DataFolder {
         let path = self.root_key_file();
         let key = Secret::new(entropy.bytes::<32>()?);
         // EXPOSE: written to a file that only its owner can read.
-        let mut text = format!("{LABEL}{}\n", BASE64_STANDARD.encode(key.expose()));
+        let mut text = format!("{ROOT_KEY_LABEL}{}\n", BASE64_STANDARD.encode(key.expose()));
         let written = write_whole(&path, &text, 0o600);
         text.zeroize();
         written.map_err(|source| RootKeyError::File { path, source })?;
@@ -82,14 +82,10 @@ impl DataFolder {
     }
 }
 
-/// The key in a text, with or without the label.
+/// The key in a file's bytes.
 fn parse(bytes: &[u8]) -> Option<RootKey> {
-    let text = std::str::from_utf8(bytes).ok()?.trim();
-    let text = text.strip_prefix(LABEL).unwrap_or(text);
-    let mut decoded = BASE64_STANDARD.decode(text).ok()?;
-    let key = <[u8; 32]>::try_from(decoded.as_slice()).ok().map(Secret::new);
-    decoded.zeroize();
-    key.map(RootKey::new)
+    let text = Secret::new(String::from_utf8(bytes.to_vec()).ok()?);
+    parse_root_key(&text).ok()
 }
 
 #[cfg(test)]

@@ -31,4 +31,5 @@ mod shared_limits;
 mod support;
 mod vault;
 mod vault_clients;
+mod vault_keys;
 mod verdict_codes;

@@ -15,6 +15,8 @@ const FORGET_INTERVAL: Duration = Duration::from_hours(1);
 const FORGET_DUTY: Duration = Duration::from_mins(90);
 const FIRST_FORGETTING: Duration = Duration::from_mins(1);
 const COUNTING_INTERVAL: Duration = Duration::from_secs(1);
+const REWRAP_INTERVAL: Duration = Duration::from_secs(5);
+const REWRAP_DUTY: Duration = Duration::from_secs(30);
 const FOLD_INTERVAL: Duration = Duration::from_secs(5);
 
 /// The tasks, to be waited for at the end.
@@ -38,6 +40,7 @@ pub(super) fn start(
     let claiming = background.spawn(claim(engine.clone(), stopped.clone()));
     background.spawn(forget(engine.clone(), stopped.clone()));
     background.spawn(note_counting(engine.clone(), stopped.clone()));
+    background.spawn(rewrap(engine.clone(), stopped.clone()));
     background.spawn(fold(metrics.clone(), stopped.clone()));
     let anchoring = anchor(running, config.audit.anchor_interval, stopped.clone());
     Tasks { flushing, claiming, anchoring: background.spawn(anchoring) }
@@ -128,6 +131,23 @@ async fn note_counting(engine: Arc<Engine>, mut stopped: watch::Receiver<bool>) 
     while next_turn(&mut timer, &mut stopped).await {
         if let Err(error) = engine.note_counting().await {
             warn!(%error, "whether the nodes count together was not noted; tried again");
+        }
+    }
+}
+
+/// Brings the vault under its newest key, in the background and without haste.
+async fn rewrap(engine: Arc<Engine>, mut stopped: watch::Receiver<bool>) {
+    let mut timer = timer(REWRAP_INTERVAL);
+    while next_turn(&mut timer, &mut stopped).await {
+        loop {
+            match engine.rewrap_some(REWRAP_DUTY).await {
+                Ok(true) if !*stopped.borrow() => {}
+                Ok(_) => break,
+                Err(error) => {
+                    warn!(%error, "the vault is not yet under its newest key; tried again");
+                    break;
+                }
+            }
         }
     }
 }
