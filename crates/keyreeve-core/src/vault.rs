@@ -1,5 +1,6 @@
 //! The vault: secrets at paths, with numbered versions, under envelope encryption.
 
+mod approle;
 mod capability;
 mod envelope;
 mod merge;
@@ -9,8 +10,11 @@ mod policy;
 mod policy_text;
 mod secret;
 mod shares;
+mod token;
 mod versions;
+mod wrapping;
 
+pub use approle::{AppRole, AppRoleName, SecretId, USUAL_TOKEN_LIFE};
 pub use capability::{Capabilities, Capability};
 pub use envelope::{
     Binding, EnvelopeError, Keyring, KeyringError, RootKey, SealedKey, SealedVersion,
@@ -26,4 +30,9 @@ pub use secret::{
     check_custom_metadata,
 };
 pub use shares::{Share, ShareCounts, combine, split};
+pub use token::{
+    LONGEST_LIFE, TOKEN_PREFIX, TokenParent, VaultToken, WRAPPING_PREFIX, credential_digest,
+    new_credential,
+};
 pub use versions::{CasMismatch, VersionMeta, VersionNumber};
+pub use wrapping::Wrapping;

@@ -118,6 +118,8 @@ actions! {
     ReadPolicies = "policy.read", "keyreeve.secrets.manage";
     /// Make, change and remove policies of the vault.
     ManagePolicies = "policy.manage", "keyreeve.secrets.manage";
+    /// Make, change and remove roles that programs log in as.
+    ManageAppRoles = "approle.manage", "keyreeve.secrets.manage";
     /// Seal the vault, change its keys.
     ManageVault = "vault.manage", "keyreeve.vault.manage", Installation;
     /// See the metrics where they are not open.

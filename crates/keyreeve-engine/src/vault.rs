@@ -5,6 +5,7 @@
 //! database and in a bounded cache; they are opened for one answer at a time.
 
 mod access;
+mod approle;
 mod error;
 mod keyring;
 mod listing;
@@ -15,6 +16,10 @@ mod seal;
 mod sealed_cache;
 mod secrets;
 mod settings;
+mod sweep;
+mod tagging;
+mod tokens;
+mod wrapping;
 
 use std::sync::Arc;
 
@@ -23,12 +28,15 @@ use keyreeve_core::name::ProjectName;
 
 pub use self::{
     access::{PathPermit, VaultAccess},
+    approle::{IssuedSecretId, NewSecretId},
     error::VaultError,
     keyring::VaultState,
     listing::{ListSecrets, Listing},
     seal::{NewRoot, ROOT_KEY_LABEL, Seal, Unlock, UnsealProgress, parse_root_key},
     secrets::{Fields, PutSecret, ReadVersion, Written},
     settings::{MetadataChange, NotesChange, SettingsChange},
+    tokens::{IssuedVaultToken, NewToken, TokenHolder},
+    wrapping::WrappedAnswer,
 };
 use self::{keyring::Opened, records::RecordTable, seal::Unsealing, sealed_cache::SealedCache};
 use crate::{

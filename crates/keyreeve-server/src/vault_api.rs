@@ -4,6 +4,7 @@
 //! clients. One mount, `secret/`, of the kind KV version 2; paths in it are the paths of secrets.
 
 mod answer;
+mod approle;
 mod duration;
 mod kv;
 mod policy;
@@ -11,6 +12,8 @@ mod request;
 mod seal;
 mod system;
 mod token;
+mod visitor;
+mod wrapping;
 
 use axum::{
     Router,
@@ -21,14 +24,12 @@ use axum::{
 };
 use http::Method;
 use keyreeve_api::ErrorCode;
+use keyreeve_core::name::ProjectName;
+use keyreeve_engine::RequestId;
 use keyreeve_engine::vault::{VaultAccess, VaultState};
 
-use self::{answer::Refusal, request::VaultRequest};
-use crate::{
-    api::AppState,
-    authenticate::{self, Arrival},
-    problem::Failure,
-};
+use self::{answer::Refusal, request::VaultRequest, visitor::Visitor};
+use crate::{api::AppState, authenticate::Arrival, problem::Failure};
 
 /// What all its paths begin with.
 pub(crate) const PREFIX: &str = "/v1/";
@@ -50,21 +51,39 @@ async fn serve(State(state): State<AppState>, request: Request) -> Response<Body
     };
     let id = arrival.meta.id;
     let answer = match VaultRequest::read(request).await {
-        Ok(request) => route(&state, &request, &arrival).await,
+        Ok(request) => answer(&state, &request, &arrival).await,
         Err(refusal) => Err(refusal),
     };
     answer.unwrap_or_else(|refusal| refusal.respond(&id))
 }
 
-/// Every call, on one page.
+/// The answer, wrapped if that is wanted.
+async fn answer(
+    state: &AppState,
+    request: &VaultRequest,
+    arrival: &Arrival,
+) -> Result<Response<Body>, Refusal> {
+    let wrapped_for = wrapping::wanted(request)?;
+    let mut answer = route(state, request, arrival).await?;
+    let project = answer.extensions_mut().remove::<ProjectName>();
+    match (wrapped_for, project) {
+        (Some(ttl), Some(project)) => {
+            wrapping::wrap(&state.engine, &project, request, ttl, answer, arrival).await
+        }
+        _ => Ok(answer),
+    }
+}
+
+/// Calls that need no token, then those that need one.
 async fn route(
     state: &AppState,
     request: &VaultRequest,
     arrival: &Arrival,
 ) -> Result<Response<Body>, Refusal> {
+    let engine = &state.engine;
     let segments: Vec<&str> = request.path.split('/').collect();
     let read = matches!(request.parts.method, Method::GET | Method::HEAD);
-    // Those that need no token and are served while the vault is sealed.
+    // These are served while the vault is sealed, too.
     match segments.as_slice() {
         ["sys", "health"] if read => return system::health(state, request),
         ["sys", "seal-status"] if read => return Ok(system::seal_status(state)),
@@ -75,13 +94,34 @@ async fn route(
         }
         _ => {}
     }
-    if !matches!(state.engine.vault_state(), VaultState::Open { .. }) {
+    if !matches!(engine.vault_state(), VaultState::Open { .. }) {
         return Err(Refusal::sealed());
     }
-    let caller = authenticate::caller(&state.engine, &request.parts, arrival).await?;
-    let access = state.engine.vault_access(&caller).await?;
-    let id = &arrival.meta.id;
     match segments.as_slice() {
+        ["auth", "approle", "login"] if request.writes() => {
+            return approle::login(engine, request, arrival).await;
+        }
+        ["sys", "wrapping", call @ ("unwrap" | "lookup")] => {
+            return wrapping::open(engine, request, call, arrival).await;
+        }
+        _ => {}
+    }
+    let visitor = Visitor::of(engine, request, arrival).await?;
+    let mut answer = for_visitor(state, request, &visitor, &segments, &arrival.meta.id).await?;
+    answer.extensions_mut().insert(visitor.project().clone());
+    Ok(answer)
+}
+
+async fn for_visitor(
+    state: &AppState,
+    request: &VaultRequest,
+    visitor: &Visitor,
+    segments: &[&str],
+    id: &RequestId,
+) -> Result<Response<Body>, Refusal> {
+    let (engine, access) = (&state.engine, &visitor.access);
+    let read = matches!(request.parts.method, Method::GET | Method::HEAD);
+    match segments {
         ["sys", "internal", "ui", "mounts", rest @ ..] if read => {
             system::mount_of(rest.first().copied(), id)
         }
@@ -89,30 +129,28 @@ async fn route(
         ["sys", "auth"] if read => Ok(system::auth_methods(id)),
         ["sys", "audit"] if read => Ok(system::audit_devices(id)),
         ["sys", "capabilities" | "capabilities-self"] if request.writes() => {
-            system::capabilities(&access, request, id)
+            system::capabilities(access, request, id)
         }
-        ["sys", "seal"] if request.writes() => seal::seal(state, &caller).await,
+        ["sys", "seal"] if request.writes() => seal::seal(state, visitor.caller()?).await,
         ["sys", "rotate"] | ["sys", "rotate", "keyring"] if request.writes() => {
-            seal::rotate(state, &caller).await
+            seal::rotate(state, visitor.caller()?).await
         }
-        ["sys", "key-status"] if read => seal::key_status(state, &caller, id).await,
+        ["sys", "key-status"] if read => seal::key_status(state, visitor.caller()?, id).await,
         ["sys", "keyreeve", "rekey"] if request.writes() => {
-            seal::rekey(state, &caller, request).await
+            seal::rekey(state, visitor.caller()?, request).await
         }
-        ["auth", "token", "lookup-self"] => token::lookup_self(state, &caller, request, id).await,
-        ["auth", "token", "renew-self"] if request.writes() => {
-            token::renew_self(state, &caller, request, id).await
-        }
-        ["auth", "token", "revoke-self"] if request.writes() => Err(Refusal::bad_request(
-            "this token is an API key; revoke it with `keyreeve key revoke`",
-        )),
+        ["sys", "wrapping", "wrap"] if request.writes() => wrapping::echo(request, id),
         ["sys", "policies", "acl"] | ["sys", "policy"] => {
-            policy::serve(&state.engine, &caller, request, None, id).await
+            policy::serve(engine, visitor.caller()?, request, None, id).await
         }
         ["sys", "policies", "acl", name] | ["sys", "policy", name] => {
-            policy::serve(&state.engine, &caller, request, Some(name), id).await
+            policy::serve(engine, visitor.caller()?, request, Some(name), id).await
         }
-        [MOUNT, rest @ ..] => in_mount(state, &access, request, rest, id).await,
+        ["auth", "token", call @ ..] => token::serve(engine, visitor, request, call, id).await,
+        ["auth", "approle", "role", call @ ..] => {
+            approle::serve(engine, visitor, request, call, id).await
+        }
+        [MOUNT, rest @ ..] => in_mount(state, access, request, rest, id).await,
         ["sys" | "auth", ..] | [] => Err(Refusal::unsupported()),
         _ => Err(Refusal::no_mount(&request.path)),
     }

@@ -18,6 +18,8 @@ pub enum Actor {
         /// The operating system's user id.
         uid: u32,
     },
+    /// The holder of a token of the vault: what it is called, and its accessor.
+    Token(String),
     /// Somebody who showed no good credential.
     Anonymous,
     /// Keyreeve itself.
@@ -29,6 +31,7 @@ impl fmt::Display for Actor {
         match self {
             Self::Key(id) => write!(f, "key:{id}"),
             Self::Local { uid } => write!(f, "local:{uid}"),
+            Self::Token(name) => write!(f, "token:{name}"),
             Self::Anonymous => f.write_str("anonymous"),
             Self::System(task) => write!(f, "system:{task}"),
         }
@@ -41,6 +44,7 @@ impl Actor {
             None if text == "anonymous" => Some(Self::Anonymous),
             Some(("key", id)) => id.parse().ok().map(Self::Key),
             Some(("local", uid)) => uid.parse().ok().map(|uid| Self::Local { uid }),
+            Some(("token", name)) => Some(Self::Token(name.to_owned())),
             Some(("system", task)) => Some(Self::System(task.to_owned().into())),
             _ => None,
         }
@@ -239,6 +243,7 @@ mod tests {
         for actor in [
             Actor::Anonymous,
             Actor::Local { uid: 1000 },
+            Actor::Token("approle-web/9f".to_owned()),
             Actor::System("usage-flush".into()),
             Actor::Key(KeyId::from_entropy([9; 16])),
         ] {

@@ -6,7 +6,7 @@ use keyreeve_core::{
     audit::{Actor, AuditEntry, Outcome, Target},
     model::ApiKey,
     name::ProjectName,
-    vault::{Capabilities, Capability, SecretPath, VaultPolicy},
+    vault::{Capabilities, Capability, SecretPath, VaultPolicy, VaultToken},
 };
 use serde_json::{Map, json};
 
@@ -50,6 +50,33 @@ impl<'a> PathPermit<'a> {
 }
 
 impl VaultAccess {
+    /// What the holder of a token may do.
+    pub(super) fn of_token(
+        project: ProjectName,
+        token: &VaultToken,
+        policies: Vec<Arc<VaultPolicy>>,
+        request: RequestMeta,
+    ) -> Self {
+        let actor = Actor::Token(format!("{}/{}", token.display_name, token.accessor));
+        let rights = if token.everything { Rights::Everything } else { Rights::Policies(policies) };
+        Self { project, actor, request, rights }
+    }
+
+    /// Whether everything may be done, whatever policies say.
+    pub fn may_everything(&self) -> bool {
+        matches!(self.rights, Rights::Everything)
+    }
+
+    /// The names of the policies that hold.
+    pub(super) fn policy_names(&self) -> Vec<String> {
+        match &self.rights {
+            Rights::Everything => Vec::new(),
+            Rights::Policies(policies) => {
+                policies.iter().map(|policy| policy.name.as_str().to_owned()).collect()
+            }
+        }
+    }
+
     /// The tenant.
     pub fn project(&self) -> &ProjectName {
         &self.project
@@ -147,10 +174,18 @@ impl Engine {
     }
 
     fn policies_of(&self, caller: &Caller) -> Result<Vec<Arc<VaultPolicy>>, VaultError> {
+        self.policies_where(caller.project(), |name| caller.covers(&permission(name)))
+    }
+
+    /// The policies whose name is chosen.
+    pub(super) fn policies_where(
+        &self,
+        project: &ProjectName,
+        chosen: impl Fn(&str) -> bool,
+    ) -> Result<Vec<Arc<VaultPolicy>>, VaultError> {
         self.keyring()?;
-        let project = caller.project();
         let known = self.vault.records.all(project, RecordKind::Policy);
-        let granted = known.iter().filter(|known| caller.covers(&permission(&known.record.id)));
+        let granted = known.iter().filter(|known| chosen(&known.record.id));
         let read = |known: &Arc<Known>| {
             let what = || format!("policy {}", known.record.id);
             let keyring = self.keyring_with(known.record.key)?;

@@ -42,6 +42,18 @@ pub enum VaultError {
     /// The root key is not the one that the keyring was wrapped by.
     #[error("the root key does not open this vault")]
     WrongRoot,
+    /// No such token, or not any more.
+    #[error("the token is not valid or does not exist")]
+    BadToken,
+    /// No such token to do something with, or not any more.
+    #[error("bad token")]
+    NoSuchToken,
+    /// No such role and secret id, or not any more.
+    #[error("invalid role or secret ID")]
+    BadLogin,
+    /// No such wrapped answer, or somebody has looked at it.
+    #[error("wrapping token is not valid or does not exist")]
+    BadWrapping,
     /// What was given is not what the root key comes from.
     #[error("this vault is sealed by its {seal}, not by what was given")]
     OtherSeal {

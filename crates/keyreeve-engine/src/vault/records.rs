@@ -1,6 +1,7 @@
 //! Every record of the vault, in memory.
 
 use std::{
+    any::Any,
     collections::{BTreeMap, HashMap},
     ops::Bound,
     sync::{
@@ -13,9 +14,7 @@ use keyreeve_core::{
     Invalid,
     model::Revision,
     name::ProjectName,
-    vault::{
-        Capabilities, Capability, EnvelopeError, Keyring, PathRule, SecretRecord, VaultPolicy,
-    },
+    vault::{Capabilities, Capability, EnvelopeError, Keyring, PathRule, VaultPolicy},
 };
 use parking_lot::RwLock;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -23,11 +22,14 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use super::rewrap::is_tagged;
 use crate::store::{RecordKind, VaultRecord};
 
+/// What a record says, of the type that its kind is read as.
+type Parsed = Arc<dyn Any + Send + Sync>;
+
 /// A record, and what it says once it was found untouched.
 #[derive(Debug)]
 pub(super) struct Known {
     pub(super) record: Arc<VaultRecord>,
-    secret: OnceLock<Arc<SecretRecord>>,
+    parsed: OnceLock<Parsed>,
     policy: OnceLock<Arc<VaultPolicy>>,
 }
 
@@ -59,7 +61,7 @@ impl StoredPolicy {
 
 impl Known {
     pub(super) fn new(record: Arc<VaultRecord>) -> Self {
-        Self { record, secret: OnceLock::new(), policy: OnceLock::new() }
+        Self { record, parsed: OnceLock::new(), policy: OnceLock::new() }
     }
 
     /// What it says as a policy.
@@ -76,17 +78,20 @@ impl Known {
         Ok(self.policy.get_or_init(|| Arc::new(policy)).clone())
     }
 
-    /// What it says of a secret. The tag is looked at once for each record that is held.
-    pub(super) fn secret(
+    /// What it says. The tag is looked at once for each record that is held.
+    pub(super) fn parsed<T: DeserializeOwned + Send + Sync + 'static>(
         &self,
         project: &ProjectName,
         keyring: &Keyring,
-    ) -> Result<Arc<SecretRecord>, EnvelopeError> {
-        if let Some(secret) = self.secret.get() {
-            return Ok(secret.clone());
-        }
-        let secret = Arc::new(read(&self.record, project, keyring)?);
-        Ok(self.secret.get_or_init(|| secret).clone())
+    ) -> Result<Arc<T>, EnvelopeError> {
+        let parsed = if let Some(parsed) = self.parsed.get() {
+            parsed.clone()
+        } else {
+            let parsed: Parsed = Arc::new(read::<T>(&self.record, project, keyring)?);
+            self.parsed.get_or_init(|| parsed).clone()
+        };
+        // A kind of record is always read as one type.
+        parsed.downcast().map_err(|_| EnvelopeError::Malformed)
     }
 }
 
@@ -187,6 +192,23 @@ impl RecordTable {
         id: &str,
     ) -> Option<Arc<Known>> {
         self.projects.read().get(project)?.get(&kind)?.get(id).cloned()
+    }
+
+    /// A record of whichever project.
+    pub(super) fn find(&self, kind: RecordKind, id: &str) -> Option<(ProjectName, Arc<Known>)> {
+        self.projects.read().iter().find_map(|(project, kinds)| {
+            Some((project.clone(), kinds.get(&kind)?.get(id)?.clone()))
+        })
+    }
+
+    /// All records of a kind, of every project.
+    pub(super) fn everywhere(&self, kind: RecordKind) -> Vec<(ProjectName, Arc<Known>)> {
+        let projects = self.projects.read();
+        let of_kind =
+            projects.iter().filter_map(|(project, kinds)| Some((project, kinds.get(&kind)?)));
+        of_kind
+            .flat_map(|(project, records)| records.values().map(|it| (project.clone(), it.clone())))
+            .collect()
     }
 
     /// At most `limit` records whose id begins so, from `from` on, in the order of their ids.

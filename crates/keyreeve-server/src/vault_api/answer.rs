@@ -61,13 +61,18 @@ impl Refusal {
         Self::new(StatusCode::NOT_FOUND, "unsupported path")
     }
 
+    /// Nothing of that name is there.
+    pub(super) fn not_found(error: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, error)
+    }
+
     pub(super) fn no_mount(path: &str) -> Self {
         let shown: String = path.chars().filter(|c| !c.is_control()).take(64).collect();
         let error = format!("no handler for route \"{shown}\". route entry not found.");
         Self::new(StatusCode::NOT_FOUND, error)
     }
 
-    fn denied() -> Self {
+    pub(super) fn denied() -> Self {
         let error = "1 error occurred:\n\t* permission denied\n\n";
         Self::new(StatusCode::FORBIDDEN, error)
     }
@@ -109,6 +114,11 @@ impl From<VaultError> for Refusal {
             VaultError::Cas(mismatch) => Self::bad_request(mismatch.to_string()),
             VaultError::Invalid(fault) => {
                 Self::bad_request(format!("{} {}", fault.field, fault.rule))
+            }
+            VaultError::BadToken => Self::new(StatusCode::FORBIDDEN, "permission denied"),
+            error @ VaultError::NoSuchToken => Self::new(StatusCode::FORBIDDEN, error.to_string()),
+            error @ (VaultError::BadLogin | VaultError::BadWrapping) => {
+                Self::bad_request(error.to_string())
             }
             error @ VaultError::OtherSeal { .. } => Self::bad_request(error.to_string()),
             // A wrong key, passphrase or share; what was given is not told apart further.

@@ -156,7 +156,13 @@ pub(super) fn auth_methods(id: &RequestId) -> Response<Body> {
         "type": "token",
         "uuid": "",
     });
-    spread(id, json!({ "token/": method }))
+    let mut approle = method.clone();
+    if let Value::Object(members) = &mut approle {
+        members.insert("accessor".to_owned(), json!("auth_approle_keyreeve"));
+        members.insert("description".to_owned(), json!("roles that programs log in as"));
+        members.insert("type".to_owned(), json!("approle"));
+    }
+    spread(id, json!({ "token/": method, "approle/": approle }))
 }
 
 /// There are none to configure: everything is always audited.

@@ -32,4 +32,5 @@ mod support;
 mod vault;
 mod vault_clients;
 mod vault_keys;
+mod vault_tokens;
 mod verdict_codes;

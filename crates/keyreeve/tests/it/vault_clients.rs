@@ -19,10 +19,10 @@ use crate::{
 };
 
 /// The token of the real OpenBao.
-const ROOT: &str = "root";
+pub(crate) const ROOT: &str = "root";
 
 /// A program that these tests need; `None`, loudly, if it is not there and need not be.
-fn program(variable: &str, name: &str) -> Option<PathBuf> {
+pub(crate) fn program(variable: &str, name: &str) -> Option<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap();
     let told = env::var_os(variable).map(PathBuf::from);
     let usual = root.join("target/peers/venv/bin").join(name);
@@ -36,14 +36,14 @@ fn program(variable: &str, name: &str) -> Option<PathBuf> {
 }
 
 /// A real OpenBao in memory, on a port of its own.
-struct OpenBao {
+pub(crate) struct OpenBao {
     child: Child,
-    url: String,
+    pub(crate) url: String,
     _home: tempfile::TempDir,
 }
 
 impl OpenBao {
-    fn start(bao: &Path) -> Self {
+    pub(crate) fn start(bao: &Path) -> Self {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let home = tempfile::tempdir().unwrap();
         let child = Command::new(bao)
@@ -80,7 +80,7 @@ impl Drop for OpenBao {
 }
 
 /// What differs from run to run is made the same; what only one of them has by its nature is left out.
-fn normal(value: Value) -> Value {
+pub(crate) fn normal(value: Value) -> Value {
     const OWN: &[&str] = &[
         "request_id",
         "accessor",

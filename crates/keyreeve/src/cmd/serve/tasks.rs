@@ -139,6 +139,7 @@ async fn note_counting(engine: Arc<Engine>, mut stopped: watch::Receiver<bool>) 
 async fn rewrap(engine: Arc<Engine>, mut stopped: watch::Receiver<bool>) {
     let mut timer = timer(REWRAP_INTERVAL);
     while next_turn(&mut timer, &mut stopped).await {
+        while let Ok(true) = engine.sweep_vault(REWRAP_DUTY).await {}
         loop {
             match engine.rewrap_some(REWRAP_DUTY).await {
                 Ok(true) if !*stopped.borrow() => {}
