@@ -107,6 +107,8 @@ pub struct Client {
     endpoint: Endpoint,
     authorization: Option<header::HeaderValue>,
     project: Option<String>,
+    /// Where secrets are.
+    mount: String,
 }
 
 impl fmt::Debug for Client {
@@ -145,7 +147,8 @@ impl Client {
         let builder = if local { builder.no_proxy() } else { builder };
         let http = builder.build().map_err(|source| unreachable(&endpoint, source))?;
         let authorization = token.map(bearer).transpose()?;
-        Ok(Self { http, base, endpoint, authorization, project })
+        let mount = "secret".to_owned();
+        Ok(Self { http, base, endpoint, authorization, project, mount })
     }
 
     fn request(&self, method: Method, path: &[&str]) -> RequestBuilder {

@@ -5,6 +5,7 @@ mod auth;
 mod catalog;
 mod check;
 mod embedded;
+mod judge;
 mod load;
 mod pattern;
 mod place;
@@ -14,6 +15,7 @@ mod template;
 pub use self::{
     auth::{Auth, AuthMethod, ClientAuth, SshProof},
     catalog::{Catalog, Known},
+    judge::{Judgement, Objection, Place as CredentialPlace},
     load::LARGEST_FILE,
     pattern::Pattern,
     place::Mistake,

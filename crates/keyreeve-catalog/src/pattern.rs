@@ -35,6 +35,15 @@ impl Pattern {
         compiled.as_ref().is_some_and(|regex| regex.is_match(value))
     }
 
+    /// Whether every value begins with the same two letters or digits.
+    pub(crate) fn begins_with_letters(&self) -> bool {
+        let mut letters = self.text.chars();
+        let letter = |it: Option<char>| it.is_some_and(|it| it.is_ascii_alphanumeric());
+        letter(letters.next())
+            && letter(letters.next())
+            && !matches!(letters.next(), Some('?' | '*' | '{' | '|'))
+    }
+
     /// Why it does not compile, on one line.
     pub(crate) fn mistake(&self) -> Option<String> {
         let error = compile(&self.text).err()?;

@@ -26,7 +26,7 @@ pub use path::{SecretPath, SecretPathPrefix};
 pub use policy::{PathPattern, PathRule, PolicyName, VaultPolicy};
 pub use policy_text::PolicyMistake;
 pub use secret::{
-    CustomMetadata, DEFAULT_MAX_VERSIONS, Found, MountConfig, SecretRecord, SecretSettings,
+    About, CustomMetadata, DEFAULT_MAX_VERSIONS, Found, MountConfig, SecretRecord, SecretSettings,
     check_custom_metadata,
 };
 pub use shares::{Share, ShareCounts, combine, split};

@@ -33,7 +33,7 @@ use crate::{
     shared_counts::SharedCounts,
     store::{Change, Store, StoreError, Tx, UsageDelta, begin},
     usage::UsageLedger,
-    vault::{Sinks, Vault},
+    vault::{CredentialTypes, Sinks, Vault},
     verify::{RequestSubject, SlowHashes},
 };
 
@@ -65,6 +65,8 @@ pub struct EngineOptions {
     pub import_secret: Option<HmacSecret>,
     /// How many keys memory has room for; `None` if for all.
     pub most_keys_in_memory: Option<usize>,
+    /// Who knows credentials; `None` if nobody looks at what is kept.
+    pub credential_types: Option<Arc<dyn CredentialTypes>>,
     /// Where all nodes count together; `None` if each counts for itself.
     pub shared: Option<SharedCounting>,
     /// How old the knowledge of what other nodes did may be before this one vouches for nothing.
@@ -100,6 +102,7 @@ pub struct Engine {
     pub(crate) countries: Option<Arc<dyn Countries>>,
     pub(crate) fingerprints: Fingerprints,
     pub(crate) import_secret: Option<HmacSecret>,
+    pub(crate) credential_types: Option<Arc<dyn CredentialTypes>>,
     pub(crate) request_cells: CellTable<RequestSubject>,
     pub(crate) slow_hashes: SlowHashes,
     pub(crate) shared: Option<SharedCounting>,
@@ -156,6 +159,7 @@ impl Engine {
             countries: options.countries,
             fingerprints,
             import_secret: options.import_secret,
+            credential_types: options.credential_types,
             shared: options.shared,
             degraded: AtomicU64::new(0),
             noted_together: AtomicBool::new(true),

@@ -19,6 +19,7 @@ mod settings;
 mod sweep;
 mod tagging;
 mod tokens;
+mod typing;
 mod wrapping;
 
 use std::sync::Arc;
@@ -33,9 +34,10 @@ pub use self::{
     keyring::VaultState,
     listing::{ListSecrets, Listing},
     seal::{NewRoot, ROOT_KEY_LABEL, Seal, Unlock, UnsealProgress, parse_root_key},
-    secrets::{Fields, PutSecret, ReadVersion, Written},
+    secrets::{Fields, PutSecret, ReadVersion, WriteOptions, Written},
     settings::{MetadataChange, NotesChange, SettingsChange},
     tokens::{IssuedVaultToken, NewToken, TokenHolder},
+    typing::CredentialTypes,
     wrapping::WrappedAnswer,
 };
 use self::{keyring::Opened, records::RecordTable, seal::Unsealing, sealed_cache::SealedCache};

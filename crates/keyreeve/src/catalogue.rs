@@ -6,13 +6,37 @@ use std::{
 };
 
 use anyhow::{Context as _, bail};
-use keyreeve_catalog::{Catalog, LARGEST_FILE, Mistake};
+use keyreeve_catalog::{Catalog, CredentialPlace, LARGEST_FILE, Mistake};
+use keyreeve_core::vault::SecretPath;
+use keyreeve_engine::vault::CredentialTypes;
 
 /// More files than this are not a catalogue.
 const MOST_FILES: usize = 10_000;
 
 /// A file, by name and text.
 pub(crate) type File = (String, String);
+
+/// The catalogue, as the vault asks it what credentials look like.
+pub(crate) struct CatalogTypes(Catalog);
+
+impl CatalogTypes {
+    /// Our providers, and those of the folder.
+    pub(crate) fn open(folder: Option<&Path>) -> anyhow::Result<Self> {
+        open(folder).map(Self)
+    }
+}
+
+impl CredentialTypes for CatalogTypes {
+    fn objection(&self, path: &SecretPath, field: &str, value: &str) -> Option<String> {
+        let place = CredentialPlace { path: path.as_str(), field };
+        self.0.judge(&place, value).objection.map(|objection| objection.to_string())
+    }
+
+    fn provider(&self, path: &SecretPath, field: &str, value: &str) -> Option<String> {
+        let place = CredentialPlace { path: path.as_str(), field };
+        self.0.judge(&place, value).known.map(|known| known.provider.id.clone())
+    }
+}
 
 /// Our providers, and those of the folder.
 pub(crate) fn open(folder: Option<&Path>) -> anyhow::Result<Catalog> {

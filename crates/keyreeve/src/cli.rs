@@ -16,6 +16,7 @@ pub(crate) mod page;
 pub(crate) mod policy;
 pub(crate) mod project;
 pub(crate) mod role;
+pub(crate) mod run;
 pub(crate) mod secret;
 pub(crate) mod time;
 pub(crate) mod vault;
@@ -149,6 +150,9 @@ pub(crate) enum Command {
     /// Keep, read and look after secrets in the vault
     #[command(subcommand, after_help = secret::ABOUT)]
     Secret(SecretCommand),
+    /// Start a program with secrets in its environment
+    #[command(after_help = run::ABOUT)]
+    Run(run::RunArgs),
     /// Open and seal the vault, and change its keys
     #[command(subcommand, after_help = vault::ABOUT)]
     Vault(VaultCommand),

@@ -20,6 +20,7 @@ mod new_key;
 mod owner;
 mod project;
 mod role;
+mod run;
 mod secret;
 mod serve;
 mod vault;
@@ -35,6 +36,8 @@ pub(crate) enum Outcome {
     Done,
     /// Findings, or a negative verdict.
     Negative,
+    /// What a program that was started said.
+    Exited(u8),
 }
 
 /// Runs a command.
@@ -50,6 +53,7 @@ pub(crate) fn run(command: &Command, context: &Context) -> anyhow::Result<Outcom
         Command::Environment(command) => block_on(environment::run(command, context)),
         Command::Project(command) => block_on(project::run(command, context)),
         Command::Secret(command) => block_on(secret::run(command, context)),
+        Command::Run(args) => block_on(run::run(args, context)),
         Command::Vault(command) => block_on(vault::run(command, context)),
         Command::Catalog(command) => catalog::run(command, context),
         Command::Audit(command) => block_on(audit::run(command, context)),

@@ -15,6 +15,7 @@ mod failure;
 mod hidden_input;
 mod installation;
 mod output;
+mod secret_files;
 mod system;
 mod usage;
 mod wire;
@@ -54,6 +55,7 @@ fn exit_code(outcome: &anyhow::Result<Outcome>) -> u8 {
     match outcome {
         Ok(Outcome::Done) => 0,
         Ok(Outcome::Negative) => 1,
+        Ok(Outcome::Exited(code)) => *code,
         Err(_) => COULD_NOT_RUN,
     }
 }

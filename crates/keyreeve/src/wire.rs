@@ -23,6 +23,7 @@ use keyreeve_store::{
 };
 
 use crate::{
+    catalogue::CatalogTypes,
     config::{
         self, Config,
         secret::{SecretError, SecretReference},
@@ -54,6 +55,7 @@ pub(crate) struct Policy {
     root_key: Option<Result<Secret<Vec<u8>>, SecretError>>,
     /// The passphrase that it comes from instead.
     passphrase: Option<Result<Secret<Vec<u8>>, SecretError>>,
+    catalog: CatalogTypes,
 }
 
 impl Policy {
@@ -68,7 +70,8 @@ impl Policy {
         let root_key = config.vault.root_key.as_ref().map(read);
         let passphrase = config.vault.passphrase.as_ref().map(read);
         let limits = config.limits.clone();
-        Ok(Self { limits, countries, import_secret, root_key, passphrase })
+        let catalog = CatalogTypes::open(config.catalog.folder.as_deref())?;
+        Ok(Self { limits, countries, import_secret, root_key, passphrase, catalog })
     }
 }
 
@@ -144,6 +147,7 @@ impl Installation {
             bound: self.bound,
             shared: self.shared,
             most_keys_in_memory: self.most_keys_in_memory,
+            credential_types: Some(Arc::new(policy.catalog)),
         })
         .await
         .context("the stored keys could not be loaded")?;

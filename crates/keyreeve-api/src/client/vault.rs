@@ -87,6 +87,9 @@ struct Write<'f> {
 struct WriteOptions {
     #[serde(skip_serializing_if = "Option::is_none")]
     cas: Option<u64>,
+    /// Left out where it is not wanted: other vaults do not know it.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    force: bool,
 }
 
 #[derive(Deserialize)]
@@ -106,9 +109,17 @@ struct Keys {
 }
 
 impl Client {
+    /// The same client for secrets at another mount, as other vaults have them.
+    #[must_use]
+    pub fn at_mount(mut self, mount: &str) -> Self {
+        mount.clone_into(&mut self.mount);
+        self
+    }
+
     fn vault(&self, method: Method, operation: &str, path: &str) -> RequestBuilder {
-        let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
-        self.request_below(method, &[&["v1", "secret", operation], parts.as_slice()].concat())
+        let path = path.split('/').filter(|part| !part.is_empty());
+        let parts = ["v1"].into_iter().chain(self.mount.split('/')).chain([operation]).chain(path);
+        self.request_below(method, &parts.collect::<Vec<_>>())
     }
 
     /// Sends a request; what is not there is `None`.
@@ -160,25 +171,38 @@ impl Client {
         }
     }
 
-    /// Writes a version.
+    /// Sets notes about a secret.
+    pub async fn set_secret_notes(
+        &self,
+        path: &str,
+        notes: &BTreeMap<String, String>,
+    ) -> Result<(), ClientError> {
+        let body = json!({ "custom_metadata": notes });
+        let request = self.vault(Method::POST, "metadata", path).json(&body);
+        self.vault_answer::<Value>(request).await.map(drop)
+    }
+
+    /// Writes a version, unless it looks like a mistake that is not forced.
     pub async fn put_secret(
         &self,
         path: &str,
         fields: &SecretFields,
         cas: Option<u64>,
+        force: bool,
     ) -> Result<Option<SecretVersionView>, ClientError> {
-        let body = Write { data: fields, options: WriteOptions { cas } };
+        let body = Write { data: fields, options: WriteOptions { cas, force } };
         self.vault_answer(self.vault(Method::POST, "data", path).json(&body)).await
     }
 
-    /// Changes members of the current version.
+    /// Changes members of the current version, likewise.
     pub async fn patch_secret(
         &self,
         path: &str,
         fields: &SecretFields,
         cas: Option<u64>,
+        force: bool,
     ) -> Result<Option<SecretVersionView>, ClientError> {
-        let body = Write { data: fields, options: WriteOptions { cas } };
+        let body = Write { data: fields, options: WriteOptions { cas, force } };
         // `json` leaves a type alone that is there.
         let request = self.vault(Method::PATCH, "data", path);
         let request = request.header(header::CONTENT_TYPE, "application/merge-patch+json");

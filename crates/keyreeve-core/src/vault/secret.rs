@@ -37,6 +37,32 @@ pub struct MountConfig {
     pub settings: SecretSettings,
 }
 
+/// Whose a secret is and what is to be done with it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct About {
+    /// Whose credentials it holds, by the id in the catalogue.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provider: Option<String>,
+    /// Who answers for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<String>,
+    /// How much it opens: `low`, `medium`, `high`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub risk: Option<String>,
+    /// When the provider ends it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Timestamp>,
+    /// How often it is to be changed, in days.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rotate_every_days: Option<u32>,
+}
+
+impl About {
+    fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
 /// A secret.
 ///
 /// This is the form that is stored, too: as JSON, authenticated together with its path.
@@ -54,6 +80,9 @@ pub struct SecretRecord {
     /// What was noted about it.
     #[serde(default)]
     pub custom_metadata: CustomMetadata,
+    /// Whose it is and what is to be done with it.
+    #[serde(default, skip_serializing_if = "About::is_empty")]
+    pub about: About,
     /// How often bounds or notes were set.
     #[serde(default)]
     pub metadata_version: u64,
@@ -85,6 +114,7 @@ impl SecretRecord {
             updated_at: now,
             settings: SecretSettings::default(),
             custom_metadata: CustomMetadata::new(),
+            about: About::default(),
             metadata_version: 0,
             current: 0,
             last: 0,

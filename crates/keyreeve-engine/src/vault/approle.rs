@@ -178,10 +178,11 @@ impl Engine {
             Some(text) => text,
             None => Secret::new(self.new_id()?),
         };
-        // EXPOSE: measured, and becomes the digest that it is found by.
+        // EXPOSE: measured.
         if text.expose().len() < 16 {
             return Err(refuse("secret_id", Invalid::new("must be at least 16 bytes")));
         }
+        // EXPOSE: becomes the digest that it is found by.
         let id = format!("{}/{}", name.as_str(), credential_digest(text.expose()));
         let now = self.now();
         let ttl = new.ttl.unwrap_or(role.secret_id_ttl);

@@ -17,6 +17,7 @@ use zeroize::Zeroize as _;
 
 use super::{
     VaultAccess, VaultError, access::PathPermit, keyring::sealing_randomness, records::Known,
+    typing::Typed,
 };
 use crate::{
     Engine, Error, FieldError,
@@ -60,8 +61,17 @@ impl Fields {
 pub struct PutSecret {
     /// Its fields.
     pub fields: Fields,
+    /// How.
+    pub options: WriteOptions,
+}
+
+/// How something is written.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct WriteOptions {
     /// The version that the writer has seen.
     pub cas: Option<VersionNumber>,
+    /// Whether it is written even if it cannot be meant: a placeholder, a test key for production.
+    pub force: bool,
 }
 
 /// What was written.
@@ -88,6 +98,13 @@ pub struct ReadVersion {
     pub fields: Option<Fields>,
 }
 
+/// What is to be written.
+struct Write<'a> {
+    fields: &'a Fields,
+    cas: Option<VersionNumber>,
+    typed: &'a Typed,
+}
+
 /// A secret as it is stored.
 pub(super) struct StoredSecret {
     pub(super) secret: Arc<SecretRecord>,
@@ -102,18 +119,20 @@ impl Engine {
         path: &SecretPath,
         put: PutSecret,
     ) -> Result<Written, VaultError> {
-        let PutSecret { fields, cas } = put;
+        let PutSecret { fields, options } = put;
         // Whether anything is there is nobody's business who may not write here at all.
         let granted = access.capabilities(path.as_str());
         if !granted.allow(Capability::Create) && !granted.allow(Capability::Update) {
             return Err(self.refuse_path(access, Capability::Update, path.as_str()).await);
         }
+        let typed = self.type_fields(path, &fields, options.force)?;
         for attempt in 0..MOST_TRIES {
             let stored = self.secret_for(access, path, attempt).await?;
             let exists = stored.as_ref().is_some_and(|stored| stored.secret.current > 0);
             let capability = if exists { Capability::Update } else { Capability::Create };
             let permit = self.permit_path(access, capability, path).await?;
-            match self.write_version(&permit, stored, &fields, cas, "secret.put").await {
+            let write = Write { fields: &fields, cas: options.cas, typed: &typed };
+            match self.write_version(&permit, stored, write, "secret.put").await {
                 Err(error) if is_conflict(&error) => {}
                 outcome => return outcome,
             }
@@ -127,9 +146,11 @@ impl Engine {
         access: &VaultAccess,
         path: &SecretPath,
         patch: &Fields,
-        cas: Option<VersionNumber>,
+        options: WriteOptions,
     ) -> Result<Written, VaultError> {
         let permit = self.permit_path(access, Capability::Patch, path).await?;
+        // What nobody named is not looked at.
+        let typed = self.type_fields(path, patch, options.force)?;
         for attempt in 0..MOST_TRIES {
             let stored = self.secret_for(access, path, attempt).await?;
             let stored = stored.ok_or_else(|| VaultError::NotFound(path.clone()))?;
@@ -142,8 +163,9 @@ impl Engine {
             };
             let fields = patched(&old, patch)?;
             // What was patched is what was read, whether the caller knows a number or not.
-            let cas = cas.or(Some(version));
-            match self.write_version(&permit, Some(stored), &fields, cas, "secret.patch").await {
+            let cas = options.cas.or(Some(version));
+            let write = Write { fields: &fields, cas, typed: &typed };
+            match self.write_version(&permit, Some(stored), write, "secret.patch").await {
                 Err(error) if is_conflict(&error) => {}
                 outcome => return outcome,
             }
@@ -155,10 +177,10 @@ impl Engine {
         &self,
         permit: &PathPermit<'_>,
         stored: Option<StoredSecret>,
-        fields: &Fields,
-        cas: Option<VersionNumber>,
+        write: Write<'_>,
         action: &'static str,
     ) -> Result<Written, VaultError> {
+        let Write { fields, cas, typed } = write;
         let (access, path) = (permit.access(), permit.path());
         let now = self.now();
         let (mut secret, revision) = match stored {
@@ -167,6 +189,9 @@ impl Engine {
         };
         let mount = self.mount_config(access).await?;
         let (version, pruned) = secret.put(cas, &mount, Some(access.actor().to_string()), now)?;
+        if secret.about.provider.is_none() {
+            secret.about.provider.clone_from(&typed.provider);
+        }
         let keyring = self.keyring()?;
         let binding = Binding { project: access.project().as_str(), secret: &secret.id, version };
         let randomness = sealing_randomness(&*self.entropy)?;
@@ -178,6 +203,9 @@ impl Engine {
         let record = self.secret_record(access.project(), path, &secret, revision)?;
         let mut entry = access.entry(self, action, path.as_str(), Outcome::Done);
         entry.details.insert("version".to_owned(), json!(version));
+        if !typed.forced.is_empty() {
+            entry.details.insert("forced".to_owned(), json!(typed.forced));
+        }
         let row = SealedRow { secret: id.clone(), version, sealed };
         let mut tx = self
             .begin(access.project())

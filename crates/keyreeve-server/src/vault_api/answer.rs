@@ -115,6 +115,7 @@ impl From<VaultError> for Refusal {
             VaultError::Invalid(fault) => {
                 Self::bad_request(format!("{} {}", fault.field, fault.rule))
             }
+            doubtful @ VaultError::Doubtful(_) => Self::bad_request(doubtful.to_string()),
             VaultError::BadToken => Self::new(StatusCode::FORBIDDEN, "permission denied"),
             error @ VaultError::NoSuchToken => Self::new(StatusCode::FORBIDDEN, error.to_string()),
             error @ (VaultError::BadLogin | VaultError::BadWrapping) => {

@@ -15,7 +15,7 @@ use keyreeve_engine::{
     Engine, RequestId,
     vault::{
         Fields, ListSecrets, MetadataChange, NotesChange, PutSecret, SettingsChange, VaultAccess,
-        VaultError, Written,
+        VaultError, WriteOptions, Written,
     },
 };
 use serde::Deserialize;
@@ -28,6 +28,8 @@ use super::{
     request::{VaultRequest, parse},
 };
 
+/// The header that writes what cannot be meant.
+const FORCE: &str = "x-keyreeve-force";
 /// The most versions of a secret, and of one request. All that is known of them is one record.
 const MOST_VERSIONS: usize = 1_000;
 
@@ -99,13 +101,16 @@ struct WriteBody<'b> {
     #[serde(borrow)]
     data: Option<&'b RawValue>,
     #[serde(default)]
-    options: Option<WriteOptions>,
+    options: Option<OptionsBody>,
 }
 
 #[derive(Default, Deserialize)]
-struct WriteOptions {
+struct OptionsBody {
     #[serde(default)]
     cas: Option<Value>,
+    /// Ours: writes what cannot be meant all the same.
+    #[serde(default)]
+    force: bool,
 }
 
 impl WriteBody<'_> {
@@ -116,11 +121,19 @@ impl WriteBody<'_> {
             .map_err(|fault| VaultError::Invalid(fault).into())
     }
 
-    fn cas(&self) -> Result<Option<VersionNumber>, Refusal> {
-        let cas = self.options.as_ref().and_then(|options| options.cas.as_ref());
-        let Some(cas) = cas else { return Ok(None) };
-        let number = cas.as_u64().or_else(|| cas.as_str().and_then(|text| text.parse().ok()));
-        number.map(Some).ok_or_else(|| Refusal::bad_request("cas must be a whole number"))
+    /// The options, and a header for clients that have no place for `force`.
+    fn options(&self, request: &VaultRequest) -> Result<WriteOptions, Refusal> {
+        let header = request.parts.headers.get(FORCE);
+        let forced = header.is_some_and(|value| value.as_bytes() == b"true");
+        let Some(options) = &self.options else {
+            return Ok(WriteOptions { cas: None, force: forced });
+        };
+        let number = |cas: &Value| {
+            let number = cas.as_u64().or_else(|| cas.as_str()?.parse().ok());
+            number.ok_or_else(|| Refusal::bad_request("cas must be a whole number"))
+        };
+        let cas = options.cas.as_ref().filter(|cas| !cas.is_null()).map(number).transpose()?;
+        Ok(WriteOptions { cas, force: forced || options.force })
     }
 }
 
@@ -136,7 +149,7 @@ pub(super) async fn write(
     id: &RequestId,
 ) -> Result<Response<Body>, Refusal> {
     let body: WriteBody<'_> = write_body(request)?;
-    let put = PutSecret { fields: body.fields()?, cas: body.cas()? };
+    let put = PutSecret { fields: body.fields()?, options: body.options(request)? };
     Ok(written(&engine.put_secret(access, &path_of(path)?, put).await?, id))
 }
 
@@ -156,8 +169,8 @@ pub(super) async fn patch(
 ) -> Result<Response<Body>, Refusal> {
     require_merge_patch(request)?;
     let body = write_body(request)?;
-    let (fields, cas) = (body.fields()?, body.cas()?);
-    let patched = engine.patch_secret(access, &path_of(path)?, &fields, cas).await;
+    let (fields, options) = (body.fields()?, body.options(request)?);
+    let patched = engine.patch_secret(access, &path_of(path)?, &fields, options).await;
     Ok(written(&patched.map_err(Refusal::of_patch)?, id))
 }
 

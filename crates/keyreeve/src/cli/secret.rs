@@ -1,7 +1,11 @@
 //! `keyreeve secret`.
 
-use clap::{Args, Subcommand};
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand, ValueEnum};
 use keyreeve_core::vault::{SecretPath, SecretPathPrefix};
+
+use crate::secret_files::export::ExportFormat;
 
 /// Examples of `secret`.
 pub(super) const ABOUT: &str = "\
@@ -66,6 +70,31 @@ Examples:
   keyreeve secret destroy production/stripe --version 1
   keyreeve secret destroy production/stripe --all";
 
+const DIFF: &str = "\
+Examples:
+  keyreeve secret diff staging production
+  keyreeve secret diff staging production --all
+
+Values are compared by fingerprints under a key that is made for this one comparison; they are never
+shown. Exits with 1 if anything differs.";
+
+const IMPORT: &str = "\
+Examples:
+  keyreeve secret import .env --environment production --dry-run
+  keyreeve secret import .env --environment production --by-provider
+  keyreeve secret import secrets.yaml --environment staging --name web
+  keyreeve secret import --from-vault https://vault.example.com --mount kv
+
+What each value is says the catalogue. Placeholders, values in the wrong place and test keys for
+production are left out, and the command exits with 1, unless --force is given. From another vault,
+whose token is in VAULT_TOKEN, all versions are taken over; secrets that are here already are left alone.";
+
+const EXPORT: &str = "\
+Examples:
+  keyreeve secret export --environment production --form dotenv --output production.env
+  keyreeve secret export --path production/stripe --form kubernetes --name stripe --output stripe.yaml
+  keyreeve secret export --environment development --form env --output development.sh";
+
 /// What to do with secrets.
 #[derive(Debug, Subcommand)]
 pub(crate) enum SecretCommand {
@@ -84,6 +113,15 @@ pub(crate) enum SecretCommand {
     /// List the versions of a secret
     #[command(after_help = VERSIONS)]
     Versions(PathArgs),
+    /// Compare two environments, field by field, without showing values
+    #[command(after_help = DIFF)]
+    Diff(DiffArgs),
+    /// Take over secrets from files or another vault
+    #[command(after_help = IMPORT)]
+    Import(ImportArgs),
+    /// Write secrets in the form of another tool
+    #[command(after_help = EXPORT)]
+    Export(ExportArgs),
     /// Write an old version again
     #[command(after_help = ROLLBACK)]
     Rollback(RollbackArgs),
@@ -119,6 +157,9 @@ pub(crate) struct PutArgs {
     /// Only if this version is the current one; 0 if there must be none
     #[arg(long, value_name = "VERSION")]
     pub(crate) cas: Option<u64>,
+    /// Write it even if it looks like a placeholder or is in the wrong place; goes into the audit
+    #[arg(long)]
+    pub(crate) force: bool,
     /// Take `FIELD=VALUE`, too, though every user of this machine can see arguments
     #[arg(long)]
     pub(crate) allow_argument: bool,
@@ -199,4 +240,89 @@ pub(crate) struct DestroyArgs {
     /// All versions, and all that is known of the secret
     #[arg(long, conflicts_with = "versions")]
     pub(crate) all: bool,
+}
+
+/// `keyreeve secret diff`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct DiffArgs {
+    /// One environment
+    pub(crate) one: SecretPathPrefix,
+    /// The other
+    pub(crate) other: SecretPathPrefix,
+    /// What is the same, too
+    #[arg(long)]
+    pub(crate) all: bool,
+}
+
+/// A form that is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ImportFormat {
+    /// `.env` files of all dialects
+    Dotenv,
+    /// A JSON object
+    Json,
+    /// A flat YAML mapping
+    Yaml,
+}
+
+/// `keyreeve secret import`.
+#[derive(Clone, Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is an option of its own")]
+pub(crate) struct ImportArgs {
+    /// The files
+    #[arg(conflicts_with = "from_vault")]
+    pub(crate) files: Vec<PathBuf>,
+    /// The environment that they are for: the folder that the secrets come into
+    #[arg(long, short, alias = "env", value_name = "FOLDER")]
+    pub(crate) environment: Option<SecretPathPrefix>,
+    /// The secret in that folder that gets the values
+    #[arg(long, default_value = "app")]
+    pub(crate) name: String,
+    /// One secret for each provider that the catalogue knows
+    #[arg(long)]
+    pub(crate) by_provider: bool,
+    /// The form of the files; by default what their names end in, else `dotenv`
+    #[arg(long, value_enum)]
+    pub(crate) form: Option<ImportFormat>,
+    /// Only say what would be done
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Replace values that are there and differ
+    #[arg(long)]
+    pub(crate) overwrite: bool,
+    /// Take placeholders and misplaced values, too; goes into the audit
+    #[arg(long)]
+    pub(crate) force: bool,
+    /// Take over from the Vault or OpenBao at this address, with the token in `VAULT_TOKEN`
+    #[arg(long, value_name = "URL")]
+    pub(crate) from_vault: Option<String>,
+    /// The other vault's mount, of the kind KV version 2
+    #[arg(long, default_value = "secret")]
+    pub(crate) mount: String,
+    /// Only what is in this folder of the other vault
+    #[arg(long, default_value = "", hide_default_value = true, value_name = "FOLDER")]
+    pub(crate) from_path: SecretPathPrefix,
+}
+
+/// `keyreeve secret export`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct ExportArgs {
+    /// All secrets of this environment
+    #[arg(long, short, alias = "env", value_name = "FOLDER")]
+    pub(crate) environment: Option<SecretPathPrefix>,
+    /// This secret; may be given more than once
+    #[arg(long = "path", value_name = "PATH")]
+    pub(crate) paths: Vec<SecretPath>,
+    /// The form
+    #[arg(long, value_enum)]
+    pub(crate) form: ExportFormat,
+    /// What the Secret of Kubernetes is called
+    #[arg(long, default_value = "keyreeve")]
+    pub(crate) name: String,
+    /// The file to write, which must not be there yet; only you can read it
+    #[arg(long, short)]
+    pub(crate) output: Option<PathBuf>,
+    /// Show the values on a terminal
+    #[arg(long)]
+    pub(crate) reveal: bool,
 }

@@ -12,6 +12,11 @@ Examples:
   keyreeve vault rekey --to shares --shares 5 --threshold 3 --output shares
   keyreeve vault unseal < share.txt";
 
+const STATUS: &str = "\
+Examples:
+  keyreeve vault status
+  keyreeve vault status --format json";
+
 const UNSEAL: &str = "\
 Examples:
   keyreeve vault unseal
@@ -50,6 +55,7 @@ is switched off, but somebody has to be there when it starts.";
 #[derive(Debug, Subcommand)]
 pub(crate) enum VaultCommand {
     /// Say whether the vault is open, and under which key
+    #[command(after_help = STATUS)]
     Status,
     /// Open the vault
     #[command(after_help = UNSEAL)]

@@ -1,6 +1,10 @@
 //! `keyreeve secret`.
 
+mod diff;
+mod export;
 mod fields;
+mod import;
+pub(super) mod variables;
 
 use anyhow::{bail, ensure};
 use keyreeve_api::{Client, SecretFields, SecretView};
@@ -31,6 +35,9 @@ pub(super) async fn run(command: &SecretCommand, context: &Context) -> anyhow::R
         SecretCommand::Get(args) => get(args, &client, context).await,
         SecretCommand::List(args) => list(args, &client, context).await,
         SecretCommand::Search(args) => search(args, &client, context).await,
+        SecretCommand::Diff(args) => diff::run(args, &client, context).await,
+        SecretCommand::Import(args) => import::run(args, &client, context).await,
+        SecretCommand::Export(args) => export::run(args, &client, context).await,
         SecretCommand::Versions(args) => versions(&args.path, &client, context).await,
         SecretCommand::Rollback(args) => rollback(args, &client, context).await,
         SecretCommand::Delete(args) => delete(args, &client, context).await,
@@ -44,9 +51,9 @@ async fn put(args: &PutArgs, client: &Client, context: &Context) -> anyhow::Resu
         fields::read(&args.fields, args.allow_argument, std::io::stdin(), &context.output)?;
     let path = args.path.as_str();
     let written = if args.merge {
-        client.patch_secret(path, &fields, args.cas).await?
+        client.patch_secret(path, &fields, args.cas, args.force).await?
     } else {
-        client.put_secret(path, &fields, args.cas).await?
+        client.put_secret(path, &fields, args.cas, args.force).await?
     };
     let written = written.ok_or_else(|| nothing_at(&args.path))?;
     let view = json!({ "path": path, "version": written.version });
@@ -160,7 +167,7 @@ async fn rollback(
     let old = read(client, &args.path, Some(args.to)).await?;
     let fields = old.data.unwrap_or_default();
     // Nobody's write in between is rolled back unseen.
-    let written = client.put_secret(path, &fields, Some(known.current_version)).await?;
+    let written = client.put_secret(path, &fields, Some(known.current_version), true).await?;
     let written = written.ok_or_else(|| nothing_at(&args.path))?;
     let view = json!({ "path": path, "version": written.version, "from": args.to });
     context.output.show(&view, |_, _| {

@@ -26,6 +26,7 @@ mod openapi;
 mod policies;
 mod projects;
 mod read_through;
+mod secret_files;
 mod server;
 mod shared_limits;
 mod support;

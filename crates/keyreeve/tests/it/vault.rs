@@ -337,15 +337,15 @@ fn secrets_from_the_command_line() {
     let installation = Installation::new();
     let server = installation.serve();
     let data_dir = installation.data_dir();
-    let put = ["secret", "put", "production/stripe", "secret_key=-"];
+    let put = ["secret", "put", "production/stripe", "words=-"];
     let written = with_stdin(&put, &format!("{CANARY}\n"), &server);
     assert!(written.status.success(), "{}", text(&written.stderr));
-    let get = ["secret", "get", "production/stripe", "--field", "secret_key"];
+    let get = ["secret", "get", "production/stripe", "--field", "words"];
     assert_eq!(text(&run(&get, &data_dir).stdout), format!("{CANARY}\n"));
     let merge = ["secret", "put", "production/stripe", "mode=live", "--merge", "--allow-argument"];
     assert_eq!(run_json(&merge, &data_dir)["version"], 2);
     let shown = run_json(&["secret", "get", "production/stripe"], &data_dir);
-    assert_eq!(shown["data"], json!({ "mode": "live", "secret_key": CANARY }));
+    assert_eq!(shown["data"], json!({ "mode": "live", "words": CANARY }));
     let rollback = ["secret", "rollback", "production/stripe", "--to", "1"];
     assert_eq!(run_json(&rollback, &data_dir)["version"], 3);
     let versions = run_json(&["secret", "versions", "production/stripe"], &data_dir);

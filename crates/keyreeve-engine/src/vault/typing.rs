@@ -1,0 +1,80 @@
+//! Whether what is to be kept can be meant: said by whoever knows credentials.
+
+use std::collections::BTreeMap;
+
+use keyreeve_core::vault::SecretPath;
+use serde_json::value::RawValue;
+use zeroize::Zeroizing;
+
+use super::{Fields, VaultError};
+use crate::{Engine, FieldError};
+
+/// Knows what credentials look like.
+pub trait CredentialTypes: Send + Sync {
+    /// Why a value cannot be meant for that field of a secret; nothing of the value may be in it.
+    fn objection(&self, path: &SecretPath, field: &str, value: &str) -> Option<String>;
+
+    /// Whose credential it is, such as `stripe`, where that is known.
+    fn provider(&self, path: &SecretPath, field: &str, value: &str) -> Option<String>;
+}
+
+/// What is known of fields that are to be kept.
+#[derive(Debug, Default)]
+pub(super) struct Typed {
+    /// Whose credentials they are, if they are all of one provider.
+    pub(super) provider: Option<String>,
+    /// Fields that were kept although somebody objected.
+    pub(super) forced: Vec<String>,
+}
+
+impl Engine {
+    /// Looks at fields before they are kept. What cannot be meant is refused unless it is forced.
+    pub(super) fn type_fields(
+        &self,
+        path: &SecretPath,
+        fields: &Fields,
+        force: bool,
+    ) -> Result<Typed, VaultError> {
+        let Some(types) = &self.credential_types else { return Ok(Typed::default()) };
+        // EXPOSE: looked at for what it is.
+        let texts: BTreeMap<String, &RawValue> =
+            serde_json::from_str(fields.text().expose()).unwrap_or_default();
+        let (mut objections, mut typed) = (Vec::new(), Typed::default());
+        let mut providers: Vec<String> = Vec::new();
+        for (field, raw) in &texts {
+            // Other values than texts are no credentials.
+            let Ok(value) = serde_json::from_str::<String>(raw.get()).map(Zeroizing::new) else {
+                continue;
+            };
+            if let Some(objection) = types.objection(path, field, &value) {
+                objections.push((field.clone(), objection));
+            }
+            providers.extend(types.provider(path, field, &value));
+        }
+        providers.sort_unstable();
+        providers.dedup();
+        if let [provider] = providers.as_slice() {
+            typed.provider = Some(provider.clone());
+        }
+        if objections.is_empty() {
+            return Ok(typed);
+        }
+        if force {
+            typed.forced = objections.into_iter().map(|(field, _)| field).collect();
+            return Ok(typed);
+        }
+        Err(VaultError::Doubtful(objections))
+    }
+}
+
+/// Says what is refused, field by field.
+pub(super) fn objections(all: &[(String, String)]) -> String {
+    let each: Vec<String> = all.iter().map(|(field, rule)| format!("{field} {rule}")).collect();
+    each.join("; ")
+}
+
+impl From<FieldError> for VaultError {
+    fn from(error: FieldError) -> Self {
+        Self::Invalid(error)
+    }
+}
