@@ -5,7 +5,10 @@ mod vault;
 mod vault_keys;
 
 pub use calls::AuditExport;
-pub use vault::{SecretFields, SecretMetadataView, SecretVersionView, SecretView, field_text};
+pub use vault::{
+    PathExplanation, SecretAbout, SecretFields, SecretMetadataView, SecretVersionView, SecretView,
+    field_text,
+};
 pub use vault_keys::{Rekey, SealStatusView, VaultKeyView};
 
 use std::{fmt, net::IpAddr, path::PathBuf, time::Duration};

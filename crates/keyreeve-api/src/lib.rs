@@ -9,8 +9,9 @@ mod problem;
 mod wire;
 
 pub use client::{
-    AuditExport, Client, ClientError, Endpoint, Rekey, SealStatusView, SecretFields,
-    SecretMetadataView, SecretVersionView, SecretView, Token, VaultKeyView, field_text,
+    AuditExport, Client, ClientError, Endpoint, PathExplanation, Rekey, SealStatusView,
+    SecretAbout, SecretFields, SecretMetadataView, SecretVersionView, SecretView, Token,
+    VaultKeyView, field_text,
 };
 pub use error::ErrorCode;
 pub use problem::{FieldProblem, Problem};

@@ -28,7 +28,7 @@ use arc_swap::ArcSwapOption;
 use keyreeve_core::name::ProjectName;
 
 pub use self::{
-    access::{PathPermit, VaultAccess},
+    access::{Explanation, PathPermit, VaultAccess},
     approle::{IssuedSecretId, NewSecretId},
     error::VaultError,
     keyring::VaultState,

@@ -3,6 +3,7 @@
 //! Which calls there are and what their answers look like is known from watching OpenBao 2.7 and its
 //! clients. One mount, `secret/`, of the kind KV version 2; paths in it are the paths of secrets.
 
+mod about;
 mod answer;
 mod approle;
 mod duration;
@@ -139,6 +140,9 @@ async fn for_visitor(
         ["sys", "keyreeve", "rekey"] if request.writes() => {
             seal::rekey(state, visitor.caller()?, request).await
         }
+        ["sys", "keyreeve", "explain"] if request.writes() => {
+            about::explain(engine, visitor, request, id).await
+        }
         ["sys", "wrapping", "wrap"] if request.writes() => wrapping::echo(request, id),
         ["sys", "policies", "acl"] | ["sys", "policy"] => {
             policy::serve(engine, visitor.caller()?, request, None, id).await
@@ -180,6 +184,7 @@ async fn in_mount(
         "delete" | "undelete" | "destroy" if request.writes() => {
             kv::change_versions(engine, access, request, operation, &path).await
         }
+        "about" => about::serve(engine, access, request, &path, id).await,
         "metadata" if request.lists() => kv::list(engine, access, request, &path, id).await,
         "metadata" if read => kv::metadata(engine, access, &path, id).await,
         "metadata" if request.writes() || *method == Method::PATCH => {

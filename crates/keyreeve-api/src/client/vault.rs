@@ -76,6 +76,41 @@ pub struct SecretMetadataView {
     pub versions: BTreeMap<String, SecretVersionView>,
 }
 
+/// Whose a secret is and what is to be done with it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+pub struct SecretAbout {
+    /// Whose credentials it holds, by the id in the catalogue.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provider: Option<String>,
+    /// Who answers for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<String>,
+    /// `low`, `medium` or `high`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub risk: Option<String>,
+    /// When the provider ends it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<String>,
+    /// How often it is to be changed, in days.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rotate_every_days: Option<u32>,
+}
+
+/// Why somebody may do what they may do at a path.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub struct PathExplanation {
+    /// Where.
+    pub path: String,
+    /// Whether they may do everything, whatever policies say.
+    pub everything: bool,
+    /// The pattern that decides.
+    pub pattern: Option<String>,
+    /// The policies that have it.
+    pub policies: Vec<String>,
+    /// What they may do.
+    pub granted: Vec<String>,
+}
+
 /// A version to be written.
 #[derive(Serialize)]
 struct Write<'f> {
@@ -169,6 +204,32 @@ impl Client {
             }
             _ => Err(self.not_keyreeve(status)),
         }
+    }
+
+    /// Whose a secret is and what is to be done with it.
+    pub async fn secret_about(&self, path: &str) -> Result<Option<SecretAbout>, ClientError> {
+        self.vault_answer(self.vault(Method::GET, "about", path)).await
+    }
+
+    /// Changes what is given of that.
+    pub async fn describe_secret(
+        &self,
+        path: &str,
+        about: &SecretAbout,
+    ) -> Result<(), ClientError> {
+        let request = self.vault(Method::POST, "about", path).json(about);
+        self.vault_answer::<Value>(request).await.map(drop)
+    }
+
+    /// Which rule decides for a path: of these policies, or without any of one's own.
+    pub async fn explain(
+        &self,
+        path: &str,
+        policies: &[String],
+    ) -> Result<Option<PathExplanation>, ClientError> {
+        let body = json!({ "path": path, "policies": policies });
+        let parts = ["v1", "sys", "keyreeve", "explain"];
+        self.vault_answer(self.request_below(Method::POST, &parts).json(&body)).await
     }
 
     /// Sets notes about a secret.

@@ -58,6 +58,29 @@ pub struct About {
 }
 
 impl About {
+    /// Checks what people say about a secret.
+    pub fn check(&self) -> Result<(), Invalid> {
+        let texts = [&self.provider, &self.owner].into_iter().flatten();
+        let good =
+            |text: &String| (1..=128).contains(&text.len()) && !text.chars().any(char::is_control);
+        if !texts.into_iter().all(good) {
+            return Err(Invalid::new(
+                "must name provider and owner in 1 to 128 bytes without control characters",
+            ));
+        }
+        if self
+            .risk
+            .as_ref()
+            .is_some_and(|risk| !["low", "medium", "high"].contains(&risk.as_str()))
+        {
+            return Err(Invalid::new("must give the risk as low, medium or high"));
+        }
+        if self.rotate_every_days.is_some_and(|days| !(1..=3_650).contains(&days)) {
+            return Err(Invalid::new("must give rotate_every_days as 1 to 3650"));
+        }
+        Ok(())
+    }
+
     fn is_empty(&self) -> bool {
         *self == Self::default()
     }

@@ -11,7 +11,7 @@ use keyreeve_core::{
 use serde_json::{Map, json};
 
 use super::{VaultError, policies::permission, records::Known};
-use crate::{Caller, Engine, Error, RequestMeta, store::RecordKind};
+use crate::{Caller, Engine, Error, Permit, RequestMeta, action::ReadPolicies, store::RecordKind};
 
 /// Grants everything at every path.
 const MANAGE: &str = "keyreeve.secrets.manage";
@@ -136,7 +136,61 @@ impl VaultAccess {
     }
 }
 
+/// Why somebody may do what they may do at a path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Explanation {
+    /// Whether they may do everything, whatever policies say.
+    pub everything: bool,
+    /// The pattern that decides: the most particular of all that match; `None` if none does.
+    pub pattern: Option<String>,
+    /// The policies that have this pattern.
+    pub policies: Vec<String>,
+    /// What they may do.
+    pub granted: Capabilities,
+}
+
+fn explain<'p>(
+    policies: impl IntoIterator<Item = &'p Arc<VaultPolicy>>,
+    path: &str,
+) -> Explanation {
+    let policies = policies.into_iter().map(|policy| &**policy);
+    let Some((pattern, granted, names)) = VaultPolicy::decide(policies, path) else {
+        let (pattern, policies) = (None, Vec::new());
+        return Explanation { everything: false, pattern, policies, granted: Capabilities::NONE };
+    };
+    let policies = names.into_iter().map(|name| name.as_str().to_owned()).collect();
+    let pattern = Some(pattern.as_str().to_owned());
+    Explanation { everything: false, pattern, policies, granted }
+}
+
+impl VaultAccess {
+    /// Why its holder may do what they may do at a path.
+    pub fn explain(&self, path: &str) -> Explanation {
+        match &self.rights {
+            Rights::Everything => Explanation {
+                everything: true,
+                pattern: None,
+                policies: Vec::new(),
+                granted: Capabilities::everything(),
+            },
+            Rights::Policies(policies) => explain(policies, path),
+        }
+    }
+}
+
 impl Engine {
+    /// Why whoever has these policies may do what they may do at a path.
+    pub fn explain_policies(
+        &self,
+        permit: &Permit<'_, ReadPolicies>,
+        names: &[String],
+        path: &str,
+    ) -> Result<Explanation, VaultError> {
+        let project = permit.project();
+        let policies = self.policies_where(project, |name| names.iter().any(|it| it == name))?;
+        Ok(explain(&policies, path))
+    }
+
     /// What a caller may do in the vault: everything with the right to manage secrets, else what the
     /// policies say that the caller is granted by name, as `keyreeve.policies.<name>.use`.
     pub async fn vault_access(&self, caller: &Caller) -> Result<VaultAccess, VaultError> {

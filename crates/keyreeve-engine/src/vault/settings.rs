@@ -6,7 +6,7 @@ use jiff::SignedDuration;
 use keyreeve_core::{
     audit::{Outcome, Target},
     vault::{
-        Capability, CustomMetadata, MountConfig, SecretPath, SecretRecord, SecretSettings,
+        About, Capability, CustomMetadata, MountConfig, SecretPath, SecretRecord, SecretSettings,
         check_custom_metadata,
     },
 };
@@ -129,6 +129,31 @@ impl Engine {
             }
         }
         Err(Error::ChangedMeanwhile(Kind::VaultRecord).into())
+    }
+
+    /// Says whose a secret is and what is to be done with it.
+    pub async fn describe_secret(
+        &self,
+        access: &VaultAccess,
+        path: &SecretPath,
+        change: impl Fn(&mut About),
+    ) -> Result<(), VaultError> {
+        let permit = self.permit_path(access, Capability::Configure, path).await?;
+        let stored = self.secret(access, path).await?;
+        let stored = stored.ok_or_else(|| VaultError::NotFound(path.clone()))?;
+        let mut about = stored.secret.about.clone();
+        change(&mut about);
+        about.check().map_err(|rule| VaultError::Invalid(FieldError::new("about", rule)))?;
+        self.change_secret(&permit, "secret.describe", |secret, now| {
+            let before = secret.about.clone();
+            change(&mut secret.about);
+            let changed = secret.about != before;
+            if changed {
+                secret.updated_at = now;
+            }
+            (changed, Vec::new(), Vec::new())
+        })
+        .await
     }
 
     /// What bounds all secrets of the project that say nothing themselves.

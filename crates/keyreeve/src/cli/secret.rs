@@ -3,8 +3,10 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
+use jiff::Timestamp;
 use keyreeve_core::vault::{SecretPath, SecretPathPrefix};
 
+use super::time::timestamp;
 use crate::secret_files::export::ExportFormat;
 
 /// Examples of `secret`.
@@ -70,6 +72,28 @@ Examples:
   keyreeve secret destroy production/stripe --version 1
   keyreeve secret destroy production/stripe --all";
 
+const DESCRIBE: &str = "\
+Examples:
+  keyreeve secret describe production/stripe
+  keyreeve secret describe production/stripe --owner payments --risk high --rotate-every-days 90
+  keyreeve secret describe production/stripe --expires 2027-01-31
+
+Without options it shows what is known. The provider is found by the catalogue when a secret is written.";
+
+const EXPLAIN: &str = "\
+Examples:
+  keyreeve secret explain production/stripe
+  keyreeve secret explain production/stripe --policy web --policy ops
+
+Says which rule decides what whoever asks may do at a path, or what these policies grant together: of
+all patterns that match the most particular one counts, and deny wins.";
+
+const USED: &str = "\
+Examples:
+  keyreeve secret used production/stripe
+
+Who read which version, and when last, as far as the newest 10000 reads in the audit tell.";
+
 const DIFF: &str = "\
 Examples:
   keyreeve secret diff staging production
@@ -113,6 +137,15 @@ pub(crate) enum SecretCommand {
     /// List the versions of a secret
     #[command(after_help = VERSIONS)]
     Versions(PathArgs),
+    /// Say whose a secret is and what is to be done with it
+    #[command(after_help = DESCRIBE)]
+    Describe(DescribeArgs),
+    /// Say which rule decides what may be done at a path
+    #[command(after_help = EXPLAIN)]
+    Explain(ExplainArgs),
+    /// Say who read a secret, which version, and when last
+    #[command(after_help = USED)]
+    Used(PathArgs),
     /// Compare two environments, field by field, without showing values
     #[command(after_help = DIFF)]
     Diff(DiffArgs),
@@ -325,4 +358,36 @@ pub(crate) struct ExportArgs {
     /// Show the values on a terminal
     #[arg(long)]
     pub(crate) reveal: bool,
+}
+
+/// `keyreeve secret describe`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct DescribeArgs {
+    /// Its path
+    pub(crate) path: SecretPath,
+    /// Whose credentials it holds, as `keyreeve catalog list` names them
+    #[arg(long)]
+    pub(crate) provider: Option<String>,
+    /// Who answers for it
+    #[arg(long)]
+    pub(crate) owner: Option<String>,
+    /// How much it opens
+    #[arg(long, value_parser = ["low", "medium", "high"])]
+    pub(crate) risk: Option<String>,
+    /// When the provider ends it
+    #[arg(long, value_parser = timestamp, value_name = "TIME")]
+    pub(crate) expires: Option<Timestamp>,
+    /// How often it is to be changed
+    #[arg(long, value_name = "DAYS")]
+    pub(crate) rotate_every_days: Option<u32>,
+}
+
+/// `keyreeve secret explain`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct ExplainArgs {
+    /// The path, of a secret or of none
+    pub(crate) path: SecretPath,
+    /// Of this policy, not of one's own; may be given more than once
+    #[arg(long = "policy", value_name = "NAME")]
+    pub(crate) policies: Vec<String>,
 }

@@ -1,5 +1,6 @@
 //! `keyreeve secret`.
 
+mod about;
 mod diff;
 mod export;
 mod fields;
@@ -35,6 +36,9 @@ pub(super) async fn run(command: &SecretCommand, context: &Context) -> anyhow::R
         SecretCommand::Get(args) => get(args, &client, context).await,
         SecretCommand::List(args) => list(args, &client, context).await,
         SecretCommand::Search(args) => search(args, &client, context).await,
+        SecretCommand::Describe(args) => about::describe(args, &client, context).await,
+        SecretCommand::Explain(args) => about::explain(args, &client, context).await,
+        SecretCommand::Used(args) => about::used(&args.path, &client, context).await,
         SecretCommand::Diff(args) => diff::run(args, &client, context).await,
         SecretCommand::Import(args) => import::run(args, &client, context).await,
         SecretCommand::Export(args) => export::run(args, &client, context).await,

@@ -325,3 +325,50 @@ fn another_vault_is_taken_over_with_its_versions() {
         1
     );
 }
+
+#[test]
+fn a_secret_is_described_explained_and_its_readers_are_known() {
+    let installation = Installation::new();
+    let server = installation.serve();
+    let put = ["secret", "put", "production/stripe", "secret_key=-"];
+    assert!(with_stdin(&put, LIVE, &server).status.success());
+    let describe = |more: &[&'static str]| {
+        let words = ["secret", "describe", "production/stripe"];
+        said(&words.into_iter().chain(more.iter().copied()).collect::<Vec<_>>(), &server)
+    };
+    assert_eq!(describe(&[]).1, json!({ "provider": "stripe" }), "found by the catalogue");
+    let (code, about) =
+        describe(&["--owner", "payments", "--risk", "high", "--rotate-every-days", "90"]);
+    assert_eq!(code, Some(0));
+    let expected = json!({ "provider": "stripe", "owner": "payments", "risk": "high", "rotate_every_days": 90 });
+    assert_eq!(about, expected);
+    let (code, told) = describe(&["--rotate-every-days", "9000"]);
+    assert_eq!(code, Some(2));
+    assert!(told.to_string().contains("1 to 3650"), "{told}");
+    // A new version changes nothing of it.
+    assert!(with_stdin(&put, LIVE, &server).status.success());
+    assert_eq!(describe(&[]).1, expected);
+    let admin = &installation.admin_key;
+    let policy = json!({ "policy": "path \"production/*\" { capabilities = [\"read\"] }\n\
+                                    path \"production/db\" { capabilities = [\"deny\"] }" });
+    let (status, _) =
+        block_on(call(&server.url, admin, "PUT", "sys/policies/acl/web", Some(&policy)));
+    assert_eq!(status, 204);
+    let explain = |path: &str| said(&["secret", "explain", path, "--policy", "web"], &server).1;
+    let why = explain("production/stripe");
+    assert_eq!((&why["pattern"], &why["granted"]), (&json!("production/*"), &json!(["read"])));
+    let why = explain("production/db");
+    assert_eq!((&why["pattern"], &why["granted"]), (&json!("production/db"), &json!(["deny"])));
+    assert_eq!(explain("staging/db")["pattern"], Value::Null);
+    assert_eq!(said(&["secret", "explain", "a"], &server).1["everything"], json!(true));
+    for version in ["1", "1", "2"] {
+        let path = format!("secret/data/production/stripe?version={version}");
+        assert_eq!(block_on(call(&server.url, admin, "GET", &path, None)).0, 200);
+    }
+    let (_, used) = said(&["secret", "used", "production/stripe"], &server);
+    let mut used: Vec<_> = used.as_array().unwrap().iter().collect();
+    used.sort_by_key(|it| it["version"].as_u64());
+    assert_eq!((&used[0]["version"], &used[0]["reads"]), (&json!(1), &json!(2)));
+    assert_eq!((&used[1]["version"], &used[1]["reads"]), (&json!(2), &json!(1)));
+    assert!(used.iter().all(|it| it["actor"].as_str().unwrap().starts_with("key:")));
+}
