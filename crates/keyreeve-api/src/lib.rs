@@ -9,9 +9,9 @@ mod problem;
 mod wire;
 
 pub use client::{
-    AuditExport, Client, ClientError, Endpoint, PathExplanation, Rekey, SealStatusView,
+    AuditExport, Client, ClientError, Endpoint, PathExplanation, Promoted, Rekey, SealStatusView,
     SecretAbout, SecretFields, SecretMetadataView, SecretVersionView, SecretView, Token,
-    VaultKeyView, field_text,
+    VaultKeyView, WriteHow, field_text,
 };
 pub use error::ErrorCode;
 pub use problem::{FieldProblem, Problem};

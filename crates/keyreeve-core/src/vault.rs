@@ -27,7 +27,7 @@ pub use policy::{PathPattern, PathRule, PolicyName, VaultPolicy};
 pub use policy_text::PolicyMistake;
 pub use secret::{
     About, CustomMetadata, DEFAULT_MAX_VERSIONS, Found, MountConfig, SecretRecord, SecretSettings,
-    check_custom_metadata,
+    Stage, check_custom_metadata,
 };
 pub use shares::{Share, ShareCounts, combine, split};
 pub use token::{

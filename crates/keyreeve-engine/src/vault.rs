@@ -34,7 +34,7 @@ pub use self::{
     keyring::VaultState,
     listing::{ListSecrets, Listing},
     seal::{NewRoot, ROOT_KEY_LABEL, Seal, Unlock, UnsealProgress, parse_root_key},
-    secrets::{Fields, PutSecret, ReadVersion, WriteOptions, Written},
+    secrets::{Fields, PutSecret, ReadVersion, WhichVersion, WriteOptions, Written},
     settings::{MetadataChange, NotesChange, SettingsChange},
     tokens::{IssuedVaultToken, NewToken, TokenHolder},
     typing::CredentialTypes,

@@ -184,6 +184,8 @@ async fn in_mount(
         "delete" | "undelete" | "destroy" if request.writes() => {
             kv::change_versions(engine, access, request, operation, &path).await
         }
+        "promote" if request.writes() => about::promote(engine, access, request, &path, id).await,
+        "label" if request.writes() => about::label(engine, access, request, &path).await,
         "about" => about::serve(engine, access, request, &path, id).await,
         "metadata" if request.lists() => kv::list(engine, access, request, &path, id).await,
         "metadata" if read => kv::metadata(engine, access, &path, id).await,

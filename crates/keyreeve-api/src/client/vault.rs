@@ -94,6 +94,9 @@ pub struct SecretAbout {
     /// How often it is to be changed, in days.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rotate_every_days: Option<u32>,
+    /// Names of versions. Only shown.
+    #[serde(default, skip_serializing)]
+    pub labels: BTreeMap<String, u64>,
 }
 
 /// Why somebody may do what they may do at a path.
@@ -115,16 +118,28 @@ pub struct PathExplanation {
 #[derive(Serialize)]
 struct Write<'f> {
     data: &'f SecretFields,
-    options: WriteOptions,
+    options: WriteHow,
 }
 
-#[derive(Serialize)]
-struct WriteOptions {
+/// Which version became the current one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub struct Promoted {
+    /// Its number.
+    pub version: u64,
+}
+
+/// How a version is written. What is not wanted is left out: other vaults do not know it.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct WriteHow {
+    /// The version that the writer has seen.
     #[serde(skip_serializing_if = "Option::is_none")]
-    cas: Option<u64>,
-    /// Left out where it is not wanted: other vaults do not know it.
+    pub cas: Option<u64>,
+    /// Even if it looks like a mistake.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
-    force: bool,
+    pub force: bool,
+    /// To be read only once it is promoted.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub pending: bool,
 }
 
 #[derive(Deserialize)]
@@ -248,10 +263,9 @@ impl Client {
         &self,
         path: &str,
         fields: &SecretFields,
-        cas: Option<u64>,
-        force: bool,
+        how: WriteHow,
     ) -> Result<Option<SecretVersionView>, ClientError> {
-        let body = Write { data: fields, options: WriteOptions { cas, force } };
+        let body = Write { data: fields, options: how };
         self.vault_answer(self.vault(Method::POST, "data", path).json(&body)).await
     }
 
@@ -260,10 +274,9 @@ impl Client {
         &self,
         path: &str,
         fields: &SecretFields,
-        cas: Option<u64>,
-        force: bool,
+        how: WriteHow,
     ) -> Result<Option<SecretVersionView>, ClientError> {
-        let body = Write { data: fields, options: WriteOptions { cas, force } };
+        let body = Write { data: fields, options: how };
         // `json` leaves a type alone that is there.
         let request = self.vault(Method::PATCH, "data", path);
         let request = request.header(header::CONTENT_TYPE, "application/merge-patch+json");
@@ -281,6 +294,38 @@ impl Client {
             request = request.query(&[("version", version)]);
         }
         self.vault_answer(request).await
+    }
+
+    /// Reads the version of a name: `previous`, `pending`, or an alias.
+    pub async fn labelled_secret(
+        &self,
+        path: &str,
+        label: &str,
+    ) -> Result<Option<SecretView>, ClientError> {
+        let request = self.vault(Method::GET, "data", path).query(&[("label", label)]);
+        self.vault_answer(request).await
+    }
+
+    /// Makes a version the current one; the one that waits if none is named.
+    pub async fn promote_secret(
+        &self,
+        path: &str,
+        version: Option<u64>,
+    ) -> Result<Option<Promoted>, ClientError> {
+        let body = json!({ "version": version });
+        self.vault_answer(self.vault(Method::POST, "promote", path).json(&body)).await
+    }
+
+    /// Gives a version another name, or takes a name away.
+    pub async fn label_secret(
+        &self,
+        path: &str,
+        label: &str,
+        version: Option<u64>,
+    ) -> Result<(), ClientError> {
+        let body = json!({ "label": label, "version": version });
+        let request = self.vault(Method::POST, "label", path).json(&body);
+        self.vault_answer::<Value>(request).await.map(drop)
     }
 
     /// What is known of a secret.

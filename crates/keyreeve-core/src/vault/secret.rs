@@ -12,6 +12,11 @@ use crate::Invalid;
 /// How many versions are kept unless something else is said.
 pub const DEFAULT_MAX_VERSIONS: u32 = 10;
 
+/// Names of versions that follow from what was done.
+const STAGES: [&str; 3] = ["current", "previous", "pending"];
+/// The most other names of a secret's versions.
+const MOST_ALIASES: usize = 32;
+
 /// Notes that people or programs attach: text by name.
 pub type CustomMetadata = BTreeMap<String, String>;
 
@@ -111,10 +116,29 @@ pub struct SecretRecord {
     pub metadata_version: u64,
     /// The version that is read; 0 while there is none.
     pub current: VersionNumber,
+    /// The version that was read before; 0 if there was none.
+    #[serde(default)]
+    pub previous: VersionNumber,
+    /// The version that waits to be read; 0 if none does.
+    #[serde(default)]
+    pub pending: VersionNumber,
+    /// Names that people gave to versions.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub aliases: BTreeMap<String, VersionNumber>,
     /// The highest number that was ever given.
     pub last: VersionNumber,
     /// The versions that are still known, by number.
     pub versions: BTreeMap<VersionNumber, VersionMeta>,
+}
+
+/// What a new version is at first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Stage {
+    /// The version that is read.
+    #[default]
+    Current,
+    /// One that waits to be.
+    Pending,
 }
 
 /// What a look for a version finds.
@@ -140,18 +164,22 @@ impl SecretRecord {
             about: About::default(),
             metadata_version: 0,
             current: 0,
+            previous: 0,
+            pending: 0,
+            aliases: BTreeMap::new(),
             last: 0,
             versions: BTreeMap::new(),
         }
     }
 
-    /// Makes room for one more version, which becomes the current one. Gives its number and those
-    /// that are pruned for it.
+    /// Makes room for one more version, which becomes the current one, or waits to become it. Gives its
+    /// number and those that are pruned for it.
     ///
     /// `cas` is what the writer has seen: the current version, or 0 for none.
     pub fn put(
         &mut self,
         cas: Option<VersionNumber>,
+        stage: Stage,
         mount: &MountConfig,
         created_by: Option<String>,
         now: Timestamp,
@@ -165,7 +193,10 @@ impl SecretRecord {
             _ => {}
         }
         self.last += 1;
-        self.current = self.last;
+        match stage {
+            Stage::Current => self.make_current(self.last),
+            Stage::Pending => self.pending = self.last,
+        }
         let deleted_at = self.life(mount).and_then(|life| now.checked_add(life).ok());
         let meta = VersionMeta { created_at: now, deleted_at, destroyed: false, created_by };
         self.versions.insert(self.last, meta);
@@ -173,16 +204,93 @@ impl SecretRecord {
         Ok((self.last, self.prune(mount)))
     }
 
-    /// Forgets the oldest versions beyond those that are kept. Gives their numbers.
+    fn make_current(&mut self, version: VersionNumber) {
+        if self.current != version {
+            self.previous = self.current;
+        }
+        self.current = version;
+        if self.pending == version {
+            self.pending = 0;
+        }
+    }
+
+    /// Makes a version the current one; the one that waits if none is named. Gives its number.
+    pub fn promote(
+        &mut self,
+        version: Option<VersionNumber>,
+        now: Timestamp,
+    ) -> Result<VersionNumber, Invalid> {
+        let version = version.unwrap_or(self.pending);
+        if version == 0 {
+            return Err(Invalid::new("must be named: none is pending"));
+        }
+        if !self.versions.get(&version).is_some_and(|meta| meta.is_readable(now)) {
+            return Err(Invalid::new("must be a version that can be read"));
+        }
+        self.make_current(version);
+        self.updated_at = now;
+        Ok(version)
+    }
+
+    /// Gives a version another name, or takes a name away.
+    pub fn set_alias(
+        &mut self,
+        alias: &str,
+        version: Option<VersionNumber>,
+        now: Timestamp,
+    ) -> Result<(), Invalid> {
+        let good = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-_".contains(&b);
+        let is_name = (1..=64).contains(&alias.len())
+            && alias.bytes().all(good)
+            && alias.starts_with(|c: char| c.is_ascii_lowercase());
+        if !is_name || STAGES.contains(&alias) {
+            return Err(Invalid::new(
+                "must be 1 to 64 characters of a-z, 0-9, '-' and '_', begin with a letter, and be \
+                 none of current, previous and pending",
+            ));
+        }
+        match version {
+            None => drop(self.aliases.remove(alias)),
+            Some(version) if !self.versions.contains_key(&version) => {
+                return Err(Invalid::new("must name a version that is there"));
+            }
+            Some(_) if self.aliases.len() >= MOST_ALIASES && !self.aliases.contains_key(alias) => {
+                return Err(Invalid::new("must be at most 32"));
+            }
+            Some(version) => drop(self.aliases.insert(alias.to_owned(), version)),
+        }
+        self.updated_at = now;
+        Ok(())
+    }
+
+    /// The version of that name: `current`, `previous`, `pending` or an alias.
+    pub fn labelled(&self, label: &str) -> Option<VersionNumber> {
+        let version = match label {
+            "current" => self.current,
+            "previous" => self.previous,
+            "pending" => self.pending,
+            alias => self.aliases.get(alias).copied().unwrap_or(0),
+        };
+        (version > 0).then_some(version)
+    }
+
+    /// Forgets the oldest versions beyond those that are kept, but never the current one or one that
+    /// waits. Gives their numbers.
     fn prune(&mut self, mount: &MountConfig) -> Vec<VersionNumber> {
         let most = [self.settings.max_versions, mount.settings.max_versions, DEFAULT_MAX_VERSIONS];
         let most = most.into_iter().find(|most| *most > 0).unwrap_or(DEFAULT_MAX_VERSIONS);
         let most = usize::try_from(most).unwrap_or(usize::MAX);
         let mut pruned = Vec::new();
-        while self.versions.len() > most
-            && let Some((number, _)) = self.versions.pop_first()
-        {
-            pruned.push(number);
+        let needed = [self.current, self.pending];
+        while self.versions.len() > most {
+            let mut numbers = self.versions.keys().copied();
+            let Some(oldest) = numbers.find(|number| !needed.contains(number)) else { break };
+            self.versions.remove(&oldest);
+            self.aliases.retain(|_, version| *version != oldest);
+            if self.previous == oldest {
+                self.previous = 0;
+            }
+            pruned.push(oldest);
         }
         pruned
     }
@@ -315,7 +423,8 @@ mod tests {
     }
 
     fn put(secret: &mut SecretRecord, cas: Option<u64>) -> Result<u64, CasMismatch> {
-        secret.put(cas, &MountConfig::default(), None, at(1)).map(|(number, _)| number)
+        let mount = MountConfig::default();
+        secret.put(cas, Stage::Current, &mount, None, at(1)).map(|(number, _)| number)
     }
 
     #[test]
@@ -355,6 +464,31 @@ mod tests {
     }
 
     #[test]
+    fn a_version_waits_until_it_is_promoted() {
+        let mut secret = secret();
+        put(&mut secret, None).unwrap();
+        assert!(secret.promote(None, at(1)).is_err(), "none waits");
+        let mount = MountConfig::default();
+        secret.put(Some(1), Stage::Pending, &mount, None, at(2)).unwrap();
+        assert!(matches!(secret.find(None, at(2)), Found::Readable(1, _)));
+        assert_eq!((secret.labelled("pending"), secret.labelled("previous")), (Some(2), None));
+        assert_eq!(secret.promote(None, at(3)), Ok(2));
+        let labels = ["current", "previous", "pending"].map(|label| secret.labelled(label));
+        assert_eq!(labels, [Some(2), Some(1), None]);
+        secret.set_alias("blue", Some(1), at(4)).unwrap();
+        assert_eq!(secret.labelled("blue"), Some(1));
+        for (alias, version) in
+            [("current", Some(1)), ("1", Some(1)), ("A", Some(1)), ("x", Some(9))]
+        {
+            assert!(secret.set_alias(alias, version, at(4)).is_err(), "{alias}");
+        }
+        secret.set_alias("blue", None, at(5)).unwrap();
+        assert_eq!(secret.labelled("blue"), None);
+        secret.delete(&[1], at(6));
+        assert!(secret.promote(Some(1), at(7)).is_err(), "it is deleted");
+    }
+
+    #[test]
     fn versions_end_by_themselves() {
         let mut secret = secret();
         secret.settings.delete_version_after = SignedDuration::from_secs(10);
@@ -363,7 +497,7 @@ mod tests {
         assert!(matches!(secret.find(None, at(11)), Found::Gone(1, _)));
         let mut mount = MountConfig::default();
         mount.settings.delete_version_after = SignedDuration::from_secs(5);
-        secret.put(None, &mount, None, at(20)).unwrap();
+        secret.put(None, Stage::Current, &mount, None, at(20)).unwrap();
         assert_eq!(secret.versions[&2].deleted_at, Some(at(25)));
     }
 
@@ -371,28 +505,40 @@ mod tests {
         /// Numbers only grow, and never more versions are kept than may be.
         #[test]
         fn numbers_are_never_reused(
-            steps in proptest::collection::vec((0_u8..4, 1_u64..12), 1..80),
+            steps in proptest::collection::vec((0_u8..6, 1_u64..12), 1..80),
             most in 0_u32..6,
         ) {
             let mut secret = secret();
             secret.settings.max_versions = most;
             let kept = if most == 0 { 10 } else { most as usize };
-            let mut highest = 0;
+            let (mut highest, mut current) = (0, 0);
             for (step, number) in steps {
                 match step {
-                    0 => {
-                        let (new, pruned) =
-                            secret.put(None, &MountConfig::default(), None, at(1)).unwrap();
+                    0 | 4 => {
+                        let stage = if step == 0 { Stage::Current } else { Stage::Pending };
+                        let mount = MountConfig::default();
+                        let (new, pruned) = secret.put(None, stage, &mount, None, at(1)).unwrap();
                         prop_assert!(new > highest && pruned.iter().all(|old| *old < new));
                         prop_assert!(pruned.iter().all(|old| !secret.versions.contains_key(old)));
                         highest = new;
+                        current = if step == 0 { new } else { current };
+                    }
+                    5 => {
+                        let before = secret.current;
+                        if let Ok(promoted) = secret.promote(Some(number), at(3)) {
+                            current = promoted;
+                            prop_assert!(before == promoted || secret.previous == before);
+                        }
                     }
                     1 => drop(secret.delete(&[number], at(2))),
                     2 => drop(secret.undelete(&[number], &MountConfig::default(), at(3))),
                     _ => drop(secret.destroy(&[number], at(4))),
                 }
-                prop_assert!(secret.versions.len() <= kept);
-                prop_assert_eq!(secret.current, highest);
+                // Two may be needed beyond what is kept.
+                prop_assert!(secret.versions.len() <= kept.max(2));
+                prop_assert_eq!((secret.current, secret.last), (current, highest));
+                let needed = [secret.current, secret.pending];
+                prop_assert!(needed.iter().all(|it| *it == 0 || secret.versions.contains_key(it)));
             }
             let text = serde_json::to_string(&secret).unwrap();
             prop_assert_eq!(serde_json::from_str::<SecretRecord>(&text).unwrap(), secret);

@@ -8,7 +8,7 @@ use keyreeve_core::{
     model::Revision,
     name::ProjectName,
     vault::{
-        Binding, Capability, EnvelopeError, Found, SealedVersion, SecretPath, SecretRecord,
+        Binding, Capability, EnvelopeError, Found, SealedVersion, SecretPath, SecretRecord, Stage,
         VersionMeta, VersionNumber, merge_patch,
     },
 };
@@ -72,6 +72,31 @@ pub struct WriteOptions {
     pub cas: Option<VersionNumber>,
     /// Whether it is written even if it cannot be meant: a placeholder, a test key for production.
     pub force: bool,
+    /// Whether it is read at once, or waits.
+    pub stage: Stage,
+}
+
+/// Which version is asked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum WhichVersion {
+    /// The one that is current.
+    #[default]
+    Current,
+    /// By number.
+    Number(VersionNumber),
+    /// By name: `previous`, `pending`, or an alias.
+    Label(String),
+}
+
+impl WhichVersion {
+    /// Its number, if there is one of that name; 0 for the current one.
+    fn number(&self, secret: &SecretRecord) -> Option<VersionNumber> {
+        match self {
+            Self::Current => Some(0),
+            Self::Number(number) => Some(*number),
+            Self::Label(label) => secret.labelled(label),
+        }
+    }
 }
 
 /// What was written.
@@ -102,6 +127,7 @@ pub struct ReadVersion {
 struct Write<'a> {
     fields: &'a Fields,
     cas: Option<VersionNumber>,
+    stage: Stage,
     typed: &'a Typed,
 }
 
@@ -131,7 +157,8 @@ impl Engine {
             let exists = stored.as_ref().is_some_and(|stored| stored.secret.current > 0);
             let capability = if exists { Capability::Update } else { Capability::Create };
             let permit = self.permit_path(access, capability, path).await?;
-            let write = Write { fields: &fields, cas: options.cas, typed: &typed };
+            let write =
+                Write { fields: &fields, cas: options.cas, stage: options.stage, typed: &typed };
             match self.write_version(&permit, stored, write, "secret.put").await {
                 Err(error) if is_conflict(&error) => {}
                 outcome => return outcome,
@@ -164,7 +191,7 @@ impl Engine {
             let fields = patched(&old, patch)?;
             // What was patched is what was read, whether the caller knows a number or not.
             let cas = options.cas.or(Some(version));
-            let write = Write { fields: &fields, cas, typed: &typed };
+            let write = Write { fields: &fields, cas, stage: options.stage, typed: &typed };
             match self.write_version(&permit, Some(stored), write, "secret.patch").await {
                 Err(error) if is_conflict(&error) => {}
                 outcome => return outcome,
@@ -180,7 +207,7 @@ impl Engine {
         write: Write<'_>,
         action: &'static str,
     ) -> Result<Written, VaultError> {
-        let Write { fields, cas, typed } = write;
+        let Write { fields, cas, stage, typed } = write;
         let (access, path) = (permit.access(), permit.path());
         let now = self.now();
         let (mut secret, revision) = match stored {
@@ -188,7 +215,8 @@ impl Engine {
             None => (SecretRecord::new(self.new_id()?, now), 0),
         };
         let mount = self.mount_config(access).await?;
-        let (version, pruned) = secret.put(cas, &mount, Some(access.actor().to_string()), now)?;
+        let (version, pruned) =
+            secret.put(cas, stage, &mount, Some(access.actor().to_string()), now)?;
         if secret.about.provider.is_none() {
             secret.about.provider.clone_from(&typed.provider);
         }
@@ -203,6 +231,9 @@ impl Engine {
         let record = self.secret_record(access.project(), path, &secret, revision)?;
         let mut entry = access.entry(self, action, path.as_str(), Outcome::Done);
         entry.details.insert("version".to_owned(), json!(version));
+        if stage == Stage::Pending {
+            entry.details.insert("pending".to_owned(), json!(true));
+        }
         if !typed.forced.is_empty() {
             entry.details.insert("forced".to_owned(), json!(typed.forced));
         }
@@ -221,18 +252,20 @@ impl Engine {
         Ok(Written { version, meta, secret: Arc::new(secret) })
     }
 
-    /// Reads a version; `None` is the current one. Durable in the audit before it is given out.
+    /// Reads a version. Durable in the audit before it is given out.
     pub async fn read_secret(
         &self,
         access: &VaultAccess,
         path: &SecretPath,
-        version: Option<VersionNumber>,
+        which: &WhichVersion,
     ) -> Result<ReadVersion, VaultError> {
         let permit = self.permit_path(access, Capability::Read, path).await?;
         for attempt in 0..MOST_TRIES {
             let stored = self.secret_for(access, permit.path(), attempt).await?;
             let stored = stored.ok_or_else(|| VaultError::NotFound(path.clone()))?;
-            let (version, meta, readable) = match stored.secret.find(version, self.now()) {
+            let asked = which.number(&stored.secret);
+            let asked = asked.ok_or_else(|| VaultError::NotFound(path.clone()))?;
+            let (version, meta, readable) = match stored.secret.find(Some(asked), self.now()) {
                 Found::Readable(version, meta) => (version, meta.clone(), true),
                 Found::Gone(version, meta) => (version, meta.clone(), false),
                 Found::Missing => return Err(VaultError::NotFound(path.clone())),

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use keyreeve_core::{
+    Invalid,
     audit::{Outcome, Target},
     vault::{
         About, Capability, CustomMetadata, MountConfig, SecretPath, SecretRecord, SecretSettings,
-        check_custom_metadata,
+        VersionNumber, check_custom_metadata,
     },
 };
 
@@ -15,6 +16,7 @@ use serde_json::json;
 
 use super::{
     VaultAccess, VaultError,
+    access::PathPermit,
     secrets::{MOUNT, is_conflict},
 };
 use crate::{
@@ -126,6 +128,66 @@ impl Engine {
             match self.commit_secret(access, path, &secret, revision, Vec::new(), entry).await {
                 Err(error) if is_conflict(&error) => {}
                 outcome => return outcome,
+            }
+        }
+        Err(Error::ChangedMeanwhile(Kind::VaultRecord).into())
+    }
+
+    /// Makes a version the current one; the one that waits if none is named. Gives its number.
+    pub async fn promote_version(
+        &self,
+        access: &VaultAccess,
+        path: &SecretPath,
+        version: Option<VersionNumber>,
+    ) -> Result<VersionNumber, VaultError> {
+        let permit = self.permit_path(access, Capability::Update, path).await?;
+        self.change_versions(&permit, "secret.promote", "version", |secret, now| {
+            secret.promote(version, now)
+        })
+        .await
+    }
+
+    /// Gives a version another name, or takes a name away.
+    pub async fn label_version(
+        &self,
+        access: &VaultAccess,
+        path: &SecretPath,
+        alias: &str,
+        version: Option<VersionNumber>,
+    ) -> Result<(), VaultError> {
+        let permit = self.permit_path(access, Capability::Configure, path).await?;
+        self.change_versions(&permit, "secret.label", "label", |secret, now| {
+            secret.set_alias(alias, version, now).map(|()| version.unwrap_or(0))
+        })
+        .await
+        .map(drop)
+    }
+
+    /// Changes which versions are called what, or says which rule that would break.
+    async fn change_versions(
+        &self,
+        permit: &PathPermit<'_>,
+        action: &'static str,
+        field: &'static str,
+        change: impl Fn(&mut SecretRecord, Timestamp) -> Result<VersionNumber, Invalid>,
+    ) -> Result<VersionNumber, VaultError> {
+        let (access, path) = (permit.access(), permit.path());
+        for attempt in 0..16 {
+            let stored = self.secret_for(access, path, attempt).await?;
+            let stored = stored.ok_or_else(|| VaultError::NotFound(path.clone()))?;
+            let mut secret = (*stored.secret).clone();
+            let version = change(&mut secret, self.now())
+                .map_err(|rule| VaultError::Invalid(FieldError::new(field, rule)))?;
+            let mut entry = access.entry(self, action, path.as_str(), Outcome::Done);
+            entry.details.insert("version".to_owned(), json!(version));
+            entry.details.insert("aliases".to_owned(), json!(secret.aliases));
+            match self
+                .commit_secret(access, path, &secret, stored.revision, Vec::new(), entry)
+                .await
+            {
+                Ok(()) => return Ok(version),
+                Err(error) if is_conflict(&error) => {}
+                Err(error) => return Err(error),
             }
         }
         Err(Error::ChangedMeanwhile(Kind::VaultRecord).into())

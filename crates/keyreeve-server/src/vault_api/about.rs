@@ -2,7 +2,7 @@
 
 use axum::body::Body;
 use http::{Method, Response};
-use keyreeve_core::vault::{About, Capability, SecretPath};
+use keyreeve_core::vault::{About, Capability};
 use keyreeve_engine::{
     Engine, RequestId,
     action::ReadPolicies,
@@ -13,6 +13,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     answer::{Refusal, data, done},
+    kv::path_of,
     request::VaultRequest,
     visitor::Visitor,
 };
@@ -26,11 +27,20 @@ pub(super) async fn serve(
     path: &str,
     id: &RequestId,
 ) -> Result<Response<Body>, Refusal> {
-    let path: SecretPath =
-        path.parse().map_err(|rule| Refusal::bad_request(format!("the path {rule}")))?;
+    let path = path_of(path)?;
     if request.parts.method == Method::GET {
         let secret = engine.secret_metadata(access, &path).await?;
-        return Ok(data(id, json!(secret.about)));
+        let mut shown = json!(secret.about);
+        if let Value::Object(members) = &mut shown {
+            let mut labels = json!(secret.aliases);
+            for label in ["current", "previous", "pending"] {
+                if let Some(version) = secret.labelled(label) {
+                    labels[label] = json!(version);
+                }
+            }
+            members.insert("labels".to_owned(), labels);
+        }
+        return Ok(data(id, shown));
     }
     if !request.writes() && request.parts.method != Method::PATCH {
         return Err(Refusal::unsupported());
@@ -80,6 +90,39 @@ impl Change {
             }
         }
     }
+}
+
+#[derive(Default, Deserialize)]
+struct VersionBody {
+    #[serde(default)]
+    version: Option<u64>,
+    #[serde(default)]
+    label: String,
+}
+
+/// `secret/promote/…`: makes a version the current one.
+pub(super) async fn promote(
+    engine: &Engine,
+    access: &VaultAccess,
+    request: &VaultRequest,
+    path: &str,
+    id: &RequestId,
+) -> Result<Response<Body>, Refusal> {
+    let body: VersionBody = request.json()?;
+    let version = engine.promote_version(access, &path_of(path)?, body.version).await?;
+    Ok(data(id, json!({ "version": version })))
+}
+
+/// `secret/label/…`: gives a version another name, or without a version takes the name away.
+pub(super) async fn label(
+    engine: &Engine,
+    access: &VaultAccess,
+    request: &VaultRequest,
+    path: &str,
+) -> Result<Response<Body>, Refusal> {
+    let body: VersionBody = request.json()?;
+    engine.label_version(access, &path_of(path)?, &body.label, body.version).await?;
+    Ok(done())
 }
 
 #[derive(Default, Deserialize)]

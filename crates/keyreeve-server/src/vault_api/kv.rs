@@ -8,14 +8,15 @@ use http::{Response, StatusCode, header};
 use keyreeve_core::{
     Secret,
     vault::{
-        SecretPath, SecretPathPrefix, SecretRecord, SecretSettings, VersionMeta, VersionNumber,
+        SecretPath, SecretPathPrefix, SecretRecord, SecretSettings, Stage, VersionMeta,
+        VersionNumber,
     },
 };
 use keyreeve_engine::{
     Engine, RequestId,
     vault::{
         Fields, ListSecrets, MetadataChange, NotesChange, PutSecret, SettingsChange, VaultAccess,
-        VaultError, WriteOptions, Written,
+        VaultError, WhichVersion, WriteOptions, Written,
     },
 };
 use serde::Deserialize;
@@ -33,7 +34,7 @@ const FORCE: &str = "x-keyreeve-force";
 /// The most versions of a secret, and of one request. All that is known of them is one record.
 const MOST_VERSIONS: usize = 1_000;
 
-fn path_of(text: &str) -> Result<SecretPath, Refusal> {
+pub(super) fn path_of(text: &str) -> Result<SecretPath, Refusal> {
     text.parse().map_err(|rule| Refusal::bad_request(format!("the path {rule}")))
 }
 
@@ -62,15 +63,17 @@ pub(super) async fn read(
     path: &str,
     id: &RequestId,
 ) -> Result<Response<Body>, Refusal> {
-    let version = match request.query("version").as_deref() {
-        None | Some("") => None,
-        Some(text) => {
+    let which = match (request.query("version").as_deref(), request.query("label")) {
+        (None | Some(""), None) => WhichVersion::Current,
+        // Ours: by name.
+        (None | Some(""), Some(label)) => WhichVersion::Label(label),
+        (Some(text), _) => {
             let number: i64 =
                 text.parse().map_err(|_| Refusal::bad_request("version must be a whole number"))?;
-            Some(VersionNumber::try_from(number).unwrap_or(VersionNumber::MAX))
+            WhichVersion::Number(VersionNumber::try_from(number).unwrap_or(VersionNumber::MAX))
         }
     };
-    let found = engine.read_secret(access, &path_of(path)?, version).await?;
+    let found = engine.read_secret(access, &path_of(path)?, &which).await?;
     let metadata = version_json(found.version, &found.meta, &found.secret);
     let Some(fields) = found.fields else {
         return Ok(gone(id, json!({ "data": null, "metadata": metadata })));
@@ -111,6 +114,9 @@ struct OptionsBody {
     /// Ours: writes what cannot be meant all the same.
     #[serde(default)]
     force: bool,
+    /// Ours: keeps a version that is not read before it is promoted.
+    #[serde(default)]
+    pending: bool,
 }
 
 impl WriteBody<'_> {
@@ -126,14 +132,15 @@ impl WriteBody<'_> {
         let header = request.parts.headers.get(FORCE);
         let forced = header.is_some_and(|value| value.as_bytes() == b"true");
         let Some(options) = &self.options else {
-            return Ok(WriteOptions { cas: None, force: forced });
+            return Ok(WriteOptions { force: forced, ..WriteOptions::default() });
         };
         let number = |cas: &Value| {
             let number = cas.as_u64().or_else(|| cas.as_str()?.parse().ok());
             number.ok_or_else(|| Refusal::bad_request("cas must be a whole number"))
         };
         let cas = options.cas.as_ref().filter(|cas| !cas.is_null()).map(number).transpose()?;
-        Ok(WriteOptions { cas, force: forced || options.force })
+        let stage = if options.pending { Stage::Pending } else { Stage::Current };
+        Ok(WriteOptions { cas, force: forced || options.force, stage })
     }
 }
 
@@ -194,24 +201,31 @@ pub(super) async fn delete_current(
 
 #[derive(Default, Deserialize)]
 struct VersionsBody {
+    /// A list, or with commas between them, as `bao write` sends them.
     #[serde(default)]
-    versions: Vec<Value>,
+    versions: Value,
 }
 
 impl VersionsBody {
     /// Numbers, which `bao` sends as text.
     fn numbers(&self) -> Result<Vec<VersionNumber>, Refusal> {
-        if self.versions.is_empty() {
+        let versions: Vec<Value> = match &self.versions {
+            Value::Array(versions) => versions.clone(),
+            Value::String(text) => text.split(',').map(|it| json!(it.trim())).collect(),
+            Value::Null => Vec::new(),
+            other => vec![other.clone()],
+        };
+        if versions.is_empty() {
             return Err(Refusal::bad_request("No version number provided"));
         }
-        if self.versions.len() > MOST_VERSIONS {
+        if versions.len() > MOST_VERSIONS {
             return Err(Refusal::bad_request("versions must name at most 1000 versions"));
         }
         let number = |value: &Value| {
             let number = value.as_u64().or_else(|| value.as_str()?.parse().ok());
             number.ok_or_else(|| Refusal::bad_request("versions must be whole numbers"))
         };
-        self.versions.iter().map(number).collect()
+        versions.iter().map(number).collect()
     }
 }
 

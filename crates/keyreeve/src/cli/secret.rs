@@ -80,6 +80,18 @@ Examples:
 
 Without options it shows what is known. The provider is found by the catalogue when a secret is written.";
 
+const PROMOTE: &str = "\
+Examples:
+  keyreeve secret promote production/stripe
+  keyreeve secret promote production/stripe --version 4
+
+Without a number it is the version that was put with --pending. The one that was current is previous.";
+
+const LABEL: &str = "\
+Examples:
+  keyreeve secret label production/stripe blue --version 3
+  keyreeve secret label production/stripe blue";
+
 const EXPLAIN: &str = "\
 Examples:
   keyreeve secret explain production/stripe
@@ -137,6 +149,12 @@ pub(crate) enum SecretCommand {
     /// List the versions of a secret
     #[command(after_help = VERSIONS)]
     Versions(PathArgs),
+    /// Make a version the current one
+    #[command(after_help = PROMOTE)]
+    Promote(PromoteArgs),
+    /// Give a version another name
+    #[command(after_help = LABEL)]
+    Label(LabelArgs),
     /// Say whose a secret is and what is to be done with it
     #[command(after_help = DESCRIBE)]
     Describe(DescribeArgs),
@@ -178,6 +196,7 @@ pub(crate) struct PathArgs {
 
 /// `keyreeve secret put`.
 #[derive(Clone, Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is an option of its own")]
 pub(crate) struct PutArgs {
     /// Its path
     pub(crate) path: SecretPath,
@@ -190,6 +209,9 @@ pub(crate) struct PutArgs {
     /// Only if this version is the current one; 0 if there must be none
     #[arg(long, value_name = "VERSION")]
     pub(crate) cas: Option<u64>,
+    /// Keep it to be read only once it is promoted
+    #[arg(long)]
+    pub(crate) pending: bool,
     /// Write it even if it looks like a placeholder or is in the wrong place; goes into the audit
     #[arg(long)]
     pub(crate) force: bool,
@@ -209,6 +231,9 @@ pub(crate) struct GetArgs {
     /// This version; the current one by default
     #[arg(long)]
     pub(crate) version: Option<u64>,
+    /// The version of this name: previous, pending, or one that `keyreeve secret label` gave
+    #[arg(long, conflicts_with = "version")]
+    pub(crate) label: Option<String>,
     /// Show values on a terminal
     #[arg(long)]
     pub(crate) reveal: bool,
@@ -390,4 +415,26 @@ pub(crate) struct ExplainArgs {
     /// Of this policy, not of one's own; may be given more than once
     #[arg(long = "policy", value_name = "NAME")]
     pub(crate) policies: Vec<String>,
+}
+
+/// `keyreeve secret promote`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct PromoteArgs {
+    /// Its path
+    pub(crate) path: SecretPath,
+    /// Which version; the one that waits by default
+    #[arg(long)]
+    pub(crate) version: Option<u64>,
+}
+
+/// `keyreeve secret label`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct LabelArgs {
+    /// Its path
+    pub(crate) path: SecretPath,
+    /// The name
+    pub(crate) label: String,
+    /// The version; without one the name is taken away
+    #[arg(long)]
+    pub(crate) version: Option<u64>,
 }

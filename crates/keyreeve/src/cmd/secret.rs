@@ -7,8 +7,8 @@ mod fields;
 mod import;
 pub(super) mod variables;
 
-use anyhow::{bail, ensure};
-use keyreeve_api::{Client, SecretFields, SecretView};
+use anyhow::{Context as _, bail, ensure};
+use keyreeve_api::{Client, SecretFields, SecretView, WriteHow};
 use keyreeve_core::vault::SecretPath;
 use serde_json::json;
 
@@ -36,6 +36,8 @@ pub(super) async fn run(command: &SecretCommand, context: &Context) -> anyhow::R
         SecretCommand::Get(args) => get(args, &client, context).await,
         SecretCommand::List(args) => list(args, &client, context).await,
         SecretCommand::Search(args) => search(args, &client, context).await,
+        SecretCommand::Promote(args) => about::promote(args, &client, context).await,
+        SecretCommand::Label(args) => about::label(args, &client, context).await,
         SecretCommand::Describe(args) => about::describe(args, &client, context).await,
         SecretCommand::Explain(args) => about::explain(args, &client, context).await,
         SecretCommand::Used(args) => about::used(&args.path, &client, context).await,
@@ -54,21 +56,33 @@ async fn put(args: &PutArgs, client: &Client, context: &Context) -> anyhow::Resu
     let fields =
         fields::read(&args.fields, args.allow_argument, std::io::stdin(), &context.output)?;
     let path = args.path.as_str();
+    let how = WriteHow { cas: args.cas, force: args.force, pending: args.pending };
     let written = if args.merge {
-        client.patch_secret(path, &fields, args.cas, args.force).await?
+        client.patch_secret(path, &fields, how).await?
     } else {
-        client.put_secret(path, &fields, args.cas, args.force).await?
+        client.put_secret(path, &fields, how).await?
     };
     let written = written.ok_or_else(|| nothing_at(&args.path))?;
     let view = json!({ "path": path, "version": written.version });
-    context
-        .output
-        .show(&view, |_, _| format!("{} is version {} now", printable(path), written.version))?;
+    context.output.show(&view, |_, _| {
+        let (path, version) = (printable(path), written.version);
+        if args.pending {
+            format!("version {version} of {path} waits: `keyreeve secret promote` makes it current")
+        } else {
+            format!("{path} is version {version} now")
+        }
+    })?;
     Ok(Outcome::Done)
 }
 
 async fn get(args: &GetArgs, client: &Client, context: &Context) -> anyhow::Result<Outcome> {
-    let found = read(client, &args.path, args.version).await?;
+    let found = match &args.label {
+        None => read(client, &args.path, args.version).await?,
+        Some(label) => {
+            let found = client.labelled_secret(args.path.as_str(), label).await?;
+            found.with_context(|| format!("{} has no version called {label}", args.path))?
+        }
+    };
     let fields = found.data.clone().unwrap_or_default();
     let values = Values::for_output(args.reveal);
     let Some(name) = &args.field else {
@@ -171,7 +185,8 @@ async fn rollback(
     let old = read(client, &args.path, Some(args.to)).await?;
     let fields = old.data.unwrap_or_default();
     // Nobody's write in between is rolled back unseen.
-    let written = client.put_secret(path, &fields, Some(known.current_version), true).await?;
+    let how = WriteHow { cas: Some(known.current_version), force: true, ..WriteHow::default() };
+    let written = client.put_secret(path, &fields, how).await?;
     let written = written.ok_or_else(|| nothing_at(&args.path))?;
     let view = json!({ "path": path, "version": written.version, "from": args.to });
     context.output.show(&view, |_, _| {

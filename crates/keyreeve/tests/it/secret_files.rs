@@ -336,17 +336,20 @@ fn a_secret_is_described_explained_and_its_readers_are_known() {
         let words = ["secret", "describe", "production/stripe"];
         said(&words.into_iter().chain(more.iter().copied()).collect::<Vec<_>>(), &server)
     };
-    assert_eq!(describe(&[]).1, json!({ "provider": "stripe" }), "found by the catalogue");
+    let known = json!({ "provider": "stripe", "labels": { "current": 1 } });
+    assert_eq!(describe(&[]).1, known, "found by the catalogue");
     let (code, about) =
         describe(&["--owner", "payments", "--risk", "high", "--rotate-every-days", "90"]);
     assert_eq!(code, Some(0));
-    let expected = json!({ "provider": "stripe", "owner": "payments", "risk": "high", "rotate_every_days": 90 });
+    let mut expected = json!({ "provider": "stripe", "owner": "payments", "risk": "high",
+                               "rotate_every_days": 90, "labels": { "current": 1 } });
     assert_eq!(about, expected);
     let (code, told) = describe(&["--rotate-every-days", "9000"]);
     assert_eq!(code, Some(2));
     assert!(told.to_string().contains("1 to 3650"), "{told}");
     // A new version changes nothing of it.
     assert!(with_stdin(&put, LIVE, &server).status.success());
+    expected["labels"] = json!({ "current": 2, "previous": 1 });
     assert_eq!(describe(&[]).1, expected);
     let admin = &installation.admin_key;
     let policy = json!({ "policy": "path \"production/*\" { capabilities = [\"read\"] }\n\
@@ -371,4 +374,44 @@ fn a_secret_is_described_explained_and_its_readers_are_known() {
     assert_eq!((&used[0]["version"], &used[0]["reads"]), (&json!(1), &json!(2)));
     assert_eq!((&used[1]["version"], &used[1]["reads"]), (&json!(2), &json!(1)));
     assert!(used.iter().all(|it| it["actor"].as_str().unwrap().starts_with("key:")));
+}
+
+#[test]
+fn a_pending_version_waits_and_versions_have_names() {
+    let installation = Installation::new();
+    let server = installation.serve();
+    let put = |value: &str, more: &[&'static str]| {
+        let words = ["secret", "put", "production/app", "KEY=-"];
+        let words: Vec<&str> = words.into_iter().chain(more.iter().copied()).collect();
+        assert!(with_stdin(&words, value, &server).status.success());
+    };
+    let value = |more: &[&'static str]| {
+        let words = ["secret", "get", "production/app", "--field", "KEY"];
+        said(&words.into_iter().chain(more.iter().copied()).collect::<Vec<_>>(), &server).1["KEY"]
+            .clone()
+    };
+    put("one", &[]);
+    put("two", &["--pending"]);
+    assert_eq!((value(&[]), value(&["--label", "pending"])), (json!("one"), json!("two")));
+    assert_eq!(said(&["secret", "promote", "production/app"], &server).1["version"], 2);
+    assert_eq!((value(&[]), value(&["--label", "previous"])), (json!("two"), json!("one")));
+    assert_eq!(said(&["secret", "promote", "production/app"], &server).0, Some(2), "none waits");
+    assert_eq!(
+        said(&["secret", "label", "production/app", "blue", "--version", "1"], &server).0,
+        Some(0)
+    );
+    assert_eq!(value(&["--label", "blue"]), json!("one"));
+    for bad in [["current", "1"], ["blue", "9"], ["Blue", "1"]] {
+        let words = ["secret", "label", "production/app", bad[0], "--version", bad[1]];
+        assert_eq!(said(&words, &server).0, Some(2), "{bad:?}");
+    }
+    assert_eq!(
+        said(&["secret", "get", "production/app", "--label", "nowhere"], &server).0,
+        Some(2)
+    );
+    assert_eq!(
+        said(&["secret", "promote", "production/app", "--version", "1"], &server).0,
+        Some(0)
+    );
+    assert_eq!(value(&[]), json!("one"));
 }

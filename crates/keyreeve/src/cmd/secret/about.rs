@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::{Outcome, nothing_at};
 use crate::{
-    cli::secret::{DescribeArgs, ExplainArgs},
+    cli::secret::{DescribeArgs, ExplainArgs, LabelArgs, PromoteArgs},
     context::Context,
     output::{
         fields::Fields,
@@ -36,14 +36,17 @@ pub(super) async fn describe(
         risk: args.risk.clone(),
         expires_at: args.expires.map(|at| at.to_string()),
         rotate_every_days: args.rotate_every_days,
+        ..SecretAbout::default()
     };
     if change != SecretAbout::default() {
         client.secret_about(path).await?.ok_or_else(|| nothing_at(&args.path))?;
         client.describe_secret(path, &change).await?;
     }
     let about = client.secret_about(path).await?.ok_or_else(|| nothing_at(&args.path))?;
-    context.output.show(&about, |about, canvas| {
+    context.output.show(&Shown::of(&about), |_, canvas| {
         let mut fields = Fields::default();
+        let labels: Vec<String> =
+            about.labels.iter().map(|(label, version)| format!("{label} {version}")).collect();
         let days = about.rotate_every_days.map(|days| format!("every {days} days"));
         fields
             .add("path", path)
@@ -51,10 +54,25 @@ pub(super) async fn describe(
             .maybe("owner", about.owner.as_deref())
             .maybe("risk", about.risk.as_deref())
             .maybe("expires", about.expires_at.as_deref())
-            .maybe("to be changed", days.as_deref());
+            .maybe("to be changed", days.as_deref())
+            .list("versions", &labels);
         fields.draw(canvas)
     })?;
     Ok(Outcome::Done)
+}
+
+/// What is known of a secret, its labels among it.
+#[derive(Serialize)]
+struct Shown<'a> {
+    #[serde(flatten)]
+    about: &'a SecretAbout,
+    labels: &'a BTreeMap<String, u64>,
+}
+
+impl<'a> Shown<'a> {
+    fn of(about: &'a SecretAbout) -> Self {
+        Self { about, labels: &about.labels }
+    }
 }
 
 pub(super) async fn explain(
@@ -77,6 +95,34 @@ pub(super) async fn explain(
                 why.policies.join(" and "),
             ),
         }
+    })?;
+    Ok(Outcome::Done)
+}
+
+pub(super) async fn promote(
+    args: &PromoteArgs,
+    client: &Client,
+    context: &Context,
+) -> anyhow::Result<Outcome> {
+    let promoted = client.promote_secret(args.path.as_str(), args.version).await?;
+    let promoted = promoted.ok_or_else(|| nothing_at(&args.path))?;
+    let path = printable(args.path.as_str());
+    context.output.show(&promoted, |it, _| format!("{path} is version {} now", it.version))?;
+    Ok(Outcome::Done)
+}
+
+pub(super) async fn label(
+    args: &LabelArgs,
+    client: &Client,
+    context: &Context,
+) -> anyhow::Result<Outcome> {
+    let path = args.path.as_str();
+    client.secret_about(path).await?.ok_or_else(|| nothing_at(&args.path))?;
+    client.label_secret(path, &args.label, args.version).await?;
+    let view = serde_json::json!({ "path": path, "label": args.label, "version": args.version });
+    context.output.show(&view, |_, _| match args.version {
+        Some(version) => format!("{} is version {version} of {}", args.label, printable(path)),
+        None => format!("no version of {} is called {} any more", printable(path), args.label),
     })?;
     Ok(Outcome::Done)
 }

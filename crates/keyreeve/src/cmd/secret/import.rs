@@ -5,7 +5,7 @@ mod vault;
 use std::{collections::BTreeMap, fs::File, io::Read as _, path::Path};
 
 use anyhow::{Context as _, ensure};
-use keyreeve_api::{Client, SecretFields};
+use keyreeve_api::{Client, SecretFields, WriteHow};
 use keyreeve_catalog::{Catalog, CredentialPlace, Mode};
 use keyreeve_core::{Secret, vault::SecretPath};
 use serde::Serialize;
@@ -203,11 +203,11 @@ struct SecretChange {
 
 impl SecretChange {
     async fn write(&self, path: &str, force: bool, client: &Client) -> anyhow::Result<()> {
-        let cas = Some(self.seen);
+        let how = WriteHow { cas: Some(self.seen), force, ..WriteHow::default() };
         let written = if self.is_new {
-            client.put_secret(path, &self.fields, cas, force).await?
+            client.put_secret(path, &self.fields, how).await?
         } else {
-            client.patch_secret(path, &self.fields, cas, force).await?
+            client.patch_secret(path, &self.fields, how).await?
         };
         written.with_context(|| format!("{} went away meanwhile", printable(path)))?;
         Ok(())

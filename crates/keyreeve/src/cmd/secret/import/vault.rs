@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Context as _, bail, ensure};
-use keyreeve_api::{Client, SecretVersionView};
+use keyreeve_api::{Client, SecretVersionView, WriteHow};
 use keyreeve_core::Secret;
 use serde::Serialize;
 
@@ -119,7 +119,8 @@ async fn take_over(
         let Some(found) = source.secret(old, Some(number)).await? else { continue };
         let Some(fields) = found.data else { continue };
         if !args.dry_run {
-            let version = client.put_secret(&new, &fields, Some(written), args.force).await;
+            let how = WriteHow { cas: Some(written), force: args.force, pending: false };
+            let version = client.put_secret(&new, &fields, how).await;
             let version = version
                 .with_context(|| format!("version {number} of {} was not taken", printable(old)))?;
             if version.map(|version| version.version) != Some(written + 1) {
