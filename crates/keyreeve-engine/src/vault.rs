@@ -37,7 +37,7 @@ pub use self::{
     secrets::{Fields, PutSecret, ReadVersion, WhichVersion, WriteOptions, Written},
     settings::{MetadataChange, NotesChange, SettingsChange},
     tokens::{IssuedVaultToken, NewToken, TokenHolder},
-    typing::CredentialTypes,
+    typing::{CredentialJudgement, CredentialTypes},
     wrapping::WrappedAnswer,
 };
 use self::{keyring::Opened, records::RecordTable, seal::Unsealing, sealed_cache::SealedCache};

@@ -3,12 +3,14 @@
 use std::{
     fs,
     path::{Path, PathBuf},
+    sync::LazyLock,
 };
 
 use anyhow::{Context as _, bail};
 use keyreeve_catalog::{Catalog, CredentialPlace, LARGEST_FILE, Mistake};
 use keyreeve_core::vault::SecretPath;
-use keyreeve_engine::vault::CredentialTypes;
+use keyreeve_engine::vault::{CredentialJudgement, CredentialTypes};
+use tracing::error;
 
 /// More files than this are not a catalogue.
 const MOST_FILES: usize = 10_000;
@@ -17,24 +19,31 @@ const MOST_FILES: usize = 10_000;
 pub(crate) type File = (String, String);
 
 /// The catalogue, as the vault asks it what credentials look like.
-pub(crate) struct CatalogTypes(Catalog);
+///
+/// Read when it is first asked: until a secret is written nobody needs the memory. A folder of the
+/// user's is read at once, so that its mistakes are told at the start.
+pub(crate) struct CatalogTypes(
+    LazyLock<Option<Catalog>, Box<dyn FnOnce() -> Option<Catalog> + Send>>,
+);
 
 impl CatalogTypes {
     /// Our providers, and those of the folder.
     pub(crate) fn open(folder: Option<&Path>) -> anyhow::Result<Self> {
-        open(folder).map(Self)
+        let read = folder.map(|folder| open(Some(folder))).transpose()?;
+        // The build has read these very files.
+        let usual = || open(None).inspect_err(|error| error!(%error, "no catalogue")).ok();
+        Ok(Self(LazyLock::new(Box::new(move || read.or_else(usual)))))
     }
 }
 
 impl CredentialTypes for CatalogTypes {
-    fn objection(&self, path: &SecretPath, field: &str, value: &str) -> Option<String> {
-        let place = CredentialPlace { path: path.as_str(), field };
-        self.0.judge(&place, value).objection.map(|objection| objection.to_string())
-    }
-
-    fn provider(&self, path: &SecretPath, field: &str, value: &str) -> Option<String> {
-        let place = CredentialPlace { path: path.as_str(), field };
-        self.0.judge(&place, value).known.map(|known| known.provider.id.clone())
+    fn judge(&self, path: &SecretPath, field: &str, value: &str) -> CredentialJudgement {
+        let Some(catalog) = self.0.as_ref() else { return CredentialJudgement::default() };
+        let judged = catalog.judge(&CredentialPlace { path: path.as_str(), field }, value);
+        CredentialJudgement {
+            provider: judged.known.map(|known| known.provider.id.clone()),
+            objection: judged.objection.map(|objection| objection.to_string()),
+        }
     }
 }
 

@@ -11,11 +11,17 @@ use crate::{Engine, FieldError};
 
 /// Knows what credentials look like.
 pub trait CredentialTypes: Send + Sync {
-    /// Why a value cannot be meant for that field of a secret; nothing of the value may be in it.
-    fn objection(&self, path: &SecretPath, field: &str, value: &str) -> Option<String>;
+    /// What a value is, and whether it can be meant for that field of a secret.
+    fn judge(&self, path: &SecretPath, field: &str, value: &str) -> CredentialJudgement;
+}
 
+/// What a value turned out to be. Nothing of the value may be in it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CredentialJudgement {
     /// Whose credential it is, such as `stripe`, where that is known.
-    fn provider(&self, path: &SecretPath, field: &str, value: &str) -> Option<String>;
+    pub provider: Option<String>,
+    /// Why it cannot be meant.
+    pub objection: Option<String>,
 }
 
 /// What is known of fields that are to be kept.
@@ -46,10 +52,9 @@ impl Engine {
             let Ok(value) = serde_json::from_str::<String>(raw.get()).map(Zeroizing::new) else {
                 continue;
             };
-            if let Some(objection) = types.objection(path, field, &value) {
-                objections.push((field.clone(), objection));
-            }
-            providers.extend(types.provider(path, field, &value));
+            let judged = types.judge(path, field, &value);
+            objections.extend(judged.objection.map(|objection| (field.clone(), objection)));
+            providers.extend(judged.provider);
         }
         providers.sort_unstable();
         providers.dedup();
