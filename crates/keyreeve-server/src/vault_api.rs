@@ -129,8 +129,9 @@ async fn for_visitor(
         ["sys", "mounts"] if read => Ok(system::mounts(id)),
         ["sys", "auth"] if read => Ok(system::auth_methods(id)),
         ["sys", "audit"] if read => Ok(system::audit_devices(id)),
-        ["sys", "capabilities" | "capabilities-self"] if request.writes() => {
-            system::capabilities(access, request, id)
+        ["sys", which @ ("capabilities" | "capabilities-self")] if request.writes() => {
+            let of_another = *which == "capabilities";
+            system::capabilities(engine, access, request, of_another, id).await
         }
         ["sys", "seal"] if request.writes() => seal::seal(state, visitor.caller()?).await,
         ["sys", "rotate"] | ["sys", "rotate", "keyring"] if request.writes() => {

@@ -83,6 +83,11 @@ impl AppRole {
         if self.token_max_ttl.is_positive() && self.token_ttl > self.token_max_ttl {
             return Err(Invalid::new("must not have a token_ttl beyond token_max_ttl"));
         }
+        if self.token_policies.iter().any(|name| name == "root") {
+            return Err(Invalid::new(
+                "must not have the policy root: a program may not do everything",
+            ));
+        }
         if self.role_id.is_empty() || self.role_id.len() > 128 {
             return Err(Invalid::new("must have a role_id of 1 to 128 bytes"));
         }

@@ -14,7 +14,7 @@ use super::{VaultError, policies::permission, records::Known};
 use crate::{Caller, Engine, Error, Permit, RequestMeta, action::ReadPolicies, store::RecordKind};
 
 /// Grants everything at every path.
-const MANAGE: &str = "keyreeve.secrets.manage";
+pub(super) const MANAGE: &str = "keyreeve.secrets.manage";
 
 /// Somebody at the vault's door, with the policies that hold for them.
 #[derive(Clone, Debug)]
@@ -80,6 +80,11 @@ impl VaultAccess {
     /// The tenant.
     pub fn project(&self) -> &ProjectName {
         &self.project
+    }
+
+    /// The request that brought its holder.
+    pub(super) fn request(&self) -> &RequestMeta {
+        &self.request
     }
 
     /// The form the audit keeps.

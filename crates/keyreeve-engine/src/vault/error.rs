@@ -32,7 +32,7 @@ pub enum VaultError {
     #[error("{}: {}", .0.field, .0.rule)]
     Invalid(FieldError),
     /// Fields that cannot be meant, each with why. They can be forced.
-    #[error("{}; force writes it all the same", super::typing::objections(.0))]
+    #[error("{} (--force, or options.force, writes it all the same)", super::typing::objections(.0))]
     Doubtful(Vec<(String, String)>),
     /// What is stored was changed by somebody else than the vault. It is in the audit.
     #[error("what is stored of {what} was tampered with: it {why}")]

@@ -6,18 +6,25 @@ use jiff::{SignedDuration, Timestamp};
 use keyreeve_core::{
     Invalid, Secret,
     audit::{AuditEntry, Outcome, Target},
+    key::KeyId,
     model::Revision,
     name::ProjectName,
     vault::{
         LONGEST_LIFE, TOKEN_PREFIX, TokenParent, VaultToken, credential_digest, new_credential,
     },
+    verdict::VerdictCode,
 };
 use serde_json::json;
 
-use super::{VaultAccess, VaultError, records::Known, secrets::is_conflict};
+use super::{
+    VaultAccess, VaultError, access::MANAGE, policies::permission, records::Known,
+    secrets::is_conflict,
+};
 use crate::{
     Engine, Error, FieldError, RequestMeta,
+    live::LiveKey,
     store::{Change, Kind, RecordKind},
+    verify::Chain,
 };
 
 /// The most tokens that stand one above the other.
@@ -70,6 +77,16 @@ pub struct IssuedVaultToken {
     pub token: VaultToken,
 }
 
+/// What a token hangs on.
+enum Ancestry {
+    /// Nothing.
+    Independent,
+    /// A key that is good, and those it was derived from.
+    Of(Chain),
+    /// Something that is not good any more.
+    Gone,
+}
+
 /// A token as it is stored.
 struct StoredToken {
     token: Arc<VaultToken>,
@@ -91,17 +108,45 @@ impl Engine {
         let found = self.vault.records.find(RecordKind::Token, &id);
         let (project, known) = found.ok_or(VaultError::BadToken)?;
         let token = self.read_token(&project, &known)?;
-        if !token.is_live(self.now()) || !self.parents_live(&project, &token).await? {
+        let ancestry = self.ancestry(&project, &token)?;
+        if !token.is_live(self.now()) {
             return Err(VaultError::BadToken);
         }
-        let chosen = |name: &str| token.policies.iter().any(|policy| policy == name);
-        let policies = self.policies_where(&project, chosen)?;
-        let access = VaultAccess::of_token(project, &token, policies, request);
+        let access = self.rights_of(project, &token, &ancestry, request)?;
         let token = match token.uses_left {
             Some(_) => self.count_use(&access, &id).await?,
             None => token,
         };
         Ok(TokenHolder { id, token, access })
+    }
+
+    /// What a token may do now.
+    fn rights_of(
+        &self,
+        project: ProjectName,
+        token: &VaultToken,
+        ancestry: &Ancestry,
+        request: RequestMeta,
+    ) -> Result<VaultAccess, VaultError> {
+        // A token may do no more than the key that it was made with may do now.
+        let granted_to_key = |name: &str| match ancestry {
+            Ancestry::Of(chain) => {
+                name == DEFAULT || chain.may(MANAGE) || chain.may(&permission(name))
+            }
+            Ancestry::Independent | Ancestry::Gone => true,
+        };
+        let lost = match ancestry {
+            Ancestry::Gone => true,
+            Ancestry::Of(chain) => token.everything && !chain.may(MANAGE),
+            Ancestry::Independent => false,
+        };
+        if lost {
+            return Err(VaultError::BadToken);
+        }
+        let chosen =
+            |name: &str| token.policies.iter().any(|policy| policy == name) && granted_to_key(name);
+        let policies = self.policies_where(&project, chosen)?;
+        Ok(VaultAccess::of_token(project, token, policies, request))
     }
 
     fn read_token(
@@ -116,49 +161,48 @@ impl Engine {
         })
     }
 
-    /// Whether all that a token hangs on is good: its end is theirs.
-    async fn parents_live(
-        &self,
-        project: &ProjectName,
-        token: &VaultToken,
-    ) -> Result<bool, VaultError> {
+    /// What a token hangs on, and whether that is good: its end is theirs.
+    fn ancestry(&self, project: &ProjectName, token: &VaultToken) -> Result<Ancestry, VaultError> {
         let mut parent = token.parent.clone();
         for _ in 0..MOST_GENERATIONS {
             parent = match parent {
-                TokenParent::None => return Ok(true),
-                TokenParent::Key(id) => return self.key_is_good(project, &id).await,
+                TokenParent::None => return Ok(Ancestry::Independent),
+                TokenParent::Key(id) => {
+                    let chain = id.parse().ok().and_then(|id| self.unrestricted_key(project, &id));
+                    return Ok(chain.map_or(Ancestry::Gone, Ancestry::Of));
+                }
                 TokenParent::Token(id) => {
                     let known = self.vault.records.get(project, RecordKind::Token, &id);
-                    let Some(known) = known else { return Ok(false) };
+                    let Some(known) = known else { return Ok(Ancestry::Gone) };
                     let token = self.read_token(project, &known)?;
                     if self.now() >= token.expires_at {
-                        return Ok(false);
+                        return Ok(Ancestry::Gone);
                     }
                     token.parent.clone()
                 }
             };
         }
-        Ok(false)
+        Ok(Ancestry::Gone)
     }
 
-    async fn key_is_good(&self, project: &ProjectName, id: &str) -> Result<bool, VaultError> {
-        use keyreeve_core::lifecycle::KeyState;
+    /// A key that is good now, with those it was derived from, unless it is bound to circumstances: who
+    /// shows a token of it may be somewhere else, at another time.
+    fn unrestricted_key(&self, project: &ProjectName, id: &KeyId) -> Option<Chain> {
         if !self.can_vouch() {
-            return Ok(false);
+            return None;
         }
-        let mut id = id.parse().ok();
-        for _ in 0..MOST_GENERATIONS {
-            let Some(asked) = id else { return Ok(false) };
-            let Some(found) = self.store.key(project, asked).await? else { return Ok(false) };
-            if !matches!(found.key.state(self.now()), KeyState::Active | KeyState::Rotating) {
-                return Ok(false);
-            }
-            match found.key.parent {
-                Some(parent) => id = Some(parent),
-                None => return Ok(true),
-            }
-        }
-        Ok(false)
+        let key = self.live.key(id).filter(|key| key.project() == project)?;
+        let chain = Chain::of(key, &self.live).ok()?;
+        let now = self.now();
+        let is_free = |key: &Arc<LiveKey>| {
+            let of_owner = key.owner_bounds();
+            key.standing(now) == VerdictCode::Valid
+                && key.policy().restrictions.is_empty()
+                && key.keyspace_content().policy.restrictions.is_empty()
+                && of_owner.is_none_or(|(policy, _)| policy.restrictions.is_empty())
+        };
+        let all_free = chain.keys().all(is_free);
+        all_free.then_some(chain)
     }
 
     async fn count_use(
@@ -193,6 +237,13 @@ impl Engine {
         let beyond = |name: &String| name != DEFAULT && !own.contains(name);
         if !access.may_everything() && new.policies.iter().any(beyond) {
             return Err(invalid("policies", "must be among those of the token that makes it"));
+        }
+        if let TokenParent::Key(id) = &parent
+            && id.parse().ok().and_then(|id| self.unrestricted_key(access.project(), &id)).is_none()
+        {
+            let rule = "cannot be made by a key that is bound to addresses, times or the like: its \
+                        tokens would be bound to nothing";
+            return Err(invalid("token", rule));
         }
         let inherits = new.policies.is_empty();
         let everything =
@@ -287,6 +338,18 @@ impl Engine {
         let known = known.ok_or(VaultError::NoSuchToken)?;
         let token = self.read_token(access.project(), &known)?;
         if token.is_live(self.now()) { Ok((id, token)) } else { Err(VaultError::NoSuchToken) }
+    }
+
+    /// What another token may do, without using it. Only for those who may do everything.
+    pub async fn access_of_token(
+        &self,
+        access: &VaultAccess,
+        text: &str,
+    ) -> Result<VaultAccess, VaultError> {
+        let (_, token) = self.find_token(access, text).await?;
+        let ancestry = self.ancestry(access.project(), &token)?;
+        let project = access.project().clone();
+        self.rights_of(project, &token, &ancestry, *access.request())
     }
 
     /// Another token, by its accessor. Only for those who may do everything.

@@ -4,7 +4,7 @@ use axum::body::Body;
 use http::{Response, StatusCode};
 use keyreeve_core::vault::Capability;
 use keyreeve_engine::{
-    RequestId,
+    Engine, RequestId,
     vault::{VaultAccess, VaultState},
 };
 use serde::Deserialize;
@@ -176,15 +176,26 @@ struct CapabilitiesBody {
     path: Option<String>,
     #[serde(default)]
     paths: Vec<String>,
+    /// Whose; the asker's if there is none.
+    #[serde(default)]
+    token: Option<String>,
 }
 
 /// What may be done at paths as Vault's clients name them.
-pub(super) fn capabilities(
+pub(super) async fn capabilities(
+    engine: &Engine,
     access: &VaultAccess,
     request: &VaultRequest,
+    of_another: bool,
     id: &RequestId,
 ) -> Result<Response<Body>, Refusal> {
     let body: CapabilitiesBody = request.json()?;
+    let another = body.token.filter(|token| of_another && token != request.token());
+    let found = match another {
+        Some(token) => Some(engine.access_of_token(access, &token).await?),
+        None => None,
+    };
+    let access = found.as_ref().unwrap_or(access);
     let paths: Vec<String> = body.path.into_iter().chain(body.paths).collect();
     if paths.is_empty() || paths.len() > 1_000 {
         return Err(Refusal::bad_request("paths must name 1 to 1000 paths"));

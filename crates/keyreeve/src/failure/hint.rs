@@ -43,7 +43,8 @@ fn for_client(client: &ClientError, error: &anyhow::Error) -> Option<String> {
         ClientError::Unreachable { endpoint, .. } => unreachable(endpoint, error),
         ClientError::Refused(problem) => return for_problem(problem),
         ClientError::VaultRefused { status: 403, .. } => {
-            "the key needs keyreeve.secrets.manage, or a policy that is granted to it"
+            "the key needs keyreeve.secrets.manage or a policy that is granted to it; for the vault \
+             itself, keyreeve.vault.manage"
         }
         ClientError::VaultRefused { status: 503, .. } => {
             "`keyreeve vault status` says what opens it; the server's log, why it is not open"

@@ -306,6 +306,17 @@ fn another_vault_is_taken_over_with_its_versions() {
         command.args(["--format", "json", "--data-dir"]).arg(&server.data_dir);
         command.env("VAULT_TOKEN", ROOT).output().unwrap()
     };
+    // A version that cannot be meant leaves its whole secret out: half a history would be worse.
+    let path = "secret/data/shop/stripe";
+    write(path, json!({ "data": { "secret_key": "changeme" } }));
+    write(path, json!({ "data": { "secret_key": TEST } }));
+    let left_out = import(&["--from-path", "shop"]);
+    assert_eq!(left_out.status.code(), Some(1));
+    assert!(text(&left_out.stdout).contains("secret_key of version 1 is a placeholder"));
+    assert_eq!(run_json(&["secret", "list", "-r"], &server.data_dir)["items"], json!([]));
+    let (status, _) =
+        block_on(call(&openbao.url, ROOT, "DELETE", "secret/metadata/shop/stripe", None));
+    assert_eq!(status, 204);
     let dry = import(&["--dry-run"]);
     assert!(dry.status.success(), "{}", text(&dry.stderr));
     assert_eq!(run_json(&["secret", "list", "-r"], &server.data_dir)["items"], json!([]));

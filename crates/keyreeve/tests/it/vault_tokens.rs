@@ -287,6 +287,51 @@ fn tokens_end_with_what_they_were_made_by() {
 }
 
 #[test]
+fn a_token_does_no_more_than_its_key_does_now() {
+    let installation = Installation::new();
+    let server = installation.serve();
+    let admin = &installation.admin_key;
+    web_policy(&server, admin);
+    let make = |more: &[&str]| {
+        let words = ["key", "create", "--name", "app", "--permission", "keyreeve.policies.web.use"];
+        let words: Vec<&str> = words.into_iter().chain(more.iter().copied()).collect();
+        run_json(&words, &server.data_dir)
+    };
+    let made = make(&[]);
+    let token =
+        create_token(&server, made["key"].as_str().unwrap(), &json!({ "policies": ["web"] }));
+    assert_eq!(read(&server, &token, "production/a"), 200);
+    let id = made["id"].as_str().unwrap();
+    let update = ["key", "update", id, "--permission", "documents.read"];
+    assert!(run(&update, &server.data_dir).status.success());
+    assert_eq!(read(&server, &token, "production/a"), 403, "its key may not any more");
+    let bound = make(&["--allow-ip", "127.0.0.1/32"]);
+    let key = bound["key"].as_str().unwrap();
+    let nothing = json!({});
+    let created = call(&server.url, key, "PUT", "auth/token/create", Some(&nothing));
+    let (status, answer) = block_on(created);
+    assert_eq!(status, 400);
+    assert!(answer["errors"][0].as_str().unwrap().contains("bound to addresses"), "{answer}");
+    // What another token may do is asked by those who may do everything.
+    let other = create_token(&server, admin, &json!({ "policies": ["web"] }));
+    let ask = json!({ "token": other, "path": "secret/data/production/a" });
+    let asked = call(&server.url, admin, "PUT", "sys/capabilities", Some(&ask));
+    assert_eq!(block_on(asked).1["data"]["capabilities"], json!(["read"]));
+    assert_eq!(
+        block_on(call(
+            &server.url,
+            &other,
+            "PUT",
+            "sys/capabilities",
+            Some(&json!({
+        "token": token, "path": "a" }))
+        ))
+        .0,
+        403
+    );
+}
+
+#[test]
 fn a_secret_id_for_one_use_gives_one_token_however_many_ask() {
     let installation = Installation::new();
     let server = installation.serve();

@@ -116,6 +116,7 @@ pub(super) async fn run(
         }
         report.written.push(path);
     }
+    context.output.progress("");
     report.values = planned.into_iter().map(|it| it.row).collect();
     context.output.show(&report, page)?;
     Ok(if report.left_out > 0 { Outcome::Negative } else { Outcome::Done })

@@ -3,13 +3,16 @@
 use std::path::Path;
 
 use anyhow::{Context as _, bail, ensure};
-use keyreeve_api::{Client, SecretVersionView, WriteHow};
+use keyreeve_api::{Client, SecretFields, SecretVersionView, WriteHow};
+use keyreeve_catalog::{Catalog, CredentialPlace};
 use keyreeve_core::Secret;
 use serde::Serialize;
 
 use super::super::Outcome;
 use crate::{
+    catalogue,
     cli::secret::ImportArgs,
+    config::Flags,
     connect::Whereabouts,
     context::Context,
     output::{
@@ -59,14 +62,17 @@ pub(super) async fn run(
     let source = whereabouts.connect()?.at_mount(args.mount.trim_matches('/'));
     let target = args.environment.as_ref().map(|it| it.as_str().to_owned()).unwrap_or_default();
     let from = args.from_path.as_str();
+    let config = context.config(Flags::default())?;
+    let catalog = catalogue::open(config.catalog.folder.as_deref())?;
     let names = names_below(&source, from).await?;
     let mut report = Report { dry_run: args.dry_run, secrets: Vec::new() };
     let all = names.len() as u64;
     for (done, name) in (1..).zip(&names) {
         let (old, new) = (format!("{from}{name}"), format!("{target}{name}"));
-        report.secrets.push(take_over(args, &source, &old, client, new).await?);
+        report.secrets.push(take_over(args, &catalog, &source, &old, client, new).await?);
         context.output.progress(&progress::bar("importing", done, all));
     }
+    context.output.progress("");
     context.output.show(&report, page)?;
     let refused = report.secrets.iter().any(|row| row.remark.is_some() && row.versions == 0);
     Ok(if refused { Outcome::Negative } else { Outcome::Done })
@@ -94,6 +100,7 @@ async fn names_below(source: &Client, from: &str) -> anyhow::Result<Vec<String>>
 /// take-over that was broken off goes on with the next.
 async fn take_over(
     args: &ImportArgs,
+    catalog: &Catalog,
     source: &Client,
     old: &str,
     client: &Client,
@@ -114,10 +121,18 @@ async fn take_over(
     }
     numbers.sort_unstable();
     let gone = known.versions.len() - numbers.len();
-    let mut written = 0;
+    let mut versions = Vec::new();
     for number in numbers {
-        let Some(found) = source.secret(old, Some(number)).await? else { continue };
-        let Some(fields) = found.data else { continue };
+        let found = source.secret(old, Some(number)).await?;
+        let Some(fields) = found.and_then(|found| found.data) else { continue };
+        // All are looked at before any is written: half a history would make an old value current.
+        if let Some(remark) = objection(catalog, &new, number, &fields).filter(|_| !args.force) {
+            return Ok(Row { secret: new, versions: 0, remark: Some(remark) });
+        }
+        versions.push((number, fields));
+    }
+    let mut written = 0;
+    for (number, fields) in versions {
         if !args.dry_run {
             let how = WriteHow { cas: Some(written), force: args.force, pending: false };
             let version = client.put_secret(&new, &fields, how).await;
@@ -137,6 +152,16 @@ async fn take_over(
     let remark =
         (gone > 0).then(|| format!("{gone} deleted or destroyed versions were passed over"));
     Ok(Row { secret: new, versions: usize::try_from(written).unwrap_or(usize::MAX), remark })
+}
+
+/// Why a version would be refused.
+fn objection(catalog: &Catalog, path: &str, number: u64, fields: &SecretFields) -> Option<String> {
+    fields.0.keys().find_map(|field| {
+        let value = fields.text(field)?;
+        let objection = catalog.judge(&CredentialPlace { path, field }, &value).objection?;
+        let field = printable(field);
+        Some(format!("left out: {field} of version {number} {objection}; --force takes it"))
+    })
 }
 
 fn is_readable(version: &SecretVersionView) -> bool {
