@@ -144,7 +144,7 @@ async fn for_visitor(
         ["sys", "keyreeve", "explain"] if request.writes() => {
             about::explain(engine, visitor, request, id).await
         }
-        ["sys", "wrapping", "wrap"] if request.writes() => wrapping::echo(request, id),
+        ["sys", "wrapping", "wrap"] if request.writes() => wrapping::echo(access, request, id),
         ["sys", "policies", "acl"] | ["sys", "policy"] => {
             policy::serve(engine, visitor.caller()?, request, None, id).await
         }

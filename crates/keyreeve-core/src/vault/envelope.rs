@@ -56,6 +56,12 @@ pub enum KeyringError {
     /// There is no key in it.
     #[error("holds no key")]
     Empty,
+    /// Two keys have one number.
+    #[error("key {number} is there twice")]
+    Twice {
+        /// Which key.
+        number: u32,
+    },
     /// The root key is another one, or a key was changed.
     #[error("key {number} does not open with this root key")]
     WrongRoot {
@@ -203,7 +209,9 @@ impl Keyring {
             let context = key_context(installation, *number);
             let key = unwrap(&root.0, wrapped, &context).and_then(KeyEncryptionKey::new);
             let key = key.map_err(|_| KeyringError::WrongRoot { number: *number })?;
-            opened.insert(*number, key);
+            if opened.insert(*number, key).is_some() {
+                return Err(KeyringError::Twice { number: *number });
+            }
         }
         let current = *opened.keys().next_back().ok_or(KeyringError::Empty)?;
         Ok(Self { keys: opened, current })

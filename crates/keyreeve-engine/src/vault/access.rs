@@ -67,6 +67,14 @@ impl VaultAccess {
         matches!(self.rights, Rights::Everything)
     }
 
+    /// Whether there is anything at all that may be done.
+    pub fn has_any_right(&self) -> bool {
+        match &self.rights {
+            Rights::Everything => true,
+            Rights::Policies(policies) => !policies.is_empty(),
+        }
+    }
+
     /// The names of the policies that hold.
     pub(super) fn policy_names(&self) -> Vec<String> {
         match &self.rights {

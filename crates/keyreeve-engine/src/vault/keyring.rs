@@ -115,7 +115,7 @@ impl Stored {
     pub(super) fn open(&self, root: &RootKey) -> Result<Keyring, VaultError> {
         let keys = self.sealed_keys().map_err(tampered)?;
         Keyring::open(root, &self.installation, &keys).map_err(|error| match error {
-            KeyringError::Empty => tampered(EnvelopeError::Malformed),
+            KeyringError::Empty | KeyringError::Twice { .. } => tampered(EnvelopeError::Malformed),
             KeyringError::WrongRoot { .. } => VaultError::WrongRoot,
         })
     }
@@ -268,7 +268,8 @@ impl Engine {
             error!(
                 "the root key was changed: the vault is sealed here until it is given the new one"
             );
-            self.vault.opened.store(None);
+            // Unless somebody has opened it anew meanwhile.
+            self.vault.opened.compare_and_swap(opened, None);
             return Err(VaultError::Sealed);
         }
         Ok(opened.loaded.load())
@@ -278,9 +279,11 @@ impl Engine {
     /// follows in the background: [`Engine::rewrap_some`].
     pub(super) async fn add_key(&self, mut entry: AuditEntry) -> Result<u32, VaultError> {
         for _ in 0..4 {
-            let keyring = self.keyring()?;
-            let number = keyring.current() + 1;
+            self.keyring()?;
             let Some(mut found) = self.stored_keyring()? else { return Err(VaultError::Sealed) };
+            // Of what is followed, not of what was known before: no number is given twice.
+            let highest = found.stored.keys.iter().map(|key| key.number).max();
+            let number = highest.unwrap_or(0) + 1;
             let root = self.root_of(&found)?;
             let made = self.new_encryption_key(&root, &found.stored.installation, number)?;
             found.stored.keys.push(StoredKey::new(&made, self.now()));

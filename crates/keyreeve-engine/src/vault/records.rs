@@ -201,6 +201,12 @@ impl RecordTable {
         })
     }
 
+    /// How many records of a kind a project has.
+    pub(super) fn count(&self, project: &ProjectName, kind: RecordKind) -> usize {
+        let projects = self.projects.read();
+        projects.get(project).and_then(|kinds| kinds.get(&kind)).map_or(0, BTreeMap::len)
+    }
+
     /// All records of a kind, of every project.
     pub(super) fn everywhere(&self, kind: RecordKind) -> Vec<(ProjectName, Arc<Known>)> {
         let projects = self.projects.read();

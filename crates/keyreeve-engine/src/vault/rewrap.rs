@@ -62,8 +62,9 @@ impl Engine {
         entry.target = Target::new("vault", "keyring");
         match tx.commit(entry).await.map_err(VaultError::from) {
             Ok(_) => Ok(true),
-            // Somebody changed one of them meanwhile, which brought it under the newest key.
-            Err(error) if is_conflict(&error) => Ok(true),
+            // Somebody changed one of them meanwhile, which brought it under the newest key. At the next
+            // turn, not at once: the news of it may not be here yet.
+            Err(error) if is_conflict(&error) => Ok(false),
             Err(error) => Err(error),
         }
     }

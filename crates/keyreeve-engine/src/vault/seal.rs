@@ -82,11 +82,17 @@ pub(super) struct Unsealing {
     shares: Mutex<BTreeMap<u8, Share>>,
     /// A derivation takes 64 MiB and a good part of a second, and everybody may ask for one.
     derivations: Arc<Semaphore>,
+    /// One opens, seals or changes keys at a time.
+    turn: tokio::sync::Mutex<()>,
 }
 
 impl Default for Unsealing {
     fn default() -> Self {
-        Self { shares: Mutex::default(), derivations: Arc::new(Semaphore::new(1)) }
+        Self {
+            shares: Mutex::default(),
+            derivations: Arc::new(Semaphore::new(1)),
+            turn: tokio::sync::Mutex::default(),
+        }
     }
 }
 
@@ -129,6 +135,10 @@ impl Engine {
             },
         };
         let root = self.root_key(&unlock, &found.stored.seal).await?;
+        let _turn = self.vault.unsealing.turn.lock().await;
+        if matches!(self.vault_state(), VaultState::Open { .. }) {
+            return Ok(());
+        }
         let outcome = self.load(root, &found);
         let done = if outcome.is_ok() { Outcome::Done } else { Outcome::Denied };
         let mut entry = self.seal_entry("vault.unseal", done, &found.stored.seal);
@@ -217,6 +227,7 @@ impl Engine {
     pub async fn seal_vault(&self, permit: &Permit<'_, ManageVault>) -> Result<(), VaultError> {
         let mut entry = permit.entry(self.now(), Target::new("vault", "keyring"));
         entry.action = "vault.seal".into();
+        let _turn = self.vault.unsealing.turn.lock().await;
         self.begin(permit.project()).commit(entry).await?;
         self.vault.opened.store(None);
         self.reset_unseal();
@@ -230,6 +241,7 @@ impl Engine {
     ) -> Result<u32, VaultError> {
         let mut entry = permit.entry(self.now(), Target::new("vault", "keyring"));
         entry.action = "vault.rotate_key".into();
+        let _turn = self.vault.unsealing.turn.lock().await;
         self.add_key(entry).await
     }
 
@@ -256,6 +268,7 @@ impl Engine {
         let mut entry = permit.entry(self.now(), Target::new("vault", "keyring"));
         entry.action = "vault.rekey".into();
         entry.details.insert("seal".to_owned(), json!(seal.kind()));
+        let _turn = self.vault.unsealing.turn.lock().await;
         self.change_root(root, seal, entry).await
     }
 

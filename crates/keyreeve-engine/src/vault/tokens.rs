@@ -10,7 +10,8 @@ use keyreeve_core::{
     model::Revision,
     name::ProjectName,
     vault::{
-        LONGEST_LIFE, TOKEN_PREFIX, TokenParent, VaultToken, credential_digest, new_credential,
+        Capability, LONGEST_LIFE, TOKEN_PREFIX, TokenParent, VaultToken, credential_digest,
+        new_credential,
     },
     verdict::VerdictCode,
 };
@@ -31,6 +32,8 @@ use crate::{
 const MOST_GENERATIONS: usize = 16;
 /// How often a change is tried again that somebody else got in the way of.
 const MOST_TRIES: usize = 16;
+/// The most tokens of a project.
+const MOST_TOKENS: usize = 100_000;
 /// The policy that every token has, if there is one of that name.
 const DEFAULT: &str = "default";
 
@@ -130,9 +133,7 @@ impl Engine {
     ) -> Result<VaultAccess, VaultError> {
         // A token may do no more than the key that it was made with may do now.
         let granted_to_key = |name: &str| match ancestry {
-            Ancestry::Of(chain) => {
-                name == DEFAULT || chain.may(MANAGE) || chain.may(&permission(name))
-            }
+            Ancestry::Of(chain) => chain.may(MANAGE) || chain.may(&permission(name)),
             Ancestry::Independent | Ancestry::Gone => true,
         };
         let lost = match ancestry {
@@ -234,7 +235,7 @@ impl Engine {
         new: NewToken,
     ) -> Result<IssuedVaultToken, VaultError> {
         let own = access.policy_names();
-        let beyond = |name: &String| name != DEFAULT && !own.contains(name);
+        let beyond = |name: &String| !own.contains(name);
         if !access.may_everything() && new.policies.iter().any(beyond) {
             return Err(invalid("policies", "must be among those of the token that makes it"));
         }
@@ -245,6 +246,15 @@ impl Engine {
                         tokens would be bound to nothing";
             return Err(invalid("token", rule));
         }
+        if !access.may_everything() && own.is_empty() {
+            return Err(self.refuse_path(access, Capability::Create, "auth/token/create").await);
+        }
+        if self.vault.records.count(access.project(), RecordKind::Token) >= MOST_TOKENS {
+            return Err(invalid("token", "cannot be made: there are 100000 already"));
+        }
+        let has_default = access.may_everything() || own.iter().any(|name| name == DEFAULT);
+        let no_default_policy = new.no_default_policy || !has_default;
+        let new = NewToken { no_default_policy, ..new };
         let inherits = new.policies.is_empty();
         let everything =
             access.may_everything() && (inherits || new.policies.iter().any(|name| name == "root"));
@@ -294,7 +304,8 @@ impl Engine {
         let period = positive(new.period);
         let longest = positive(new.max_ttl).unwrap_or(LONGEST_LIFE);
         let ttl = period.or(positive(new.ttl)).unwrap_or(longest);
-        let ttl = if period.is_some() { ttl } else { ttl.min(longest) };
+        let ttl = ttl.min(longest);
+        let is_bounded = period.is_none() || new.max_ttl.is_positive();
         let until = |length| now.saturating_add(length).unwrap_or(Timestamp::MAX);
         let mut policies = new.policies;
         if !everything && policies.iter().any(|name| name == "root") {
@@ -318,7 +329,7 @@ impl Engine {
             renewed_at: None,
             expires_at: until(ttl),
             ttl,
-            latest: period.is_none().then(|| until(longest)),
+            latest: is_bounded.then(|| until(longest)),
             period,
             renewable: new.renewable,
             uses_left: (new.num_uses > 0).then_some(new.num_uses),
@@ -395,7 +406,7 @@ impl Engine {
         if access.may_everything() {
             return Ok(());
         }
-        let capability = keyreeve_core::vault::Capability::Sudo;
+        let capability = Capability::Sudo;
         Err(self.refuse_path(access, capability, what).await)
     }
 

@@ -23,6 +23,9 @@ use crate::{
     store::{Change, RecordKind},
 };
 
+/// The most wrapped answers of a project: each may be a MiB, and every node holds them.
+const MOST_WRAPPINGS: usize = 1_000;
+
 /// An answer that was wrapped.
 #[derive(Debug)]
 pub struct WrappedAnswer {
@@ -45,6 +48,10 @@ impl Engine {
         if !ttl.is_positive() || ttl > LONGEST_LIFE {
             let rule = keyreeve_core::Invalid::new("must be a second to 768 hours");
             return Err(VaultError::Invalid(FieldError::new("X-Vault-Wrap-TTL", rule)));
+        }
+        if self.vault.records.count(project, RecordKind::Wrapping) >= MOST_WRAPPINGS {
+            let rule = keyreeve_core::Invalid::new("cannot be kept: there are 1000 already");
+            return Err(VaultError::Invalid(FieldError::new("answer", rule)));
         }
         let random = Secret::new(self.entropy.bytes::<32>()?);
         let token = new_credential(WRAPPING_PREFIX, &random);

@@ -59,6 +59,11 @@ pub(super) async fn login(
                 engine.admit_anonymous(arrival.meta.ip).map_err(Failure::from)?;
                 engine.count_failed_authentication(arrival.meta.ip, "approle_login");
             }
+            if let VaultError::Tampered { .. } = error {
+                // Nobody without a credential is told what is there.
+                tracing::error!(%error, "a login failed");
+                return Err(VaultError::BadLogin.into());
+            }
             Err(error.into())
         }
     }

@@ -7,6 +7,7 @@ use http::{Method, Response};
 use jiff::{SignedDuration, Timestamp};
 use keyreeve_core::{
     Secret,
+    audit::Actor,
     vault::{TokenParent, VaultToken},
 };
 use keyreeve_engine::{Caller, Engine, RequestId, vault::NewToken};
@@ -291,12 +292,16 @@ async fn create(
         ));
     }
     let parent = match &visitor.who {
+        Who::Holder { token, .. } if token.uses_left.is_some() => {
+            let error = "restricted use token cannot generate child tokens";
+            return Err(Refusal::bad_request(error));
+        }
         _ if orphan => TokenParent::None,
         Who::Holder { id, .. } => TokenParent::Token(id.clone()),
-        Who::Caller(caller) => {
-            let key = engine.own_key(caller).await.map_err(Failure::from)?;
-            key.map_or(TokenParent::None, |key| TokenParent::Key(key.id.to_string()))
-        }
+        Who::Caller(caller) => match caller.actor() {
+            Actor::Key(id) => TokenParent::Key(id.to_string()),
+            _ => TokenParent::None,
+        },
     };
     let display_name = match body.display_name.as_str() {
         "" => "token".to_owned(),

@@ -4,8 +4,15 @@ use axum::body::Body;
 use http::{HeaderValue, Response, StatusCode};
 use http_body_util::BodyExt as _;
 use jiff::SignedDuration;
-use keyreeve_core::{Secret, name::ProjectName, vault::WRAPPING_PREFIX};
-use keyreeve_engine::{Engine, RequestId, vault::WrappedAnswer};
+use keyreeve_core::{
+    Secret,
+    name::ProjectName,
+    vault::{LONGEST_LIFE, WRAPPING_PREFIX},
+};
+use keyreeve_engine::{
+    Engine, RequestId,
+    vault::{VaultAccess, WrappedAnswer},
+};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -28,7 +35,12 @@ pub(super) fn wanted(request: &VaultRequest) -> Result<Option<SignedDuration>, R
     if text.is_empty() || text == "0" {
         return Ok(None);
     }
-    duration::parse(&json!(text)).ok_or_else(refuse).map(Some)
+    let ttl = duration::parse(&json!(text)).ok_or_else(refuse)?;
+    // Before anything is done: an answer that cannot be kept would be lost.
+    if !ttl.is_positive() || ttl > LONGEST_LIFE {
+        return Err(Refusal::bad_request("X-Vault-Wrap-TTL must be a second to 768 hours"));
+    }
+    Ok(Some(ttl))
 }
 
 /// Keeps an answer, and gives the token for it instead.
@@ -146,7 +158,15 @@ pub(super) async fn open(
 }
 
 /// `sys/wrapping/wrap`: keeps what the caller sent.
-pub(super) fn echo(request: &VaultRequest, id: &RequestId) -> Result<Response<Body>, Refusal> {
+pub(super) fn echo(
+    access: &VaultAccess,
+    request: &VaultRequest,
+    id: &RequestId,
+) -> Result<Response<Body>, Refusal> {
+    // Whoever has no business in the vault keeps nothing here.
+    if !access.has_any_right() {
+        return Err(Refusal::denied());
+    }
     if wanted(request)?.is_none() {
         return Err(Refusal::bad_request("endpoint requires response wrapping to be used"));
     }

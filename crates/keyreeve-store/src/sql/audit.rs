@@ -58,11 +58,10 @@ fn in_blocks(
     limit: u32,
 ) -> Result<Vec<SequencedEntry>, Broken> {
     let join = session.dialect().ordered_join;
-    let end = match before {
-        Some(before) => before,
-        None => query::number(session, "SELECT coalesce(max(seq), 0) FROM audit_entries", &[])?
-            .unwrap_or(0),
-    };
+    let newest = query::number(session, "SELECT coalesce(max(seq), 0) FROM audit_entries", &[])?;
+    let newest = newest.unwrap_or(0);
+    // A cursor may say anything: there is nothing beyond the newest.
+    let end = before.map_or(newest, |before| before.min(newest + 1));
     let mut found = Vec::new();
     let (mut newest, mut blocks) = (query::count(end) >> BLOCK_BITS, 1);
     while newest >= 0 && found.len() <= limit as usize {

@@ -94,6 +94,36 @@ fn a_new_key_takes_over_in_the_background() {
 }
 
 #[test]
+fn keys_that_are_made_at_once_have_numbers_of_their_own() {
+    let installation = Installation::new();
+    let server = installation.serve();
+    let admin = &installation.admin_key;
+    let statuses = block_on(async {
+        let tasks = (0..24).map(|number| {
+            let (url, admin) = (server.url.clone(), admin.clone());
+            tokio::spawn(async move {
+                let body = json!({ "data": { "key": number.to_string() } });
+                let path = format!("secret/data/production/{number}");
+                let rotated = call(&url, &admin, "PUT", "sys/rotate", None).await.0;
+                (rotated, call(&url, &admin, "PUT", &path, Some(&body)).await.0)
+            })
+        });
+        let mut statuses = Vec::new();
+        for task in tasks.collect::<Vec<_>>() {
+            statuses.push(task.await.unwrap());
+        }
+        statuses
+    });
+    assert!(statuses.iter().all(|it| *it == (204, 200)), "{statuses:?}");
+    assert_eq!(status(&server)["key"]["keys"], json!(25));
+    server.stop();
+    let server = installation.serve();
+    for number in 0..24 {
+        assert_eq!(get(&server, &format!("production/{number}")), number.to_string());
+    }
+}
+
+#[test]
 fn shares_open_the_vault_together() {
     let installation = Installation::new();
     let server = installation.serve();

@@ -332,6 +332,47 @@ fn a_token_does_no_more_than_its_key_does_now() {
 }
 
 #[test]
+fn nobody_makes_tokens_beyond_their_rights() {
+    let installation = Installation::new();
+    let server = installation.serve();
+    let admin = &installation.admin_key;
+    web_policy(&server, admin);
+    let policy = json!({ "policy": "path \"production/*\" { capabilities = [\"read\"] }" });
+    write(&server, admin, "sys/policies/acl/default", &policy);
+    let make = |permission: &str| {
+        let words = ["key", "create", "--name", "app", "--permission", permission];
+        run_json(&words, &server.data_dir)["key"].as_str().unwrap().to_owned()
+    };
+    let post = |token: &str, path: &str, body: &Value| {
+        block_on(call(&server.url, token, "PUT", path, Some(body))).0
+    };
+    let stranger = make("documents.read");
+    assert_eq!(post(&stranger, "auth/token/create", &json!({})), 403);
+    assert_eq!(post(&stranger, "auth/token/create", &json!({ "policies": ["default"] })), 400);
+    let none = json!({ "policy": "path \"elsewhere/*\" { capabilities = [\"read\"] }" });
+    write(&server, admin, "sys/policies/acl/web", &none);
+    let token = create_token(&server, &make("keyreeve.policies.web.use"), &json!({}));
+    assert_eq!(read(&server, &token, "production/a"), 403, "the key has no policy called default");
+    let few = create_token(&server, admin, &json!({ "policies": ["web"], "num_uses": 5 }));
+    assert_eq!(post(&few, "auth/token/create", &json!({})), 400);
+    // A length of time that cannot be is refused before a token is made.
+    let mut known = HashMap::from([("root", admin.clone())]);
+    let count = |known: &mut HashMap<&'static str, String>| {
+        let list: Step = ("LIST", "auth/token/accessors", Value::Null, NONE);
+        let (_, listed) = block_on(step(&server.url, known, "$root", &list));
+        listed["data"]["keys"].as_array().unwrap().len()
+    };
+    let before = count(&mut known);
+    let status = block_on(async {
+        let url = format!("{}/v1/auth/token/create", server.url);
+        let request = http().put(url).header("x-vault-token", admin);
+        request.header("x-vault-wrap-ttl", "800h").send().await.unwrap().status()
+    });
+    assert_eq!(status, 400);
+    assert_eq!(count(&mut known), before);
+}
+
+#[test]
 fn a_secret_id_for_one_use_gives_one_token_however_many_ask() {
     let installation = Installation::new();
     let server = installation.serve();
