@@ -25,11 +25,10 @@ use axum::{
 };
 use http::Method;
 use keyreeve_api::ErrorCode;
-use keyreeve_core::name::ProjectName;
 use keyreeve_engine::RequestId;
 use keyreeve_engine::vault::{VaultAccess, VaultState};
 
-use self::{answer::Refusal, request::VaultRequest, visitor::Visitor};
+use self::{answer::Refusal, request::VaultRequest, visitor::Visitor, wrapping::Wrapper};
 use crate::{api::AppState, authenticate::Arrival, problem::Failure};
 
 /// What all its paths begin with.
@@ -66,10 +65,10 @@ async fn answer(
 ) -> Result<Response<Body>, Refusal> {
     let wrapped_for = wrapping::wanted(request)?;
     let mut answer = route(state, request, arrival).await?;
-    let project = answer.extensions_mut().remove::<ProjectName>();
-    match (wrapped_for, project) {
-        (Some(ttl), Some(project)) => {
-            wrapping::wrap(&state.engine, &project, request, ttl, answer, arrival).await
+    let wrapper = answer.extensions_mut().remove::<Wrapper>();
+    match (wrapped_for, wrapper) {
+        (Some(ttl), Some(wrapper)) => {
+            wrapping::wrap(&state.engine, &wrapper, request, ttl, answer, arrival).await
         }
         _ => Ok(answer),
     }
@@ -109,7 +108,7 @@ async fn route(
     }
     let visitor = Visitor::of(engine, request, arrival).await?;
     let mut answer = for_visitor(state, request, &visitor, &segments, &arrival.meta.id).await?;
-    answer.extensions_mut().insert(visitor.project().clone());
+    answer.extensions_mut().insert(Wrapper::of(&visitor.access));
     Ok(answer)
 }
 
@@ -133,23 +132,30 @@ async fn for_visitor(
             let of_another = *which == "capabilities";
             system::capabilities(engine, access, request, of_another, id).await
         }
-        ["sys", "seal"] if request.writes() => seal::seal(state, visitor.caller()?).await,
-        ["sys", "rotate"] | ["sys", "rotate", "keyring"] if request.writes() => {
-            seal::rotate(state, visitor.caller()?).await
+        ["sys", "seal"] if request.writes() => {
+            seal::seal(state, visitor.caller(engine, request).await?).await
         }
-        ["sys", "key-status"] if read => seal::key_status(state, visitor.caller()?, id).await,
+        ["sys", "rotate"] | ["sys", "rotate", "keyring"] if request.writes() => {
+            seal::rotate(state, visitor.caller(engine, request).await?).await
+        }
+        ["sys", "key-status"] if read => {
+            seal::key_status(state, visitor.caller(engine, request).await?, id).await
+        }
         ["sys", "keyreeve", "rekey"] if request.writes() => {
-            seal::rekey(state, visitor.caller()?, request).await
+            seal::rekey(state, visitor.caller(engine, request).await?, request).await
         }
         ["sys", "keyreeve", "explain"] if request.writes() => {
             about::explain(engine, visitor, request, id).await
         }
-        ["sys", "wrapping", "wrap"] if request.writes() => wrapping::echo(access, request, id),
+        ["sys", "wrapping", "wrap"] if request.writes() => {
+            wrapping::echo(engine, visitor, request, id).await
+        }
         ["sys", "policies", "acl"] | ["sys", "policy"] => {
-            policy::serve(engine, visitor.caller()?, request, None, id).await
+            policy::serve(engine, visitor.caller(engine, request).await?, request, None, id).await
         }
         ["sys", "policies", "acl", name] | ["sys", "policy", name] => {
-            policy::serve(engine, visitor.caller()?, request, Some(name), id).await
+            policy::serve(engine, visitor.caller(engine, request).await?, request, Some(name), id)
+                .await
         }
         ["auth", "token", call @ ..] => token::serve(engine, visitor, request, call, id).await,
         ["auth", "approle", "role", call @ ..] => {

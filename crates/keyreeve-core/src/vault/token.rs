@@ -10,7 +10,7 @@ use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use crate::Secret;
+use crate::{Secret, audit::Actor};
 
 /// What a token of the vault begins with.
 pub const TOKEN_PREFIX: &str = "krt_";
@@ -93,6 +93,11 @@ pub struct VaultToken {
 }
 
 impl VaultToken {
+    /// Its holder, as the audit names them.
+    pub fn actor(&self) -> Actor {
+        Actor::Token(format!("{}/{}", self.display_name, self.accessor))
+    }
+
     /// Whether it is still good by itself.
     pub fn is_live(&self, now: Timestamp) -> bool {
         now < self.expires_at && self.uses_left != Some(0)

@@ -50,6 +50,12 @@ impl<'a> PathPermit<'a> {
 }
 
 impl VaultAccess {
+    /// Somebody without a credential: for what is found out on their behalf.
+    pub(super) fn of_nobody(project: ProjectName, request: RequestMeta) -> Self {
+        let rights = Rights::Policies(Vec::new());
+        Self { project, actor: Actor::Anonymous, request, rights }
+    }
+
     /// What the holder of a token may do.
     pub(super) fn of_token(
         project: ProjectName,
@@ -57,7 +63,7 @@ impl VaultAccess {
         policies: Vec<Arc<VaultPolicy>>,
         request: RequestMeta,
     ) -> Self {
-        let actor = Actor::Token(format!("{}/{}", token.display_name, token.accessor));
+        let actor = token.actor();
         let rights = if token.everything { Rights::Everything } else { Rights::Policies(policies) };
         Self { project, actor, request, rights }
     }
@@ -255,7 +261,7 @@ impl Engine {
         let granted = known.iter().filter(|known| chosen(&known.record.id));
         let read = |known: &Arc<Known>| {
             let what = || format!("policy {}", known.record.id);
-            let keyring = self.keyring_with(known.record.key)?;
+            let keyring = self.keyring()?;
             let read = known.policy(project, &keyring);
             read.map_err(|why| VaultError::Tampered { what: what(), why })
         };
@@ -273,6 +279,11 @@ impl Engine {
             return Ok(PathPermit { access, path });
         }
         Err(self.refuse_path(access, capability, path.as_str()).await)
+    }
+
+    /// Refuses a call about something else than a secret, and records that.
+    pub async fn refuse_call(&self, access: &VaultAccess, call: &str) -> VaultError {
+        self.refuse_path(access, Capability::Sudo, call).await
     }
 
     /// Records a refusal. Durable before the caller is answered.

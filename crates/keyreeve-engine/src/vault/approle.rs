@@ -87,7 +87,7 @@ impl Engine {
         project: &ProjectName,
         known: &Known,
     ) -> Result<Arc<T>, VaultError> {
-        let keyring = self.keyring_with(known.record.key)?;
+        let keyring = self.keyring()?;
         known.parsed(project, &keyring).map_err(|why| {
             let what = format!("{} {}", known.record.kind.as_str(), known.record.id);
             VaultError::Tampered { what, why }
@@ -126,13 +126,21 @@ impl Engine {
         &self,
         role_id: &str,
     ) -> Result<Option<(ProjectName, String, Arc<AppRole>)>, VaultError> {
+        let mut tampered = None;
         for (project, known) in self.vault.records.everywhere(RecordKind::AppRole) {
-            let role: Arc<AppRole> = self.parsed(&project, &known)?;
+            let role: Arc<AppRole> = match self.parsed(&project, &known) {
+                Ok(role) => role,
+                // The others are good all the same.
+                Err(error) => {
+                    tampered = Some(error);
+                    continue;
+                }
+            };
             if role.role_id == role_id {
                 return Ok(Some((project, known.record.id.to_string(), role)));
             }
         }
-        Ok(None)
+        tampered.map_or(Ok(None), Err)
     }
 
     /// Removes a role with its secret ids. Tokens that it gave live out their time.
@@ -246,6 +254,23 @@ impl Engine {
     /// Gives a token to a program that knows a role's id and one of its secret ids. The use is counted
     /// and the token made in one commit, so a secret id for one use gives one token.
     pub async fn approle_login(
+        &self,
+        role_id: &str,
+        secret_id: &Secret<String>,
+        meta: RequestMeta,
+    ) -> Result<(ProjectName, IssuedVaultToken), VaultError> {
+        let outcome = self.log_in(role_id, secret_id, meta).await;
+        match outcome {
+            Err(error) => {
+                let project = ProjectName::default_project();
+                let nobody = VaultAccess::of_nobody(project, meta);
+                Err(self.record_tampering(&nobody, error).await)
+            }
+            done => done,
+        }
+    }
+
+    async fn log_in(
         &self,
         role_id: &str,
         secret_id: &Secret<String>,

@@ -162,7 +162,9 @@ impl Engine {
             match self.make_keyring(&root, seal).await {
                 // Another node was faster: its keyring is the one that counts.
                 Ok(()) => {}
-                Err(VaultError::Engine(Error::AlreadyExists(_))) => self.fetch_keyring().await?,
+                Err(VaultError::Engine(Error::AlreadyExists(_))) => {
+                    self.fetch_keyring().await?;
+                }
                 Err(error) => return Err(error),
             }
         }
@@ -181,14 +183,15 @@ impl Engine {
         self.vault.opened.store(Some(Arc::new(Opened { roots, loaded })));
     }
 
-    /// The news of a keyring that another node made may not be here yet.
-    async fn fetch_keyring(&self) -> Result<(), VaultError> {
+    /// The news of a keyring that another node made may not be here yet. Gives whether there were any.
+    pub(super) async fn fetch_keyring(&self) -> Result<bool, VaultError> {
+        let before = self.vault.records.keyring_revision();
         let project = ProjectName::default_project();
         let stored = self.store.vault_record(&project, RecordKind::Keyring, KEYRING).await?;
         if let Some(record) = stored {
             self.vault.records.put(&project, Arc::new(record));
         }
-        Ok(())
+        Ok(self.vault.records.keyring_revision() > before)
     }
 
     async fn make_keyring(&self, root: &RootKey, seal: Seal) -> Result<(), VaultError> {
@@ -344,21 +347,6 @@ impl Engine {
             self.keep_open(roots, keyring, revision);
         }
         outcome
-    }
-
-    /// The keys, with that one among them.
-    pub(super) fn keyring_with(&self, number: u32) -> Result<OpenKeyring, VaultError> {
-        let keyring = self.keyring()?;
-        if keyring.numbers().any(|known| known == number) {
-            return Ok(keyring);
-        }
-        // The news of a key may come after what was sealed under it.
-        let opened = self.vault.opened.load();
-        let opened = opened.as_ref().ok_or(VaultError::Sealed)?;
-        if let Some(found) = self.stored_keyring()? {
-            opened.load(&found);
-        }
-        Ok(opened.loaded.load())
     }
 
     /// When the newest key was made.

@@ -65,7 +65,7 @@ impl Engine {
         let known = self.vault.records.get(project, RecordKind::Policy, name.as_str());
         let Some(known) = known else { return Ok(None) };
         let read = {
-            let keyring = self.keyring_with(known.record.key)?;
+            let keyring = self.keyring()?;
             known.policy(project, &keyring)
         };
         let why = match read {

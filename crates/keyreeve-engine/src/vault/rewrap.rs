@@ -14,7 +14,7 @@ use tracing::warn;
 use super::{VaultError, records::check, secrets::is_conflict};
 use crate::{
     Engine,
-    store::{Change, RecordKind, SealedOf, SealedRow, VaultRecord},
+    store::{Change, DutyTerm, RecordKind, SealedOf, SealedRow, VaultRecord},
 };
 
 /// How many versions or records one unit moves.
@@ -49,21 +49,42 @@ impl Engine {
         }
         let Some((project, _)) = changes.first() else { return Ok(false) };
         let project = project.clone();
-        let mut tx = self.begin(&project).with(Change::OnDuty(term));
-        let mut moved = 0;
         // A unit is of one project; those of others come next.
-        for (_, change) in changes.into_iter().filter(|(of, _)| *of == project) {
-            tx = tx.with(change);
-            moved += 1;
+        let changes: Vec<Change> = changes
+            .into_iter()
+            .filter_map(|(of, change)| (of == project).then_some(change))
+            .collect();
+        if self.commit_moved(&project, term, newest, &changes).await? {
+            return Ok(true);
         }
+        // One of them was changed meanwhile, or is gone: it must not hold up the others.
+        let mut moved = false;
+        for change in &changes {
+            moved |=
+                self.commit_moved(&project, term, newest, std::slice::from_ref(change)).await?;
+        }
+        Ok(moved)
+    }
+
+    /// Commits some changes; false if somebody was faster with one of them.
+    async fn commit_moved(
+        &self,
+        project: &ProjectName,
+        term: DutyTerm,
+        newest: u32,
+        changes: &[Change],
+    ) -> Result<bool, VaultError> {
+        let mut tx = self.begin(project).with(Change::OnDuty(term));
+        for change in changes {
+            tx = tx.with(change.clone());
+        }
+        let moved = changes.len();
         let details =
             Map::from_iter([("key".to_owned(), json!(newest)), ("moved".to_owned(), json!(moved))]);
-        let mut entry = self.system_entry(&project, "vault", "vault.rewrap", details);
+        let mut entry = self.system_entry(project, "vault", "vault.rewrap", details);
         entry.target = Target::new("vault", "keyring");
         match tx.commit(entry).await.map_err(VaultError::from) {
             Ok(_) => Ok(true),
-            // Somebody changed one of them meanwhile, which brought it under the newest key. At the next
-            // turn, not at once: the news of it may not be here yet.
             Err(error) if is_conflict(&error) => Ok(false),
             Err(error) => Err(error),
         }
@@ -79,7 +100,7 @@ impl Engine {
         let binding = Binding { project, secret, version: row.version };
         let salt = self.entropy.bytes()?;
         let from = sealed.key_number();
-        match self.keyring_with(from)?.rewrap_version(&binding, &sealed, salt) {
+        match self.keyring()?.rewrap_version(&binding, &sealed, salt) {
             Ok(sealed) => {
                 let row = SealedRow { sealed, secret: row.secret.clone(), version: row.version };
                 Ok(Some(Change::MoveSealed { row, from }))
@@ -106,7 +127,7 @@ impl Engine {
 
     fn tag_again(&self, project: &ProjectName, record: &VaultRecord) -> Result<Change, VaultError> {
         // What was tampered with stays what it is.
-        let keyring = self.keyring_with(record.key)?;
+        let keyring = self.keyring()?;
         check(record, project, &keyring)
             .map_err(|why| VaultError::Tampered { what: record.id.to_string(), why })?;
         let tagged = self.record_of_text(

@@ -126,36 +126,75 @@ impl Engine {
         if matches!(self.vault_state(), VaultState::Open { .. }) {
             return Ok(());
         }
-        let unlock = match found.stored.seal {
-            Seal::Key => Unlock::Key(parse_root_key(&text).map_err(refused)?),
-            Seal::Passphrase { .. } => Unlock::Passphrase(text),
-            Seal::Shares { .. } => match self.take_share(&text).map_err(refused)? {
-                Some(root) => Unlock::Key(root),
-                None => return Ok(()),
-            },
+        let seal = found.stored.seal.clone();
+        let root = match self.root_given(text, &seal).await {
+            Ok(Some(root)) => root,
+            Ok(None) => return Ok(()),
+            // Nothing was tried: somebody else is being served.
+            Err(VaultError::Busy) => return Err(VaultError::Busy),
+            Err(error) => {
+                self.record_unseal(Outcome::Denied, &seal, meta).await?;
+                return Err(error);
+            }
         };
-        let root = self.root_key(&unlock, &found.stored.seal).await?;
         let _turn = self.vault.unsealing.turn.lock().await;
+        let Some(found) = self.stored_keyring()? else { return Err(VaultError::Sealed) };
         if matches!(self.vault_state(), VaultState::Open { .. }) {
             return Ok(());
         }
-        let outcome = self.load(root, &found);
-        let done = if outcome.is_ok() { Outcome::Done } else { Outcome::Denied };
-        let mut entry = self.seal_entry("vault.unseal", done, &found.stored.seal);
+        if let Err(error) = found.stored.open(&root) {
+            self.record_unseal(Outcome::Denied, &seal, meta).await?;
+            return Err(error);
+        }
+        // What cannot be recorded is not done.
+        self.record_unseal(Outcome::Done, &seal, meta).await?;
+        self.load(root, &found)
+    }
+
+    /// The root key that was given; `None` while shares are lacking.
+    async fn root_given(
+        &self,
+        text: Secret<String>,
+        seal: &Seal,
+    ) -> Result<Option<RootKey>, VaultError> {
+        let unlock = match *seal {
+            Seal::Key => Unlock::Key(parse_root_key(&text).map_err(refused)?),
+            Seal::Passphrase { .. } => Unlock::Passphrase(text),
+            Seal::Shares { shares, threshold } => {
+                match self.take_share(&text, shares, threshold).map_err(refused)? {
+                    Some(root) => Unlock::Key(root),
+                    None => return Ok(None),
+                }
+            }
+        };
+        self.root_key(&unlock, seal).await.map(Some)
+    }
+
+    async fn record_unseal(
+        &self,
+        outcome: Outcome,
+        seal: &Seal,
+        meta: RequestMeta,
+    ) -> Result<(), VaultError> {
+        let mut entry = self.seal_entry("vault.unseal", outcome, seal);
         entry.actor = Actor::Anonymous;
         entry.request = Some(meta.origin());
-        if let Err(error) = self.begin(&ProjectName::default_project()).commit(entry).await {
-            // What cannot be recorded is not done.
-            self.vault.opened.store(None);
-            return Err(error.into());
-        }
-        outcome
+        self.begin(&ProjectName::default_project()).commit(entry).await?;
+        Ok(())
     }
 
     /// Keeps a share; gives the key once there are enough of them.
-    fn take_share(&self, text: &Secret<String>) -> Result<Option<RootKey>, Invalid> {
+    fn take_share(
+        &self,
+        text: &Secret<String>,
+        shares: u8,
+        threshold: u8,
+    ) -> Result<Option<RootKey>, Invalid> {
         // EXPOSE: read as a share.
         let share: Share = text.expose().parse()?;
+        if share.threshold() != threshold || share.number() > shares {
+            return Err(Invalid::new("is a share of another splitting"));
+        }
         let mut shares = self.vault.unsealing.shares.lock();
         if shares.values().next().is_some_and(|first| !first.belongs_with(&share)) {
             return Err(Invalid::new("is a share of another splitting; reset and begin again"));

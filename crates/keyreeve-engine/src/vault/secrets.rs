@@ -337,7 +337,7 @@ impl Engine {
         version: VersionNumber,
         sealed: &SealedVersion,
     ) -> Result<Fields, VaultError> {
-        let keyring = self.keyring_with(sealed.key_number())?;
+        let keyring = self.keyring()?;
         let tampered = |why| {
             let what = format!("version {version} of secret {secret}");
             VaultError::Tampered { what, why }
@@ -531,7 +531,7 @@ impl Engine {
         known: &Known,
     ) -> Result<StoredSecret, VaultError> {
         let read = {
-            let keyring = self.keyring_with(known.record.key)?;
+            let keyring = self.keyring()?;
             known.parsed::<SecretRecord>(access.project(), &keyring)
         };
         match read {

@@ -16,8 +16,8 @@ use super::{
     secrets::MOUNT,
 };
 use crate::{
-    Engine, FieldError,
-    store::{RecordKind, VaultRecord},
+    Engine, Error, FieldError,
+    store::{Kind, RecordKind, VaultRecord},
 };
 
 impl Engine {
@@ -28,6 +28,14 @@ impl Engine {
         what: String,
         why: EnvelopeError,
     ) -> VaultError {
+        if matches!(why, EnvelopeError::UnknownKey(_)) {
+            // Another node may have made that key, and the news of it be late.
+            match self.fetch_keyring().await {
+                Ok(true) => return Error::ChangedMeanwhile(Kind::VaultRecord).into(),
+                Ok(false) => {}
+                Err(error) => return error,
+            }
+        }
         let mut entry = access.entry(self, "vault.tampering_found", &what, Outcome::Denied);
         entry.details.insert("why".to_owned(), json!(why.to_string()));
         match self.begin(access.project()).commit(entry).await {
@@ -100,7 +108,7 @@ impl Engine {
             return Ok(MountConfig::default());
         };
         let config = {
-            let keyring = self.keyring_with(known.record.key)?;
+            let keyring = self.keyring()?;
             read(&known.record, project, &keyring)
         };
         match config {

@@ -6,12 +6,10 @@ use jiff::{SignedDuration, Timestamp};
 use keyreeve_core::{
     Invalid, Secret,
     audit::{AuditEntry, Outcome, Target},
-    key::KeyId,
     model::Revision,
     name::ProjectName,
     vault::{
-        Capability, LONGEST_LIFE, TOKEN_PREFIX, TokenParent, VaultToken, credential_digest,
-        new_credential,
+        LONGEST_LIFE, TOKEN_PREFIX, TokenParent, VaultToken, credential_digest, new_credential,
     },
     verdict::VerdictCode,
 };
@@ -110,8 +108,15 @@ impl Engine {
         let id = credential_digest(text);
         let found = self.vault.records.find(RecordKind::Token, &id);
         let (project, known) = found.ok_or(VaultError::BadToken)?;
-        let token = self.read_token(&project, &known)?;
-        let ancestry = self.ancestry(&project, &token)?;
+        let read = self.read_token(&project, &known);
+        let token = match read {
+            Ok(token) => token,
+            Err(error) => {
+                let nobody = VaultAccess::of_nobody(project, request);
+                return Err(self.record_tampering(&nobody, error).await);
+            }
+        };
+        let ancestry = self.ancestry(&project, &token).await?;
         if !token.is_live(self.now()) {
             return Err(VaultError::BadToken);
         }
@@ -155,7 +160,7 @@ impl Engine {
         project: &ProjectName,
         known: &Known,
     ) -> Result<Arc<VaultToken>, VaultError> {
-        let keyring = self.keyring_with(known.record.key)?;
+        let keyring = self.keyring()?;
         known.parsed(project, &keyring).map_err(|why| {
             let what = format!("a token of project {project}");
             VaultError::Tampered { what, why }
@@ -163,13 +168,17 @@ impl Engine {
     }
 
     /// What a token hangs on, and whether that is good: its end is theirs.
-    fn ancestry(&self, project: &ProjectName, token: &VaultToken) -> Result<Ancestry, VaultError> {
+    async fn ancestry(
+        &self,
+        project: &ProjectName,
+        token: &VaultToken,
+    ) -> Result<Ancestry, VaultError> {
         let mut parent = token.parent.clone();
         for _ in 0..MOST_GENERATIONS {
             parent = match parent {
                 TokenParent::None => return Ok(Ancestry::Independent),
                 TokenParent::Key(id) => {
-                    let chain = id.parse().ok().and_then(|id| self.unrestricted_key(project, &id));
+                    let chain = self.unrestricted_key(project, &id).await?;
                     return Ok(chain.map_or(Ancestry::Gone, Ancestry::Of));
                 }
                 TokenParent::Token(id) => {
@@ -188,12 +197,14 @@ impl Engine {
 
     /// A key that is good now, with those it was derived from, unless it is bound to circumstances: who
     /// shows a token of it may be somewhere else, at another time.
-    fn unrestricted_key(&self, project: &ProjectName, id: &KeyId) -> Option<Chain> {
-        if !self.can_vouch() {
-            return None;
-        }
-        let key = self.live.key(id).filter(|key| key.project() == project)?;
-        let chain = Chain::of(key, &self.live).ok()?;
+    async fn unrestricted_key(
+        &self,
+        project: &ProjectName,
+        id: &str,
+    ) -> Result<Option<Chain>, VaultError> {
+        let Some(id) = id.parse().ok().filter(|_| self.can_vouch()) else { return Ok(None) };
+        let Some(key) = self.key_of(project, id).await? else { return Ok(None) };
+        let Some(chain) = self.chain_of_key(key).await? else { return Ok(None) };
         let now = self.now();
         let is_free = |key: &Arc<LiveKey>| {
             let of_owner = key.owner_bounds();
@@ -203,7 +214,7 @@ impl Engine {
                 && of_owner.is_none_or(|(policy, _)| policy.restrictions.is_empty())
         };
         let all_free = chain.keys().all(is_free);
-        all_free.then_some(chain)
+        Ok(all_free.then_some(chain))
     }
 
     async fn count_use(
@@ -237,17 +248,20 @@ impl Engine {
         let own = access.policy_names();
         let beyond = |name: &String| !own.contains(name);
         if !access.may_everything() && new.policies.iter().any(beyond) {
+            if let VaultError::Engine(error) = self.refuse_call(access, "auth/token/create").await {
+                return Err(error.into());
+            }
             return Err(invalid("policies", "must be among those of the token that makes it"));
         }
         if let TokenParent::Key(id) = &parent
-            && id.parse().ok().and_then(|id| self.unrestricted_key(access.project(), &id)).is_none()
+            && self.unrestricted_key(access.project(), id).await?.is_none()
         {
             let rule = "cannot be made by a key that is bound to addresses, times or the like: its \
                         tokens would be bound to nothing";
             return Err(invalid("token", rule));
         }
         if !access.may_everything() && own.is_empty() {
-            return Err(self.refuse_path(access, Capability::Create, "auth/token/create").await);
+            return Err(self.refuse_call(access, "auth/token/create").await);
         }
         if self.vault.records.count(access.project(), RecordKind::Token) >= MOST_TOKENS {
             return Err(invalid("token", "cannot be made: there are 100000 already"));
@@ -358,7 +372,7 @@ impl Engine {
         text: &str,
     ) -> Result<VaultAccess, VaultError> {
         let (_, token) = self.find_token(access, text).await?;
-        let ancestry = self.ancestry(access.project(), &token)?;
+        let ancestry = self.ancestry(access.project(), &token).await?;
         let project = access.project().clone();
         self.rights_of(project, &token, &ancestry, *access.request())
     }
@@ -389,7 +403,11 @@ impl Engine {
         let now = self.now();
         let mut live = Vec::new();
         for known in self.vault.records.all(project, RecordKind::Token) {
-            let token = self.read_token(project, &known)?;
+            // One that was tampered with opens nothing, and is recorded when it is shown.
+            let token = match self.read_token(project, &known) {
+                Err(VaultError::Tampered { .. }) => continue,
+                token => token?,
+            };
             if token.is_live(now) {
                 live.push((known.record.id.to_string(), token));
             }
@@ -406,8 +424,7 @@ impl Engine {
         if access.may_everything() {
             return Ok(());
         }
-        let capability = Capability::Sudo;
-        Err(self.refuse_path(access, capability, what).await)
+        Err(self.refuse_call(access, what).await)
     }
 
     /// Lets a token live on.

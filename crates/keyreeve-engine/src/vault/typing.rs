@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use keyreeve_core::vault::SecretPath;
+use keyreeve_core::{Invalid, vault::SecretPath};
 use serde_json::value::RawValue;
 use zeroize::Zeroizing;
 
@@ -43,8 +43,10 @@ impl Engine {
     ) -> Result<Typed, VaultError> {
         let Some(types) = &self.credential_types else { return Ok(Typed::default()) };
         // EXPOSE: looked at for what it is.
-        let texts: BTreeMap<String, &RawValue> =
-            serde_json::from_str(fields.text().expose()).unwrap_or_default();
+        let texts = serde_json::from_str::<BTreeMap<String, &RawValue>>(fields.text().expose());
+        let texts = texts.map_err(|_| {
+            VaultError::Invalid(FieldError::new("data", Invalid::new("must be a JSON object")))
+        })?;
         let (mut objections, mut typed) = (Vec::new(), Typed::default());
         let mut providers: Vec<String> = Vec::new();
         for (field, raw) in &texts {
@@ -76,10 +78,4 @@ impl Engine {
 pub(super) fn objections(all: &[(String, String)]) -> String {
     let each: Vec<String> = all.iter().map(|(field, rule)| format!("{field} {rule}")).collect();
     each.join("; ")
-}
-
-impl From<FieldError> for VaultError {
-    fn from(error: FieldError) -> Self {
-        Self::Invalid(error)
-    }
 }

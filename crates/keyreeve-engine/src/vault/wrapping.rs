@@ -17,7 +17,7 @@ use keyreeve_core::{
 use serde_json::json;
 use tracing::error;
 
-use super::{VaultError, keyring::sealing_randomness, secrets::is_conflict};
+use super::{VaultAccess, VaultError, keyring::sealing_randomness, secrets::is_conflict};
 use crate::{
     Engine, FieldError, RequestMeta,
     store::{Change, RecordKind},
@@ -39,7 +39,7 @@ impl Engine {
     /// Keeps an answer for whoever shows the token first.
     pub async fn wrap_answer(
         &self,
-        project: &ProjectName,
+        (project, actor): (&ProjectName, &Actor),
         creation_path: &str,
         ttl: SignedDuration,
         answer: &Secret<Vec<u8>>,
@@ -75,13 +75,29 @@ impl Engine {
             sealed: Some(BASE64_STANDARD.encode(sealed.as_bytes())),
         };
         let record = self.record(project, RecordKind::Wrapping, &id, &wrapping, 0)?;
-        let entry = self.wrapping_entry("wrapping.wrap", project, &wrapping, meta, Outcome::Done);
+        let mut entry =
+            self.wrapping_entry("wrapping.wrap", project, &wrapping, meta, Outcome::Done);
+        entry.actor = actor.clone();
         self.begin(project).with(Change::PutRecord(Arc::new(record))).commit(entry).await?;
         Ok(WrappedAnswer { token, wrapping })
     }
 
     /// Gives out a wrapped answer, once.
     pub async fn unwrap_answer(
+        &self,
+        token: &str,
+        meta: RequestMeta,
+    ) -> Result<Secret<Vec<u8>>, VaultError> {
+        match self.open_wrapping(token, meta).await {
+            Err(error) => {
+                let nobody = VaultAccess::of_nobody(ProjectName::default_project(), meta);
+                Err(self.record_tampering(&nobody, error).await)
+            }
+            answer => answer,
+        }
+    }
+
+    async fn open_wrapping(
         &self,
         token: &str,
         meta: RequestMeta,
@@ -97,7 +113,7 @@ impl Engine {
         let answer = {
             let what = wrapped_as(&id);
             let binding = Binding { project: project.as_str(), secret: &what, version: 1 };
-            let keyring = self.keyring_with(sealed.key_number())?;
+            let keyring = self.keyring()?;
             keyring.open_version(&binding, &sealed).map_err(tampered)?
         };
         // What stays tells a second look from a token that never was.
@@ -128,7 +144,7 @@ impl Engine {
         let found = self.vault.records.find(RecordKind::Wrapping, id);
         let (project, known) = found.ok_or(VaultError::BadWrapping)?;
         let wrapping: Arc<Wrapping> = {
-            let keyring = self.keyring_with(known.record.key)?;
+            let keyring = self.keyring()?;
             let parsed = known.parsed(&project, &keyring);
             parsed.map_err(|why| VaultError::Tampered { what: wrapped_as(id), why })?
         };

@@ -195,7 +195,7 @@ impl Engine {
     }
 
     /// A project's key, read from the store if it is not in memory.
-    pub(super) async fn key_of(
+    pub(crate) async fn key_of(
         &self,
         project: &ProjectName,
         id: KeyId,
@@ -207,7 +207,7 @@ impl Engine {
     }
 
     /// The keys behind a key, read from the store if they are not in memory; `None` if one is gone.
-    pub(super) async fn chain_of_key(&self, key: Arc<LiveKey>) -> Result<Option<Chain>, Error> {
+    pub(crate) async fn chain_of_key(&self, key: Arc<LiveKey>) -> Result<Option<Chain>, Error> {
         for _ in 0..=MOST_ANCESTORS {
             match Chain::of(key.clone(), &self.live) {
                 Ok(chain) => return Ok(Some(chain)),

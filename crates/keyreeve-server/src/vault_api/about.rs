@@ -148,7 +148,7 @@ pub(super) async fn explain(
     let why = if body.policies.is_empty() {
         visitor.access.explain(&body.path)
     } else {
-        let caller = visitor.caller()?;
+        let caller = visitor.caller(engine, request).await?;
         let permit = engine.authorize::<ReadPolicies>(caller).await.map_err(Failure::from)?;
         engine.explain_policies(&permit, &body.policies, &body.path)?
     };

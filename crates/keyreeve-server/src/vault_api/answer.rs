@@ -72,7 +72,7 @@ impl Refusal {
         Self::new(StatusCode::NOT_FOUND, error)
     }
 
-    pub(super) fn denied() -> Self {
+    fn denied() -> Self {
         let error = "1 error occurred:\n\t* permission denied\n\n";
         Self::new(StatusCode::FORBIDDEN, error)
     }

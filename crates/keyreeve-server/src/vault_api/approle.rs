@@ -22,6 +22,7 @@ use super::{
     request::VaultRequest,
     token::{issued, length},
     visitor::Visitor,
+    wrapping::Wrapper,
 };
 use crate::{authenticate::Arrival, problem::Failure};
 
@@ -51,7 +52,8 @@ pub(super) async fn login(
         Ok((project, made)) => {
             let mut answer = issued(&made.text, &made.token, engine.now(), &arrival.meta.id);
             // Whoever wraps the answer has to know whose it is.
-            answer.extensions_mut().insert(project);
+            let actor = made.token.actor();
+            answer.extensions_mut().insert(Wrapper { project, actor });
             Ok(answer)
         }
         Err(error) => {
@@ -77,7 +79,7 @@ pub(super) async fn serve(
     call: &[&str],
     id: &RequestId,
 ) -> Result<Response<Body>, Refusal> {
-    let caller = visitor.caller()?;
+    let caller = visitor.caller(engine, request).await?;
     let permit = engine.authorize::<ManageAppRoles>(caller).await.map_err(Failure::from)?;
     let Some((name, rest)) = call.split_first() else {
         if !request.lists() {

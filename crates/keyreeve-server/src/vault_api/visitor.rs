@@ -3,10 +3,7 @@
 use std::sync::Arc;
 
 use keyreeve_api::ErrorCode;
-use keyreeve_core::{
-    name::ProjectName,
-    vault::{TOKEN_PREFIX, VaultToken},
-};
+use keyreeve_core::vault::{TOKEN_PREFIX, VaultToken};
 use keyreeve_engine::{
     Caller, Engine,
     vault::{VaultAccess, VaultError},
@@ -65,16 +62,22 @@ impl Visitor {
         }
     }
 
-    /// The tenant.
-    pub(super) fn project(&self) -> &ProjectName {
-        self.access.project()
-    }
-
-    /// The API key, for what tokens may not do.
-    pub(super) fn caller(&self) -> Result<&Caller, Refusal> {
+    /// The API key, for what tokens may not do; that they tried is recorded.
+    pub(super) async fn caller(
+        &self,
+        engine: &Engine,
+        request: &VaultRequest,
+    ) -> Result<&Caller, Refusal> {
         match &self.who {
             Who::Caller(caller) => Ok(caller),
-            Who::Holder { .. } => Err(Refusal::denied()),
+            Who::Holder { .. } => Err(self.refuse(engine, request).await),
         }
+    }
+
+    /// Refuses a call, and records that.
+    pub(super) async fn refuse(&self, engine: &Engine, request: &VaultRequest) -> Refusal {
+        // A path may hold anything; the audit keeps as much as names a call.
+        let call: String = request.path.chars().filter(|c| !c.is_control()).take(128).collect();
+        engine.refuse_call(&self.access, &call).await.into()
     }
 }

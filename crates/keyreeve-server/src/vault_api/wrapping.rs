@@ -6,6 +6,7 @@ use http_body_util::BodyExt as _;
 use jiff::SignedDuration;
 use keyreeve_core::{
     Secret,
+    audit::Actor,
     name::ProjectName,
     vault::{LONGEST_LIFE, WRAPPING_PREFIX},
 };
@@ -20,11 +21,25 @@ use super::{
     answer::{Envelope, Refusal, data, json_response},
     duration,
     request::VaultRequest,
+    visitor::Visitor,
 };
 use crate::{
     authenticate::{self, Arrival},
     problem::Failure,
 };
+
+/// Whose answer it is that is wrapped.
+#[derive(Clone, Debug)]
+pub(super) struct Wrapper {
+    pub(super) project: ProjectName,
+    pub(super) actor: Actor,
+}
+
+impl Wrapper {
+    pub(super) fn of(access: &VaultAccess) -> Self {
+        Self { project: access.project().clone(), actor: access.actor().clone() }
+    }
+}
 
 /// For how long an answer is to be kept for whoever asks for it.
 pub(super) fn wanted(request: &VaultRequest) -> Result<Option<SignedDuration>, Refusal> {
@@ -46,7 +61,7 @@ pub(super) fn wanted(request: &VaultRequest) -> Result<Option<SignedDuration>, R
 /// Keeps an answer, and gives the token for it instead.
 pub(super) async fn wrap(
     engine: &Engine,
-    project: &ProjectName,
+    wrapper: &Wrapper,
     request: &VaultRequest,
     ttl: SignedDuration,
     answer: Response<Body>,
@@ -61,7 +76,8 @@ pub(super) async fn wrap(
     let body = Secret::new(body.to_bytes().to_vec());
     // EXPOSE: looked into for what names the credential in it without opening anything.
     let accessor = accessor_in(body.expose());
-    let wrapped = engine.wrap_answer(project, &request.path, ttl, &body, arrival.meta).await?;
+    let whose = (&wrapper.project, &wrapper.actor);
+    let wrapped = engine.wrap_answer(whose, &request.path, ttl, &body, arrival.meta).await?;
     Ok(respond(&wrapped, accessor, &arrival.meta.id))
 }
 
@@ -158,14 +174,15 @@ pub(super) async fn open(
 }
 
 /// `sys/wrapping/wrap`: keeps what the caller sent.
-pub(super) fn echo(
-    access: &VaultAccess,
+pub(super) async fn echo(
+    engine: &Engine,
+    visitor: &Visitor,
     request: &VaultRequest,
     id: &RequestId,
 ) -> Result<Response<Body>, Refusal> {
     // Whoever has no business in the vault keeps nothing here.
-    if !access.has_any_right() {
-        return Err(Refusal::denied());
+    if !visitor.access.has_any_right() {
+        return Err(visitor.refuse(engine, request).await);
     }
     if wanted(request)?.is_none() {
         return Err(Refusal::bad_request("endpoint requires response wrapping to be used"));
