@@ -6,8 +6,8 @@ mod vault_keys;
 
 pub use calls::AuditExport;
 pub use vault::{
-    PathExplanation, Promoted, SecretAbout, SecretFields, SecretMetadataView, SecretVersionView,
-    SecretView, WriteHow, field_text,
+    PathExplanation, Promoted, SecretAbout, SecretBounds, SecretFields, SecretMetadataView,
+    SecretVersionView, SecretView, WriteHow, field_text,
 };
 pub use vault_keys::{Rekey, SealStatusView, VaultKeyView};
 

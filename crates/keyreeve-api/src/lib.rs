@@ -10,8 +10,8 @@ mod wire;
 
 pub use client::{
     AuditExport, Client, ClientError, Endpoint, PathExplanation, Promoted, Rekey, SealStatusView,
-    SecretAbout, SecretFields, SecretMetadataView, SecretVersionView, SecretView, Token,
-    VaultKeyView, WriteHow, field_text,
+    SecretAbout, SecretBounds, SecretFields, SecretMetadataView, SecretVersionView, SecretView,
+    Token, VaultKeyView, WriteHow, field_text,
 };
 pub use error::ErrorCode;
 pub use problem::{FieldProblem, Problem};

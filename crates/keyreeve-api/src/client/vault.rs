@@ -76,6 +76,30 @@ pub struct SecretMetadataView {
     pub versions: BTreeMap<String, SecretVersionView>,
 }
 
+/// What bounds a secret's versions, and notes about it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct SecretBounds {
+    /// How many versions are kept; 0 is as the mount says.
+    pub max_versions: u64,
+    /// Whether a write has to name the version it has seen.
+    pub cas_required: bool,
+    /// How long versions live, such as `768h`; `0s` or nothing is as the mount says.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub delete_version_after: String,
+    /// Notes.
+    pub custom_metadata: BTreeMap<String, String>,
+}
+
+impl SecretBounds {
+    /// Whether they say nothing.
+    pub fn are_usual(&self) -> bool {
+        self.max_versions == 0
+            && !self.cas_required
+            && matches!(&*self.delete_version_after, "" | "0s")
+            && self.custom_metadata.is_empty()
+    }
+}
+
 /// Whose a secret is and what is to be done with it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 pub struct SecretAbout {
@@ -247,14 +271,13 @@ impl Client {
         self.vault_answer(self.request_below(Method::POST, &parts).json(&body)).await
     }
 
-    /// Sets notes about a secret.
-    pub async fn set_secret_notes(
+    /// Sets what bounds a secret's versions, and notes about it. The secret need not have any yet.
+    pub async fn set_secret_bounds(
         &self,
         path: &str,
-        notes: &BTreeMap<String, String>,
+        bounds: &SecretBounds,
     ) -> Result<(), ClientError> {
-        let body = json!({ "custom_metadata": notes });
-        let request = self.vault(Method::POST, "metadata", path).json(&body);
+        let request = self.vault(Method::POST, "metadata", path).json(bounds);
         self.vault_answer::<Value>(request).await.map(drop)
     }
 

@@ -362,6 +362,13 @@ pub(crate) struct ImportArgs {
     pub(crate) from_path: SecretPathPrefix,
 }
 
+impl ImportArgs {
+    /// The folder that secrets come into.
+    pub(crate) fn target(&self) -> &str {
+        self.environment.as_ref().map_or("", SecretPathPrefix::as_str)
+    }
+}
+
 /// `keyreeve secret export`.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct ExportArgs {

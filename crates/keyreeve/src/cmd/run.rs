@@ -4,12 +4,15 @@ use std::{
     collections::BTreeMap,
     ffi::OsString,
     os::unix::process::{CommandExt as _, ExitStatusExt as _},
+    pin::pin,
     process::{Command, ExitStatus},
     time::Duration,
 };
 
 use anyhow::{Context as _, bail};
-use keyreeve_api::Client;
+use jiff::Timestamp;
+use keyreeve_api::{Client, SecretVersionView};
+use keyreeve_engine::Clock as _;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::{
     process::Child,
@@ -22,7 +25,7 @@ use super::{
     Outcome,
     secret::variables::{Chosen, Variables},
 };
-use crate::{cli::run::RunArgs, context::Context};
+use crate::{cli::run::RunArgs, context::Context, system::SystemClock};
 
 /// How long a program has to end before it is killed, when it is to be restarted.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -110,73 +113,104 @@ struct Watched<'a> {
     on_change: OnChange,
 }
 
+/// The versions that are current, by path.
+type Versions = BTreeMap<String, u64>;
+
+/// What a look at the secrets found.
+enum Look {
+    Same,
+    /// Others are current, and this is the program with them.
+    Changed(Versions, Box<Command>),
+}
+
 impl Watched<'_> {
-    async fn run(&self, mut variables: Variables, context: &Context) -> anyhow::Result<Outcome> {
+    async fn run(&self, variables: Variables, context: &Context) -> anyhow::Result<Outcome> {
         let mut signals = signals()?;
-        let mut child = self.start(&variables)?;
-        let mut timer = time::interval(Duration::from_secs(self.args.interval));
-        timer.set_missed_tick_behavior(time::MissedTickBehavior::Delay);
-        timer.reset();
+        let mut child = self.start(command(self.args, &variables)?)?;
+        // What was read, or what is there if that cannot be told apart: without fields, nothing was read.
+        let mut known: Versions =
+            variables.into_values().map(|variable| (variable.path, variable.version)).collect();
+        known.extend(self.without_fields(&known).await.unwrap_or_default());
         loop {
-            tokio::select! {
-                status = child.wait() => return Ok(outcome(status?)),
-                Some(signal) = signals.recv() => send(&child, signal),
-                _ = timer.tick() => {
-                    if !self.has_changed(&variables, context).await? {
-                        continue;
+            let found = {
+                let mut look = pin!(self.look_later(&known));
+                loop {
+                    tokio::select! {
+                        status = child.wait() => return Ok(outcome(status?)),
+                        // However long the server takes, signals pass at once.
+                        Some(signal) = signals.recv() => send(&child, signal),
+                        found = &mut look => break found,
                     }
-                    match self.chosen.read(&self.client).await {
-                        Ok(new) => variables = new,
-                        // The program goes on with what it has.
-                        Err(error) => {
-                            context.output.note(&format!("secrets could not be read: {error:#}"))?;
-                            continue;
-                        }
-                    }
-                    match self.on_change {
-                        OnChange::Send(signal) => send(&child, signal),
-                        OnChange::Restart => {
-                            context.output.note("a secret has a new version: restarting")?;
-                            end(&mut child).await?;
-                            child = self.start(&variables)?;
-                        }
-                    }
+                }
+            };
+            let (versions, command) = match found {
+                Ok(Look::Same) => continue,
+                Ok(Look::Changed(versions, command)) => (versions, *command),
+                // The program goes on with what it has.
+                Err(error) => {
+                    context.output.note(&format!("secrets could not be looked at: {error:#}"))?;
+                    continue;
+                }
+            };
+            known = versions;
+            match self.on_change {
+                OnChange::Send(signal) => send(&child, signal),
+                OnChange::Restart => {
+                    context.output.note("a secret has a new version: restarting")?;
+                    end(&mut child).await?;
+                    child = self.start(command)?;
                 }
             }
         }
     }
 
-    fn start(&self, variables: &Variables) -> anyhow::Result<Child> {
-        let command = command(self.args, variables)?;
+    fn start(&self, command: Command) -> anyhow::Result<Child> {
         tokio::process::Command::from(command).spawn().with_context(|| cannot_start(self.args))
     }
 
-    /// Whether there is another version of any secret, or another secret. Values are not read for it.
-    async fn has_changed(&self, known: &Variables, context: &Context) -> anyhow::Result<bool> {
-        match self.versions().await {
-            Ok(now) => {
-                let before = known.values().map(|it| (it.path.clone(), it.version)).collect();
-                Ok(now != before)
-            }
-            Err(error) => {
-                context.output.note(&format!("secrets could not be looked at: {error:#}"))?;
-                Ok(false)
-            }
+    /// Waits, then looks whether there is another version of any secret, or another secret. Values are
+    /// read only if there is.
+    async fn look_later(&self, known: &Versions) -> anyhow::Result<Look> {
+        time::sleep(Duration::from_secs(self.args.interval)).await;
+        let versions = self.versions().await?;
+        if versions == *known {
+            return Ok(Look::Same);
         }
+        let variables = self.chosen.read(&self.client).await?;
+        if self.versions().await? != versions {
+            // What was read is neither the one nor the other: the next look tells.
+            return Ok(Look::Same);
+        }
+        // Now, while the old program still runs: it goes on if the new one cannot be.
+        let command = command(self.args, &variables)?;
+        Ok(Look::Changed(versions, Box::new(command)))
     }
 
-    async fn versions(&self) -> anyhow::Result<BTreeMap<String, u64>> {
-        let mut versions = BTreeMap::new();
+    /// Secrets that gave no variable.
+    async fn without_fields(&self, known: &Versions) -> anyhow::Result<Versions> {
+        let mut versions = self.versions().await?;
+        versions.retain(|path, _| !known.contains_key(path));
+        Ok(versions)
+    }
+
+    async fn versions(&self) -> anyhow::Result<Versions> {
+        let mut versions = Versions::new();
         for path in self.chosen.paths(&self.client).await? {
             let known = self.client.secret_metadata(path.as_str()).await?;
             let Some(known) = known else { continue };
             let current = known.versions.get(&known.current_version.to_string());
-            if current.is_some_and(|it| !it.destroyed && it.deletion_time.is_empty()) {
+            if current.is_some_and(|it| !it.destroyed && !has_ended(it)) {
                 versions.insert(path.to_string(), known.current_version);
             }
         }
         Ok(versions)
     }
+}
+
+/// Whether a version's end, which may lie ahead, has come.
+fn has_ended(version: &SecretVersionView) -> bool {
+    let end = version.deletion_time.parse::<Timestamp>();
+    !version.deletion_time.is_empty() && end.is_ok_and(|end| end <= SystemClock::new().now())
 }
 
 /// Signals to this process, to be passed on.

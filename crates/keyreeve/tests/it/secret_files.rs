@@ -227,6 +227,14 @@ fn a_watched_program_is_started_anew_and_signals_pass() {
         );
     };
     put("one");
+    // Neither a version that ends one day nor one without fields is news at every look.
+    let body = json!({ "delete_version_after": "1h" });
+    let set = |path: &str, body: &Value| {
+        block_on(call(&server.url, &installation.admin_key, "POST", path, Some(body))).0
+    };
+    assert_eq!(set("secret/metadata/production/ends", &body), 204);
+    assert_eq!(set("secret/data/production/ends", &json!({ "data": { "ENDS": "x" } })), 200);
+    assert_eq!(set("secret/data/production/empty", &json!({ "data": {} })), 200);
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("out");
     let script = format!(
@@ -240,6 +248,11 @@ fn a_watched_program_is_started_anew_and_signals_pass() {
     let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     let mut running = Running(child);
     wait_for(&out, "one.");
+    // What no variable can hold does not end the program that runs.
+    assert_eq!(set("secret/data/production/nul", &json!({ "data": { "N": "a\u{0}b" } })), 200);
+    thread::sleep(Duration::from_secs(3));
+    assert_eq!(fs::read_to_string(&out).unwrap(), "one.");
+    assert!(run(&["secret", "delete", "production/nul"], &server.data_dir).status.success());
     put("two");
     wait_for(&out, "one.two.");
     let hangup = Command::new("kill").args(["-HUP", &running.0.id().to_string()]).status();
@@ -335,6 +348,49 @@ fn another_vault_is_taken_over_with_its_versions() {
         run_json(&["secret", "versions", "old/top"], &server.data_dir)["current_version"],
         1
     );
+    history_of_another_vault_is_kept((&server, &installation.admin_key), &write, &import);
+}
+
+/// Versions that end one day, whose current one is gone, that are many, or of which some are here.
+fn history_of_another_vault_is_kept(
+    (server, admin): (&Server, &str),
+    write: &dyn Fn(&str, Value),
+    import: &dyn Fn(&[&str]) -> std::process::Output,
+) {
+    let folder = ["--from-path", "more"];
+    let bounds =
+        json!({ "max_versions": 20, "delete_version_after": "768h", "cas_required": true });
+    write("secret/metadata/more/many", bounds);
+    for number in 0..12 {
+        let body = json!({ "data": { "n": number }, "options": { "cas": number } });
+        write("secret/data/more/many", body);
+    }
+    write("secret/data/more/gone", json!({ "data": { "n": 1 } }));
+    write("secret/data/more/gone", json!({ "data": { "n": 2 } }));
+    write("secret/delete/more/gone", json!({ "versions": [2] }));
+    write("secret/data/more/half", json!({ "data": { "n": 1 } }));
+    write("secret/data/more/half", json!({ "data": { "n": 2 } }));
+    write("secret/data/more/other", json!({ "data": { "n": 1 } }));
+    for (path, value) in [("secret/data/old/half", 1), ("secret/data/old/other", 9)] {
+        let body = json!({ "data": { "n": value }, "options": { "pending": true } });
+        assert_eq!(block_on(call(&server.url, admin, "POST", path, Some(&body))).0, 200);
+    }
+    let done = import(&folder);
+    assert_eq!(done.status.code(), Some(1), "one was left alone: {}", text(&done.stderr));
+    let report = text(&done.stdout);
+    for said in ["is here already with other versions", "deleted there"] {
+        assert!(report.contains(said), "{report}");
+    }
+    let known = |path: &str| run_json(&["secret", "versions", path], &server.data_dir);
+    let many = known("old/many");
+    assert_eq!(many["current_version"], 12);
+    assert_eq!(many["versions"].as_object().unwrap().len(), 12);
+    assert_eq!((&many["cas_required"], &many["max_versions"]), (&json!(true), &json!(20)));
+    assert_ne!(many["versions"]["12"]["deletion_time"], "", "it ends here, too");
+    assert_eq!(known("old/gone")["current_version"], 0, "no old value becomes current");
+    assert_eq!(known("old/half")["current_version"], 2);
+    assert_eq!(known("old/half")["versions"].as_object().unwrap().len(), 2);
+    assert_eq!(known("old/other")["current_version"], 0);
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! `keyreeve secret import`: from files of other tools, and from another vault.
 
+mod history;
 mod vault;
 
 use std::{collections::BTreeMap, fs::File, io::Read as _, path::Path};
@@ -109,16 +110,22 @@ pub(super) async fn run(
             Some(change) => to_write.push((path.clone(), change)),
         }
     }
+    let mut outcome = Ok(());
     for (done, (path, change)) in (1..).zip(to_write) {
         if !args.dry_run {
-            change.write(&path, args.force, client).await?;
+            outcome = change.write(&path, args.force, client).await;
+            if outcome.is_err() {
+                break;
+            }
             context.output.progress(&progress::bar("importing", done, all));
         }
         report.written.push(path);
     }
     context.output.progress("");
     report.values = planned.into_iter().map(|it| it.row).collect();
+    // What was done is told, however it ended.
     context.output.show(&report, page)?;
+    outcome?;
     Ok(if report.left_out > 0 { Outcome::Negative } else { Outcome::Done })
 }
 
