@@ -9,7 +9,9 @@ pub use vault::{
     PathExplanation, Promoted, SecretAbout, SecretBounds, SecretFields, SecretMetadataView,
     SecretVersionView, SecretView, WriteHow, field_text,
 };
-pub use vault_keys::{Rekey, SealStatusView, VaultKeyView};
+pub use vault_keys::{
+    BackendFaultView, BackendView, Rekey, SealStatusView, SyncedView, VaultKeyView,
+};
 
 use std::{fmt, net::IpAddr, path::PathBuf, time::Duration};
 

@@ -9,9 +9,9 @@ mod problem;
 mod wire;
 
 pub use client::{
-    AuditExport, Client, ClientError, Endpoint, PathExplanation, Promoted, Rekey, SealStatusView,
-    SecretAbout, SecretBounds, SecretFields, SecretMetadataView, SecretVersionView, SecretView,
-    Token, VaultKeyView, WriteHow, field_text,
+    AuditExport, BackendFaultView, BackendView, Client, ClientError, Endpoint, PathExplanation,
+    Promoted, Rekey, SealStatusView, SecretAbout, SecretBounds, SecretFields, SecretMetadataView,
+    SecretVersionView, SecretView, SyncedView, Token, VaultKeyView, WriteHow, field_text,
 };
 pub use error::ErrorCode;
 pub use problem::{FieldProblem, Problem};

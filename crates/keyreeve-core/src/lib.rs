@@ -19,6 +19,7 @@ pub mod quota;
 pub mod restriction;
 pub mod role;
 mod secret;
+pub mod signature;
 pub mod suggestion;
 pub mod vault;
 pub mod verdict;

@@ -4,6 +4,7 @@ mod approle;
 mod capability;
 mod envelope;
 mod merge;
+mod offline;
 mod passphrase;
 mod path;
 mod policy;
@@ -21,6 +22,7 @@ pub use envelope::{
     SealingRandomness,
 };
 pub use merge::merge_patch;
+pub use offline::{OfflineCopy, OfflineError, OfflineRandomness, OfflineSubject};
 pub use passphrase::{PassphraseParameters, check_passphrase};
 pub use path::{SecretPath, SecretPathPrefix};
 pub use policy::{PathPattern, PathRule, PolicyName, VaultPolicy};

@@ -33,7 +33,7 @@ use crate::{
     shared_counts::SharedCounts,
     store::{Change, Store, StoreError, Tx, UsageDelta, begin},
     usage::UsageLedger,
-    vault::{CredentialTypes, Sinks, Vault},
+    vault::{BackendOptions, Backends, CredentialTypes, Sinks, Vault},
     verify::{RequestSubject, SlowHashes},
 };
 
@@ -67,6 +67,8 @@ pub struct EngineOptions {
     pub most_keys_in_memory: Option<usize>,
     /// Who knows credentials; `None` if nobody looks at what is kept.
     pub credential_types: Option<Arc<dyn CredentialTypes>>,
+    /// Other stores that hold secrets.
+    pub backends: Vec<BackendOptions>,
     /// Where all nodes count together; `None` if each counts for itself.
     pub shared: Option<SharedCounting>,
     /// How old the knowledge of what other nodes did may be before this one vouches for nothing.
@@ -103,6 +105,7 @@ pub struct Engine {
     pub(crate) fingerprints: Fingerprints,
     pub(crate) import_secret: Option<HmacSecret>,
     pub(crate) credential_types: Option<Arc<dyn CredentialTypes>>,
+    pub(crate) backends: Backends,
     pub(crate) request_cells: CellTable<RequestSubject>,
     pub(crate) slow_hashes: SlowHashes,
     pub(crate) shared: Option<SharedCounting>,
@@ -160,6 +163,7 @@ impl Engine {
             fingerprints,
             import_secret: options.import_secret,
             credential_types: options.credential_types,
+            backends: Backends::new(options.backends),
             shared: options.shared,
             degraded: AtomicU64::new(0),
             noted_together: AtomicBool::new(true),

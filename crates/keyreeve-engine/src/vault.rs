@@ -6,7 +6,9 @@
 
 mod access;
 mod approle;
+mod backends;
 mod error;
+mod fields;
 mod keyring;
 mod listing;
 mod policies;
@@ -16,6 +18,7 @@ mod seal;
 mod sealed_cache;
 mod secrets;
 mod settings;
+mod stored;
 mod sweep;
 mod tagging;
 mod tokens;
@@ -27,14 +30,20 @@ use std::sync::Arc;
 use arc_swap::ArcSwapOption;
 use keyreeve_core::name::ProjectName;
 
+pub(crate) use self::backends::Backends;
 pub use self::{
     access::{Explanation, PathPermit, VaultAccess},
     approle::{IssuedSecretId, NewSecretId},
+    backends::{
+        BackendError, BackendFault, BackendMode, BackendOptions, BackendStatus, BackendVersion,
+        Expect, SecretBackend, Synced,
+    },
     error::VaultError,
+    fields::Fields,
     keyring::VaultState,
     listing::{ListSecrets, Listing},
     seal::{NewRoot, ROOT_KEY_LABEL, Seal, Unlock, UnsealProgress, parse_root_key},
-    secrets::{Fields, PutSecret, ReadVersion, WhichVersion, WriteOptions, Written},
+    secrets::{PutSecret, ReadVersion, WhichVersion, WriteOptions, Written},
     settings::{MetadataChange, NotesChange, SettingsChange},
     tokens::{IssuedVaultToken, NewToken, TokenHolder},
     typing::{CredentialJudgement, CredentialTypes},

@@ -6,6 +6,7 @@
 mod about;
 mod answer;
 mod approle;
+mod backends;
 mod duration;
 mod kv;
 mod policy;
@@ -146,6 +147,13 @@ async fn for_visitor(
         }
         ["sys", "keyreeve", "explain"] if request.writes() => {
             about::explain(engine, visitor, request, id).await
+        }
+        ["sys", "keyreeve", "backends"] if read => {
+            backends::list(state, visitor.caller(engine, request).await?, id).await
+        }
+        ["sys", "keyreeve", "backends", name, "sync"] if request.writes() => {
+            let caller = visitor.caller(engine, request).await?;
+            backends::sync(state, caller, request, name, id).await
         }
         ["sys", "wrapping", "wrap"] if request.writes() => {
             wrapping::echo(engine, visitor, request, id).await

@@ -5,6 +5,7 @@
 //! token: arguments are visible to every user of the machine and stay in the shell's history.
 
 pub(crate) mod audit;
+pub(crate) mod backend;
 pub(crate) mod backup;
 pub(crate) mod catalog;
 pub(crate) mod environment;
@@ -27,6 +28,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use self::{
     audit::AuditCommand,
+    backend::BackendCommand,
     backup::{BackupArgs, RestoreArgs},
     catalog::CatalogCommand,
     environment::EnvironmentCommand,
@@ -156,6 +158,9 @@ pub(crate) enum Command {
     /// Open and seal the vault, and change its keys
     #[command(subcommand, after_help = vault::ABOUT)]
     Vault(VaultCommand),
+    /// Other stores that keep secrets, or are given them
+    #[command(subcommand, after_help = backend::ABOUT)]
+    Backend(BackendCommand),
     /// What is known of providers: their credentials, how they are checked, sent and changed
     #[command(subcommand, after_help = catalog::ABOUT)]
     Catalog(CatalogCommand),

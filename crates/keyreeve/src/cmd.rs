@@ -1,6 +1,7 @@
 //! What each command does, one file a command.
 
 mod audit;
+mod backend;
 mod backup;
 mod catalog;
 mod change;
@@ -55,6 +56,7 @@ pub(crate) fn run(command: &Command, context: &Context) -> anyhow::Result<Outcom
         Command::Secret(command) => block_on(secret::run(command, context)),
         Command::Run(args) => block_on(run::run(args, context)),
         Command::Vault(command) => block_on(vault::run(command, context)),
+        Command::Backend(command) => block_on(backend::run(command, context)),
         Command::Catalog(command) => catalog::run(command, context),
         Command::Audit(command) => block_on(audit::run(command, context)),
         Command::Backup(args) => backup::backup(args, context),

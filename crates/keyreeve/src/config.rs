@@ -6,6 +6,8 @@
 
 pub(crate) mod audit;
 pub(crate) mod authz;
+pub(crate) mod backends;
+pub(crate) mod cache;
 pub(crate) mod catalog;
 pub(crate) mod cluster;
 pub(crate) mod geo;
@@ -29,6 +31,8 @@ mod rule;
 pub(crate) use fault::ConfigError;
 pub(crate) use layer::{ConfigFile, Flags};
 
+use std::collections::BTreeMap;
+
 use figment::Figment;
 use keyreeve_engine::ServiceLimits;
 use serde::Deserialize;
@@ -36,6 +40,8 @@ use serde::Deserialize;
 use self::{
     audit::{AuditConfig, RawAudit},
     authz::{AuthzConfig, RawAuthz},
+    backends::{BackendConfig, RawBackend},
+    cache::{CacheConfig, RawCache},
     catalog::{CatalogConfig, RawCatalog},
     cluster::{ClusterConfig, RawCluster},
     fault::{Faults, Rules},
@@ -88,6 +94,10 @@ pub(crate) struct Config {
     pub(crate) catalog: CatalogConfig,
     /// Where the vault's root key is.
     pub(crate) vault: VaultConfig,
+    /// Other stores that hold secrets.
+    pub(crate) backends: Vec<BackendConfig>,
+    /// What clients keep for when the server cannot be reached.
+    pub(crate) cache: CacheConfig,
 }
 
 /// Where settings come from, besides the defaults. Does not print: variables may hold secrets.
@@ -119,6 +129,8 @@ struct RawConfig {
     geo: RawGeo,
     catalog: RawCatalog,
     vault: RawVault,
+    backends: BTreeMap<String, RawBackend>,
+    cache: RawCache,
 }
 
 impl Config {
@@ -166,6 +178,8 @@ impl RawConfig {
         let geo = self.geo.resolve(rules);
         let catalog = self.catalog.resolve(rules);
         let vault = self.vault.resolve(rules);
+        let backends = backends::resolve(self.backends, rules);
+        let cache = self.cache.resolve(rules);
         Some(Config {
             server: server?,
             store: store?,
@@ -182,6 +196,8 @@ impl RawConfig {
             geo: geo?,
             catalog: catalog?,
             vault: vault?,
+            backends: backends?,
+            cache: cache?,
         })
     }
 }

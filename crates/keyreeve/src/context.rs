@@ -8,6 +8,7 @@ use crate::{
     config::{Config, ConfigError, ConfigFile, Flags, Sources},
     connect::Whereabouts,
     environment::Environment,
+    offline::OfflineCopies,
     output::Output,
 };
 
@@ -53,6 +54,15 @@ impl Context {
         };
         Ok(whereabouts.connect()?)
     }
+
+    /// Copies of what the server at the named address said to the holder of the key. There are none
+    /// over the socket: that server is on this machine, and mostly there is no key to seal them under.
+    pub(crate) fn offline(&self) -> Result<Option<OfflineCopies<'_>>, ConfigError> {
+        let url = filled(self.global.url.as_deref(), str::is_empty);
+        let (Some(url), Some(token)) = (url, self.environment.token()) else { return Ok(None) };
+        let cache = self.config(Flags::default())?.cache;
+        Ok(OfflineCopies::new(&cache, &self.environment, url, token))
+    }
 }
 
 /// A variable that is set to nothing is as good as not set.
@@ -96,6 +106,25 @@ mod tests {
         let context = context(&["--url", "http://127.0.0.1:7420"], &variables);
         assert!(context.config(Flags::default()).is_err());
         assert!(context.client().is_ok());
+    }
+
+    #[test]
+    fn copies_need_an_address_and_a_key_and_a_place() {
+        let url = &["--url", "http://127.0.0.1:7420"][..];
+        let (token, place) = (("KEYREEVE_TOKEN", "kr_live_canary"), ("HOME", "/home/a"));
+        let off = ("KEYREEVE_CACHE__FRESH", "0s");
+        let on = ("KEYREEVE_CACHE__FOLDER", "auto");
+        for (arguments, variables, expected) in [
+            (url, &[token, place, on][..], true),
+            (url, &[token, place][..], false),
+            (&["--url", ""][..], &[token, place, on][..], false),
+            (url, &[place, on][..], false),
+            (url, &[token, on][..], false),
+            (url, &[token, place, on, off][..], false),
+        ] {
+            let found = context(arguments, variables).offline().unwrap().is_some();
+            assert_eq!(found, expected, "{arguments:?} {variables:?}");
+        }
     }
 
     #[test]

@@ -14,6 +14,7 @@ mod environment;
 mod failure;
 mod hidden_input;
 mod installation;
+mod offline;
 mod output;
 mod secret_files;
 mod system;

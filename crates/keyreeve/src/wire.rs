@@ -1,6 +1,8 @@
 //! The composition root: from settings to a running installation. Everything that could be a
 //! global elsewhere is made here, once, and passed on.
 
+mod backends;
+
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, thread, time::Duration};
 
 use anyhow::Context as _;
@@ -13,7 +15,7 @@ use keyreeve_core::{
 use keyreeve_engine::{
     Clock, Countries, Engine, EngineOptions, Entropy, FirstKey, ServiceLimits, SharedCounting,
     store::Store,
-    vault::{Seal, Unlock, VaultState},
+    vault::{BackendOptions, Seal, Unlock, VaultState},
 };
 use keyreeve_server::{AuthorizerOptions, Limits, MetricsAccess, ServerOptions, TlsOptions};
 use keyreeve_store::{
@@ -56,6 +58,8 @@ pub(crate) struct Policy {
     /// The passphrase that it comes from instead.
     passphrase: Option<Result<Secret<Vec<u8>>, SecretError>>,
     catalog: CatalogTypes,
+    /// Other stores that hold secrets.
+    backends: Vec<BackendOptions>,
 }
 
 impl Policy {
@@ -71,7 +75,8 @@ impl Policy {
         let passphrase = config.vault.passphrase.as_ref().map(read);
         let limits = config.limits.clone();
         let catalog = CatalogTypes::open(config.catalog.folder.as_deref())?;
-        Ok(Self { limits, countries, import_secret, root_key, passphrase, catalog })
+        let backends = backends::open(&config.backends, environment)?;
+        Ok(Self { limits, countries, import_secret, root_key, passphrase, catalog, backends })
     }
 }
 
@@ -148,6 +153,7 @@ impl Installation {
             shared: self.shared,
             most_keys_in_memory: self.most_keys_in_memory,
             credential_types: Some(Arc::new(policy.catalog)),
+            backends: policy.backends,
         })
         .await
         .context("the stored keys could not be loaded")?;

@@ -102,6 +102,7 @@ async fn measure(
     let engine = Engine::start(EngineOptions {
         shared: None,
         most_keys_in_memory: None,
+        backends: Vec::new(),
         credential_types: None,
         store,
         clock: Arc::new(MachineClock::new()),

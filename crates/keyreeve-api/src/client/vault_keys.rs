@@ -2,7 +2,7 @@
 
 use reqwest::{Method, RequestBuilder};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{Client, ClientError};
 
@@ -54,6 +54,60 @@ pub struct Rekey<'r> {
     pub secret_threshold: u8,
 }
 
+/// How another store does that holds secrets of the vault.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub struct BackendView {
+    /// What the settings call it.
+    pub name: String,
+    /// What kind of store it is.
+    pub kind: String,
+    /// `read-through` or `sync`.
+    pub mode: String,
+    /// The folder in the vault.
+    pub folder: String,
+    /// The same folder there.
+    pub remote_folder: String,
+    /// Secrets that both have.
+    pub secrets: u64,
+    /// When the oldest of these was last seen to be the same.
+    pub oldest: Option<String>,
+    /// When the node that was asked last reached it.
+    pub reached_at: Option<String>,
+    /// Since when it cannot be reached.
+    pub failing_since: Option<String>,
+    /// Why.
+    pub failure: Option<String>,
+    /// Secrets that it did not take.
+    pub faults: Vec<BackendFaultView>,
+}
+
+/// A secret that another store did not take.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub struct BackendFaultView {
+    /// Where it is in the vault.
+    pub path: String,
+    /// Why.
+    pub why: String,
+}
+
+/// What a store was given.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub struct SyncedView {
+    /// Secrets that were written.
+    pub written: u64,
+    /// Secrets that were deleted there.
+    pub deleted: u64,
+    /// Secrets that it did not take.
+    pub failed: u64,
+    /// Whether there is more to do.
+    pub more: bool,
+}
+
+#[derive(Deserialize)]
+struct Backends {
+    backends: Vec<BackendView>,
+}
+
 #[derive(Serialize)]
 struct Unseal<'k> {
     key: &'k str,
@@ -95,6 +149,23 @@ impl Client {
     /// Which key everything is sealed under.
     pub async fn vault_key(&self) -> Result<Option<VaultKeyView>, ClientError> {
         self.vault_answer(self.sys(Method::GET, &["key-status"])).await
+    }
+
+    /// How other stores do that hold secrets of the vault.
+    pub async fn backends(&self) -> Result<Vec<BackendView>, ClientError> {
+        let request = self.sys(Method::GET, &["keyreeve", "backends"]);
+        let found: Option<Backends> = self.vault_answer(request).await?;
+        Ok(found.map(|found| found.backends).unwrap_or_default())
+    }
+
+    /// Gives one of them what it lacks; `None` if there is none of that name.
+    pub async fn sync_backend(
+        &self,
+        name: &str,
+        overwrite: bool,
+    ) -> Result<Option<SyncedView>, ClientError> {
+        let request = self.sys(Method::POST, &["keyreeve", "backends", name, "sync"]);
+        self.vault_answer(request.json(&json!({ "overwrite": overwrite }))).await
     }
 
     /// Changes what the root key comes from.

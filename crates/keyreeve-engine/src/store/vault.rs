@@ -27,11 +27,13 @@ pub enum RecordKind {
     Token,
     /// A wrapped answer, by the digest of its token.
     Wrapping,
+    /// What was agreed on with another store, by its name and the path.
+    Mirror,
 }
 
 impl RecordKind {
     /// All kinds.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Keyring,
         Self::Mount,
         Self::Secret,
@@ -40,6 +42,7 @@ impl RecordKind {
         Self::SecretId,
         Self::Token,
         Self::Wrapping,
+        Self::Mirror,
     ];
 
     /// As it is stored.
@@ -53,6 +56,7 @@ impl RecordKind {
             Self::SecretId => "secret-id",
             Self::Token => "token",
             Self::Wrapping => "wrapping",
+            Self::Mirror => "mirror",
         }
     }
 

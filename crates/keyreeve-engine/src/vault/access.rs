@@ -56,6 +56,12 @@ impl VaultAccess {
         Self { project, actor: Actor::Anonymous, request, rights }
     }
 
+    /// The vault itself, which takes in what another store has, or gives it something.
+    pub(super) fn of_backend(project: ProjectName, name: &str, request: RequestMeta) -> Self {
+        let actor = Actor::System(format!("backend {name}").into());
+        Self { project, actor, request, rights: Rights::Everything }
+    }
+
     /// What the holder of a token may do.
     pub(super) fn of_token(
         project: ProjectName,

@@ -13,7 +13,6 @@ use keyreeve_core::{
         check_custom_metadata, credential_digest,
     },
 };
-use serde::de::DeserializeOwned;
 use serde_json::json;
 
 use super::{
@@ -80,18 +79,6 @@ impl Engine {
         let known = self.vault.records.get(project, RecordKind::AppRole, name);
         let Some(known) = known else { return Ok(None) };
         Ok(Some((self.parsed(project, &known)?, known.record.revision)))
-    }
-
-    fn parsed<T: DeserializeOwned + Send + Sync + 'static>(
-        &self,
-        project: &ProjectName,
-        known: &Known,
-    ) -> Result<Arc<T>, VaultError> {
-        let keyring = self.keyring()?;
-        known.parsed(project, &keyring).map_err(|why| {
-            let what = format!("{} {}", known.record.kind.as_str(), known.record.id);
-            VaultError::Tampered { what, why }
-        })
     }
 
     /// Makes or changes a role. A new one gets an id of its own.

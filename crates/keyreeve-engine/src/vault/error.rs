@@ -2,6 +2,7 @@
 
 use keyreeve_core::vault::{Capability, CasMismatch, EnvelopeError, SecretPath};
 
+use super::BackendError;
 use crate::{
     EntropyFailed, Error, FieldError,
     store::{CommitError, StoreError},
@@ -63,9 +64,20 @@ pub enum VaultError {
         /// What it comes from.
         seal: &'static str,
     },
-    /// Somebody else is trying a passphrase.
-    #[error("a passphrase is being tried; try again in a second")]
+    /// Too many want the same slow thing: that a passphrase is tried, or another store is asked.
+    #[error("too much is being tried at once; try again in a second")]
     Busy,
+    /// Another store, which keeps or gets this secret, did nothing.
+    #[error("the backend {name} {error}")]
+    Backend {
+        /// What the settings call it.
+        name: String,
+        /// Why.
+        error: BackendError,
+    },
+    /// What is to be done has to be done in another store.
+    #[error("this secret is kept in the backend {0}: do that there")]
+    KeptElsewhere(String),
     /// As for everything else.
     #[error(transparent)]
     Engine(#[from] Error),

@@ -55,6 +55,8 @@ impl Engine {
             return Err(self.refuse_path(access, capability, folder.as_str()).await);
         }
         let listing = self.names(access, folder, list).await;
+        let most = list.limit.unwrap_or(MOST_NAMES).clamp(1, MOST_NAMES);
+        let listing = self.add_names_elsewhere(access, folder, list, most, listing).await?;
         let mut entry = access.entry(self, "secret.list", folder.as_str(), Outcome::Done);
         entry.details.insert("names".to_owned(), json!(listing.names.len()));
         self.begin(access.project()).commit(entry).await?;

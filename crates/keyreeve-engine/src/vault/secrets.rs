@@ -3,58 +3,36 @@
 use std::sync::Arc;
 
 use keyreeve_core::{
-    Invalid, Secret,
+    Secret,
     audit::{AuditEntry, Outcome},
     model::Revision,
     name::ProjectName,
     vault::{
         Binding, Capability, EnvelopeError, Found, SealedVersion, SecretPath, SecretRecord, Stage,
-        VersionMeta, VersionNumber, merge_patch,
+        VersionMeta, VersionNumber,
     },
 };
 use serde_json::json;
 use zeroize::Zeroize as _;
 
 use super::{
-    VaultAccess, VaultError, access::PathPermit, keyring::sealing_randomness, records::Known,
+    VaultAccess, VaultError,
+    access::PathPermit,
+    backends::{Backend, Follow, Mirror, Next},
+    fields::{Fields, patched},
+    keyring::sealing_randomness,
+    stored::StoredSecret,
     typing::Typed,
 };
 use crate::{
-    Engine, Error, FieldError,
-    store::{Change, Kind, RecordKind, SealedRow, VaultRecord},
+    Engine, Error,
+    store::{Change, Kind, RecordKind, SealedRow},
 };
 
-/// The most bytes of a version's fields, as JSON.
-const MOST_BYTES: usize = 1 << 20;
 /// How often a change is tried again that somebody else got in the way of.
 const MOST_TRIES: usize = 16;
 /// The record that bounds all secrets of a project.
 pub(super) const MOUNT: &str = "secret";
-
-/// A version's fields: a JSON object, kept as the text that was given, so that numbers stay as they
-/// were written.
-#[derive(Debug)]
-pub struct Fields(Secret<String>);
-
-impl Fields {
-    /// Takes the text of a JSON object.
-    pub fn parse(text: Secret<String>) -> Result<Self, FieldError> {
-        let refuse = |rule| Err(FieldError::new("data", Invalid::new(rule)));
-        // EXPOSE: looked through for its shape.
-        let exposed = text.expose();
-        if exposed.len() > MOST_BYTES {
-            return refuse("must be at most 1 MiB");
-        }
-        let is_object = exposed.trim_start().starts_with('{')
-            && serde_json::from_str::<serde::de::IgnoredAny>(exposed).is_ok();
-        if is_object { Ok(Self(text)) } else { refuse("must be a JSON object") }
-    }
-
-    /// The text.
-    pub fn text(&self) -> &Secret<String> {
-        &self.0
-    }
-}
 
 /// A version to be written.
 #[derive(Debug)]
@@ -124,17 +102,27 @@ pub struct ReadVersion {
 }
 
 /// What is to be written.
-struct Write<'a> {
-    fields: &'a Fields,
-    cas: Option<VersionNumber>,
-    stage: Stage,
-    typed: &'a Typed,
+pub(super) struct Write<'a> {
+    pub(super) fields: &'a Fields,
+    pub(super) cas: Option<VersionNumber>,
+    pub(super) stage: Stage,
+    pub(super) typed: &'a Typed,
+    pub(super) behind: Behind<'a>,
 }
 
-/// A secret as it is stored.
-pub(super) struct StoredSecret {
-    pub(super) secret: Arc<SecretRecord>,
-    pub(super) revision: Revision,
+/// What another store that keeps the secret has to do with it.
+pub(super) enum Behind<'a> {
+    /// It is to have it first, if there is one.
+    Written,
+    /// It has it: it was taken from there.
+    Taken {
+        /// From where.
+        backend: &'a Backend,
+        /// What is agreed on with it, but for the version here.
+        mirror: Mirror,
+        /// What the record about it takes the place of.
+        follows: Revision,
+    },
 }
 
 impl Engine {
@@ -153,12 +141,13 @@ impl Engine {
         }
         let typed = self.type_fields(path, &fields, options.force)?;
         for attempt in 0..MOST_TRIES {
+            self.follow(access, path, Follow::Now).await?;
             let stored = self.secret_for(access, path, attempt).await?;
             let exists = stored.as_ref().is_some_and(|stored| stored.secret.current > 0);
             let capability = if exists { Capability::Update } else { Capability::Create };
             let permit = self.permit_path(access, capability, path).await?;
-            let write =
-                Write { fields: &fields, cas: options.cas, stage: options.stage, typed: &typed };
+            let (cas, stage, behind) = (options.cas, options.stage, Behind::Written);
+            let write = Write { fields: &fields, cas, stage, typed: &typed, behind };
             match self.write_version(&permit, stored, write, "secret.put").await {
                 Err(error) if is_conflict(&error) => {}
                 outcome => return outcome,
@@ -179,6 +168,7 @@ impl Engine {
         // What nobody named is not looked at.
         let typed = self.type_fields(path, patch, options.force)?;
         for attempt in 0..MOST_TRIES {
+            self.follow(access, path, Follow::Now).await?;
             let stored = self.secret_for(access, path, attempt).await?;
             let stored = stored.ok_or_else(|| VaultError::NotFound(path.clone()))?;
             let Found::Readable(version, _) = stored.secret.find(None, self.now()) else {
@@ -191,7 +181,8 @@ impl Engine {
             let fields = patched(&old, patch)?;
             // What was patched is what was read, whether the caller knows a number or not.
             let cas = options.cas.or(Some(version));
-            let write = Write { fields: &fields, cas, stage: options.stage, typed: &typed };
+            let (stage, behind) = (options.stage, Behind::Written);
+            let write = Write { fields: &fields, cas, stage, typed: &typed, behind };
             match self.write_version(&permit, Some(stored), write, "secret.patch").await {
                 Err(error) if is_conflict(&error) => {}
                 outcome => return outcome,
@@ -200,14 +191,14 @@ impl Engine {
         Err(Error::ChangedMeanwhile(Kind::VaultRecord).into())
     }
 
-    async fn write_version(
+    pub(super) async fn write_version(
         &self,
         permit: &PathPermit<'_>,
         stored: Option<StoredSecret>,
         write: Write<'_>,
         action: &'static str,
     ) -> Result<Written, VaultError> {
-        let Write { fields, cas, stage, typed } = write;
+        let Write { fields, cas, stage, typed, behind } = write;
         let (access, path) = (permit.access(), permit.path());
         let now = self.now();
         let (mut secret, revision) = match stored {
@@ -220,13 +211,18 @@ impl Engine {
         if secret.about.provider.is_none() {
             secret.about.provider.clone_from(&typed.provider);
         }
-        let keyring = self.keyring()?;
-        let binding = Binding { project: access.project().as_str(), secret: &secret.id, version };
-        let randomness = sealing_randomness(&*self.entropy)?;
-        // EXPOSE: goes into the cipher.
-        let sealed = keyring
-            .seal(&binding, fields.text().expose().as_bytes(), randomness)
-            .map_err(|why| VaultError::Tampered { what: path.to_string(), why })?;
+        let sealed = self.seal_fields(access, path, &secret, version, fields)?;
+        let mirror = match behind {
+            // What waits here is nothing the other store knows of.
+            Behind::Written if stage == Stage::Pending => None,
+            Behind::Written => {
+                self.write_behind(access, path, Next::Version(version, fields)).await?
+            }
+            Behind::Taken { backend, mut mirror, follows } => {
+                mirror.version = version;
+                Some(self.keep_mirror(backend, path.as_str(), &mirror, follows)?)
+            }
+        };
         let id: Arc<str> = secret.id.as_str().into();
         let record = self.secret_record(access.project(), path, &secret, revision)?;
         let mut entry = access.entry(self, action, path.as_str(), Outcome::Done);
@@ -246,10 +242,29 @@ impl Engine {
             entry.details.insert("pruned".to_owned(), json!(pruned));
             tx = tx.with(Change::DropSealed { secret: id, versions: pruned });
         }
+        if let Some(mirror) = mirror {
+            tx = tx.with(mirror);
+        }
         tx.commit(entry).await?;
         let meta = secret.versions.get(&version).cloned();
         let meta = meta.ok_or(Error::ChangedMeanwhile(Kind::SealedVersion))?;
         Ok(Written { version, meta, secret: Arc::new(secret) })
+    }
+
+    fn seal_fields(
+        &self,
+        access: &VaultAccess,
+        path: &SecretPath,
+        secret: &SecretRecord,
+        version: VersionNumber,
+        fields: &Fields,
+    ) -> Result<SealedVersion, VaultError> {
+        let keyring = self.keyring()?;
+        let binding = Binding { project: access.project().as_str(), secret: &secret.id, version };
+        let randomness = sealing_randomness(&*self.entropy)?;
+        // EXPOSE: goes into the cipher.
+        let sealed = keyring.seal(&binding, fields.text().expose().as_bytes(), randomness);
+        sealed.map_err(|why| VaultError::Tampered { what: path.to_string(), why })
     }
 
     /// Reads a version. Durable in the audit before it is given out.
@@ -260,6 +275,7 @@ impl Engine {
         which: &WhichVersion,
     ) -> Result<ReadVersion, VaultError> {
         let permit = self.permit_path(access, Capability::Read, path).await?;
+        self.follow(access, path, Follow::Usual).await?;
         for attempt in 0..MOST_TRIES {
             let stored = self.secret_for(access, permit.path(), attempt).await?;
             let stored = stored.ok_or_else(|| VaultError::NotFound(path.clone()))?;
@@ -292,7 +308,7 @@ impl Engine {
     /// Opens a version's fields. What does not open was tampered with, which is recorded.
     ///
     /// A version that is gone because somebody changed the secret meanwhile is a conflict.
-    async fn open_fields(
+    pub(super) async fn open_fields(
         &self,
         access: &VaultAccess,
         path: &SecretPath,
@@ -346,7 +362,7 @@ impl Engine {
         let mut opened = keyring.open_version(&binding, sealed).map_err(tampered)?;
         let bytes = std::mem::take(opened.expose_mut());
         match String::from_utf8(bytes) {
-            Ok(text) => Ok(Fields(Secret::new(text))),
+            Ok(text) => Ok(Fields::stored(Secret::new(text))),
             Err(error) => {
                 error.into_bytes().zeroize();
                 Err(tampered(EnvelopeError::Malformed))
@@ -363,7 +379,17 @@ impl Engine {
         versions: Option<&[VersionNumber]>,
     ) -> Result<(), VaultError> {
         let permit = self.permit_path(access, Capability::Delete, path).await?;
-        self.change_secret(&permit, "secret.delete", |secret, now| {
+        self.follow(access, path, Follow::Now).await?;
+        let current = match self.secret(access, path).await? {
+            Some(stored) => stored.secret.current,
+            None => 0,
+        };
+        let mirror = match versions {
+            Some(versions) if !versions.contains(&current) => None,
+            _ if current == 0 => None,
+            _ => self.write_behind(access, path, Next::Gone).await?,
+        };
+        self.change_secret(&permit, "secret.delete", mirror.as_ref(), |secret, now| {
             let current = [secret.current];
             let versions = versions.unwrap_or(&current);
             let changed = secret.delete(versions, now);
@@ -380,8 +406,9 @@ impl Engine {
         versions: &[VersionNumber],
     ) -> Result<(), VaultError> {
         let permit = self.permit_path(access, Capability::Delete, path).await?;
+        self.refuse_if_kept_elsewhere(access, path)?;
         let mount = self.mount_config(access).await?;
-        self.change_secret(&permit, "secret.undelete", |secret, now| {
+        self.change_secret(&permit, "secret.undelete", None, |secret, now| {
             (secret.undelete(versions, &mount, now), versions.to_vec(), Vec::new())
         })
         .await
@@ -395,7 +422,8 @@ impl Engine {
         versions: &[VersionNumber],
     ) -> Result<(), VaultError> {
         let permit = self.permit_path(access, Capability::Destroy, path).await?;
-        self.change_secret(&permit, "secret.destroy", |secret, now| {
+        self.refuse_if_kept_elsewhere(access, path)?;
+        self.change_secret(&permit, "secret.destroy", None, |secret, now| {
             let wiped = secret.destroy(versions, now);
             (!wiped.is_empty(), wiped.clone(), wiped)
         })
@@ -409,6 +437,7 @@ impl Engine {
         path: &SecretPath,
     ) -> Result<(), VaultError> {
         let permit = self.permit_path(access, Capability::Destroy, path).await?;
+        self.refuse_if_kept_elsewhere(access, path)?;
         for attempt in 0..MOST_TRIES {
             let stored = self.secret_for(access, permit.path(), attempt).await?;
             let Some(stored) = stored else { return Ok(()) };
@@ -437,6 +466,7 @@ impl Engine {
         &self,
         permit: &PathPermit<'_>,
         action: &'static str,
+        mirror: Option<&Change>,
         change: impl Fn(
             &mut SecretRecord,
             jiff::Timestamp,
@@ -455,9 +485,18 @@ impl Engine {
             if !versions.is_empty() {
                 entry.details.insert("versions".to_owned(), json!(versions));
             }
-            match self.commit_secret(access, path, &secret, stored.revision, wiped, entry).await {
+            let record = self.secret_record(access.project(), path, &secret, stored.revision)?;
+            let mut tx = self.begin(access.project()).with(Change::PutRecord(Arc::new(record)));
+            if !wiped.is_empty() {
+                let secret = secret.id.as_str().into();
+                tx = tx.with(Change::DropSealed { secret, versions: wiped });
+            }
+            if let Some(mirror) = mirror {
+                tx = tx.with(mirror.clone());
+            }
+            match tx.commit(entry).await.map_err(VaultError::from) {
                 Err(error) if is_conflict(&error) => {}
-                outcome => return outcome,
+                outcome => return outcome.map(drop),
             }
         }
         Err(Error::ChangedMeanwhile(Kind::VaultRecord).into())
@@ -469,85 +508,28 @@ impl Engine {
         path: &SecretPath,
         secret: &SecretRecord,
         revision: Revision,
-        wiped: Vec<VersionNumber>,
+        mirror: Option<Change>,
         entry: AuditEntry,
     ) -> Result<(), VaultError> {
         let record = self.secret_record(access.project(), path, secret, revision)?;
         let mut tx = self.begin(access.project()).with(Change::PutRecord(Arc::new(record)));
-        if !wiped.is_empty() {
-            let secret = secret.id.as_str().into();
-            tx = tx.with(Change::DropSealed { secret, versions: wiped });
+        if let Some(mirror) = mirror {
+            tx = tx.with(mirror);
         }
         tx.commit(entry).await?;
         Ok(())
     }
 
-    /// The secret at a path as it is stored: somebody else changed it, and on another node the news of
-    /// that may not be here yet. What memory knows is left to the news, which come in order.
-    async fn secret_in_store(
+    /// What cannot be done there through here is not done here alone.
+    fn refuse_if_kept_elsewhere(
         &self,
         access: &VaultAccess,
         path: &SecretPath,
-    ) -> Result<Option<StoredSecret>, VaultError> {
-        let (project, kind, id) = (access.project(), RecordKind::Secret, path.as_str());
-        let Some(record) = self.store.vault_record(project, kind, id).await? else {
-            return Ok(None);
-        };
-        self.believe(access, path, &Known::new(Arc::new(record))).await.map(Some)
-    }
-
-    /// The secret at a path: as this node knows it, and after a conflict as it is stored.
-    pub(super) async fn secret_for(
-        &self,
-        access: &VaultAccess,
-        path: &SecretPath,
-        attempt: usize,
-    ) -> Result<Option<StoredSecret>, VaultError> {
-        if attempt == 0 {
-            return self.secret(access, path).await;
+    ) -> Result<(), VaultError> {
+        match self.is_kept_elsewhere(access, path) {
+            Some(name) => Err(VaultError::KeptElsewhere(name)),
+            None => Ok(()),
         }
-        self.secret_in_store(access, path).await
-    }
-
-    /// The secret at a path, as this node knows it. A change that does not fit what is stored is refused
-    /// by the store.
-    pub(super) async fn secret(
-        &self,
-        access: &VaultAccess,
-        path: &SecretPath,
-    ) -> Result<Option<StoredSecret>, VaultError> {
-        self.keyring()?;
-        let project = access.project();
-        let known = self.vault.records.get(project, RecordKind::Secret, path.as_str());
-        let Some(known) = known else { return Ok(None) };
-        self.believe(access, path, &known).await.map(Some)
-    }
-
-    /// What a record says, if it is as the vault wrote it; else that is recorded.
-    async fn believe(
-        &self,
-        access: &VaultAccess,
-        path: &SecretPath,
-        known: &Known,
-    ) -> Result<StoredSecret, VaultError> {
-        let read = {
-            let keyring = self.keyring()?;
-            known.parsed::<SecretRecord>(access.project(), &keyring)
-        };
-        match read {
-            Ok(secret) => Ok(StoredSecret { secret, revision: known.record.revision }),
-            Err(why) => Err(self.tampered(access, path.to_string(), why).await),
-        }
-    }
-
-    pub(super) fn secret_record(
-        &self,
-        project: &ProjectName,
-        path: &SecretPath,
-        secret: &SecretRecord,
-        follows: Revision,
-    ) -> Result<VaultRecord, VaultError> {
-        self.record(project, RecordKind::Secret, path.as_str(), secret, follows)
     }
 }
 
@@ -560,11 +542,4 @@ pub(super) fn is_conflict(error: &VaultError) -> bool {
         _ => return false,
     };
     matches!(kind, Kind::VaultRecord | Kind::SealedVersion)
-}
-
-/// The fields with a merge patch.
-fn patched(old: &Fields, patch: &Fields) -> Result<Fields, VaultError> {
-    let refuse = |rule| VaultError::Invalid(FieldError::new("data", rule));
-    let merged = merge_patch(old.text(), patch.text()).map_err(refuse)?;
-    Fields::parse(merged).map_err(VaultError::Invalid)
 }

@@ -17,6 +17,7 @@ use serde_json::json;
 use super::{
     VaultAccess, VaultError,
     access::PathPermit,
+    backends::{Follow, Next},
     secrets::{MOUNT, is_conflict},
 };
 use crate::{
@@ -89,6 +90,7 @@ impl Engine {
         let lists = access.capabilities(path.as_str()).allow(Capability::List);
         let capability = if lists { Capability::List } else { Capability::Read };
         let permit = self.permit_path(access, capability, path).await?;
+        self.follow(access, path, Follow::Usual).await?;
         let stored = self.secret(access, permit.path()).await?;
         let stored = stored.ok_or_else(|| VaultError::NotFound(path.clone()))?;
         let entry = access.entry(self, "secret.metadata.read", path.as_str(), Outcome::Done);
@@ -125,7 +127,7 @@ impl Engine {
             entry.details.insert("settings".to_owned(), json!(secret.settings));
             entry.details.insert("custom_metadata".to_owned(), json!(secret.custom_metadata));
             let path = permit.path();
-            match self.commit_secret(access, path, &secret, revision, Vec::new(), entry).await {
+            match self.commit_secret(access, path, &secret, revision, None, entry).await {
                 Err(error) if is_conflict(&error) => {}
                 outcome => return outcome,
             }
@@ -141,6 +143,7 @@ impl Engine {
         version: Option<VersionNumber>,
     ) -> Result<VersionNumber, VaultError> {
         let permit = self.permit_path(access, Capability::Update, path).await?;
+        self.follow(access, path, Follow::Now).await?;
         self.change_versions(&permit, "secret.promote", "version", |secret, now| {
             secret.promote(version, now)
         })
@@ -181,10 +184,14 @@ impl Engine {
             let mut entry = access.entry(self, action, path.as_str(), Outcome::Done);
             entry.details.insert("version".to_owned(), json!(version));
             entry.details.insert("aliases".to_owned(), json!(secret.aliases));
-            match self
-                .commit_secret(access, path, &secret, stored.revision, Vec::new(), entry)
-                .await
-            {
+            let mirror = if secret.current == stored.secret.current {
+                None
+            } else {
+                let fields = self.open_fields(access, path, &stored, secret.current).await?;
+                let next = Next::Version(secret.current, &fields);
+                self.write_behind(access, path, next).await?
+            };
+            match self.commit_secret(access, path, &secret, stored.revision, mirror, entry).await {
                 Ok(()) => return Ok(version),
                 Err(error) if is_conflict(&error) => {}
                 Err(error) => return Err(error),
@@ -206,7 +213,7 @@ impl Engine {
         let mut about = stored.secret.about.clone();
         change(&mut about);
         about.check().map_err(|rule| VaultError::Invalid(FieldError::new("about", rule)))?;
-        self.change_secret(&permit, "secret.describe", |secret, now| {
+        self.change_secret(&permit, "secret.describe", None, |secret, now| {
             let before = secret.about.clone();
             change(&mut secret.about);
             let changed = secret.about != before;

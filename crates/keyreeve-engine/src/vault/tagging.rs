@@ -1,5 +1,7 @@
 //! What the vault writes carries a tag; what it reads and does not fit its tag is recorded.
 
+use std::sync::Arc;
+
 use keyreeve_core::{
     Invalid,
     audit::Outcome,
@@ -7,12 +9,12 @@ use keyreeve_core::{
     name::ProjectName,
     vault::{EnvelopeError, MountConfig},
 };
-use serde::Serialize;
+use serde::{Serialize, de::DeserializeOwned};
 use serde_json::json;
 
 use super::{
     VaultAccess, VaultError,
-    records::{authenticated, read},
+    records::{Known, authenticated, read},
     secrets::MOUNT,
 };
 use crate::{
@@ -96,6 +98,19 @@ impl Engine {
         let tag = keyring.tag(&authenticated(&record, project, &revision));
         record.tag = tag.map_err(|why| VaultError::Tampered { what: id.to_owned(), why })?;
         Ok(record)
+    }
+
+    /// What a record says, if it is as the vault wrote it.
+    pub(super) fn parsed<T: DeserializeOwned + Send + Sync + 'static>(
+        &self,
+        project: &ProjectName,
+        known: &Known,
+    ) -> Result<Arc<T>, VaultError> {
+        let keyring = self.keyring()?;
+        known.parsed(project, &keyring).map_err(|why| {
+            let what = format!("{} {}", known.record.kind.as_str(), known.record.id);
+            VaultError::Tampered { what, why }
+        })
     }
 
     /// What bounds all secrets of a project that say nothing themselves.

@@ -3,7 +3,10 @@
 use axum::body::Body;
 use http::{HeaderValue, Response, StatusCode, header};
 use keyreeve_api::ErrorCode;
-use keyreeve_engine::{RequestId, vault::VaultError};
+use keyreeve_engine::{
+    RequestId,
+    vault::{BackendError, VaultError},
+};
 use serde_json::{Value, json};
 use tracing::error;
 
@@ -105,6 +108,18 @@ impl From<Failure> for Refusal {
     }
 }
 
+impl Refusal {
+    /// What another store said no to.
+    fn behind(name: &str, error: &BackendError) -> Self {
+        let status = match error {
+            BackendError::Invalid(_) => StatusCode::BAD_REQUEST,
+            BackendError::Unreachable(_) => StatusCode::SERVICE_UNAVAILABLE,
+            _ => StatusCode::BAD_GATEWAY,
+        };
+        Self::new(status, format!("the backend {name} {error}"))
+    }
+}
+
 impl From<VaultError> for Refusal {
     fn from(failed: VaultError) -> Self {
         match failed {
@@ -118,10 +133,11 @@ impl From<VaultError> for Refusal {
             doubtful @ VaultError::Doubtful(_) => Self::bad_request(doubtful.to_string()),
             VaultError::BadToken => Self::new(StatusCode::FORBIDDEN, "permission denied"),
             error @ VaultError::NoSuchToken => Self::new(StatusCode::FORBIDDEN, error.to_string()),
-            error @ (VaultError::BadLogin | VaultError::BadWrapping) => {
-                Self::bad_request(error.to_string())
-            }
-            error @ VaultError::OtherSeal { .. } => Self::bad_request(error.to_string()),
+            error @ (VaultError::BadLogin
+            | VaultError::BadWrapping
+            | VaultError::OtherSeal { .. }
+            | VaultError::KeptElsewhere(_)) => Self::bad_request(error.to_string()),
+            VaultError::Backend { name, error } => Self::behind(&name, &error),
             // A wrong key, passphrase or share; what was given is not told apart further.
             VaultError::WrongRoot => Self::bad_request("that does not open this vault"),
             error @ VaultError::Busy => Self {

@@ -13,7 +13,10 @@ Examples:
 
 The program gets the fields of the secrets as variables, besides what is set already; nothing is
 written to disk. A field such as STRIPE_SECRET_KEY is called as it is; secret_key of production/stripe
-becomes STRIPE_SECRET_KEY. Signals and the exit code pass.";
+becomes STRIPE_SECRET_KEY. Signals and the exit code pass.
+
+With cache.folder an encrypted copy is kept for a while for when the server cannot be reached: see
+[cache] in `keyreeve manual --settings`.";
 
 /// `keyreeve run`.
 #[derive(Clone, Debug, Args)]

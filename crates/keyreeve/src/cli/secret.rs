@@ -120,10 +120,12 @@ Examples:
   keyreeve secret import .env --environment production --by-provider
   keyreeve secret import secrets.yaml --environment staging --name web
   keyreeve secret import --from-vault https://vault.example.com --mount kv
+  keyreeve secret import --from-aws eu-central-1 --from-path production
 
 What each value is says the catalogue. Placeholders, values in the wrong place and test keys for
 production are left out, and the command exits with 1, unless --force is given. From another vault,
-whose token is in VAULT_TOKEN, all versions are taken over; secrets that are here already are left alone.";
+whose token is in VAULT_TOKEN, all versions are taken over, from AWS those at AWSPREVIOUS, AWSCURRENT
+and AWSPENDING; secrets that are here already are left alone.";
 
 const EXPORT: &str = "\
 Examples:
@@ -328,7 +330,7 @@ pub(crate) enum ImportFormat {
 #[expect(clippy::struct_excessive_bools, reason = "each is an option of its own")]
 pub(crate) struct ImportArgs {
     /// The files
-    #[arg(conflicts_with = "from_vault")]
+    #[arg(conflicts_with_all = ["from_vault", "from_aws"])]
     pub(crate) files: Vec<PathBuf>,
     /// The environment that they are for: the folder that the secrets come into
     #[arg(long, short, alias = "env", value_name = "FOLDER")]
@@ -354,10 +356,14 @@ pub(crate) struct ImportArgs {
     /// Take over from the Vault or OpenBao at this address, with the token in `VAULT_TOKEN`
     #[arg(long, value_name = "URL")]
     pub(crate) from_vault: Option<String>,
+    /// Take over from AWS Secrets Manager in this region, with the access key in `AWS_ACCESS_KEY_ID` and
+    /// `AWS_SECRET_ACCESS_KEY`
+    #[arg(long, value_name = "REGION", conflicts_with = "from_vault")]
+    pub(crate) from_aws: Option<String>,
     /// The other vault's mount, of the kind KV version 2
     #[arg(long, default_value = "secret")]
     pub(crate) mount: String,
-    /// Only what is in this folder of the other vault
+    /// Only what is in this folder of the other store
     #[arg(long, default_value = "", hide_default_value = true, value_name = "FOLDER")]
     pub(crate) from_path: SecretPathPrefix,
 }

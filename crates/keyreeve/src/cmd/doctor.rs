@@ -1,6 +1,7 @@
 //! `keyreeve doctor`: looks for what is wrong with this installation.
 
 mod checks;
+mod offline;
 mod shared_counts;
 mod shared_database;
 
@@ -74,6 +75,7 @@ async fn look(config: &Config, context: &Context, found: &mut Vec<Check>) {
         }
     }
     shared_counts::look(config, context, found).await;
+    offline::look(config, context, found);
     checks::server(context, found).await;
 }
 

@@ -25,7 +25,7 @@ use super::{
     Outcome,
     secret::variables::{Chosen, Variables},
 };
-use crate::{cli::run::RunArgs, context::Context, system::SystemClock};
+use crate::{cli::run::RunArgs, context::Context, offline::Fallback, system::SystemClock};
 
 /// How long a program has to end before it is killed, when it is to be restarted.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -68,13 +68,14 @@ pub(super) async fn run(args: &RunArgs, context: &Context) -> anyhow::Result<Out
     let on_change = args.watch.as_deref().map(OnChange::parse).transpose()?;
     let client = context.client()?;
     let chosen = Chosen { environment: args.environment.clone(), paths: args.paths.clone() };
-    let variables = chosen.read(&client).await?;
+    let fallback = chosen.fallback(context);
+    let variables = fallback.ask(chosen.read(&client)).await?;
     let Some(on_change) = on_change else {
         // In our place: signals and the exit code are the program's own.
         let error = command(args, &variables)?.exec();
         return Err(anyhow::Error::new(error)).with_context(|| cannot_start(args));
     };
-    let watched = Watched { args, chosen, client, on_change };
+    let watched = Watched { args, chosen, client, fallback, on_change };
     watched.run(variables, context).await
 }
 
@@ -110,6 +111,7 @@ struct Watched<'a> {
     args: &'a RunArgs,
     chosen: Chosen,
     client: Client,
+    fallback: Fallback<'a>,
     on_change: OnChange,
 }
 
@@ -148,6 +150,7 @@ impl Watched<'_> {
                 Ok(Look::Changed(versions, command)) => (versions, *command),
                 // The program goes on with what it has.
                 Err(error) => {
+                    self.fallback.learn(&error);
                     context.output.note(&format!("secrets could not be looked at: {error:#}"))?;
                     continue;
                 }
@@ -176,7 +179,7 @@ impl Watched<'_> {
         if versions == *known {
             return Ok(Look::Same);
         }
-        let variables = self.chosen.read(&self.client).await?;
+        let variables = self.fallback.ask_server(self.chosen.read(&self.client)).await?;
         if self.versions().await? != versions {
             // What was read is neither the one nor the other: the next look tells.
             return Ok(Look::Same);

@@ -20,6 +20,7 @@ use crate::{
     },
     context::Context,
     failure::Advised,
+    offline::Fallback,
     output::{
         printable::printable,
         secret::{self, Values},
@@ -76,13 +77,8 @@ async fn put(args: &PutArgs, client: &Client, context: &Context) -> anyhow::Resu
 }
 
 async fn get(args: &GetArgs, client: &Client, context: &Context) -> anyhow::Result<Outcome> {
-    let found = match &args.label {
-        None => read(client, &args.path, args.version).await?,
-        Some(label) => {
-            let found = client.labelled_secret(args.path.as_str(), label).await?;
-            found.with_context(|| format!("{} has no version called {label}", args.path))?
-        }
-    };
+    let question = json!(["secret", args.path.as_str(), args.version, args.label]).to_string();
+    let found = Fallback::new(context, question).ask(wanted(args, client)).await?;
     let fields = found.data.clone().unwrap_or_default();
     let values = Values::for_output(args.reveal);
     let Some(name) = &args.field else {
@@ -100,6 +96,15 @@ async fn get(args: &GetArgs, client: &Client, context: &Context) -> anyhow::Resu
     context.output.show(&shown, |shown, _| shown.text(name).unwrap_or_default())?;
     values.tell_masked(&context.output)?;
     Ok(Outcome::Done)
+}
+
+/// The version that `get` is asked for.
+async fn wanted(args: &GetArgs, client: &Client) -> anyhow::Result<SecretView> {
+    let Some(label) = &args.label else {
+        return read(client, &args.path, args.version).await;
+    };
+    let found = client.labelled_secret(args.path.as_str(), label).await?;
+    found.with_context(|| format!("{} has no version called {label}", args.path))
 }
 
 /// A version that can be read, or why there is none.

@@ -11,6 +11,8 @@ use figment::{
 
 use super::{DEFAULTS, Sources, fault::Faults};
 
+/// In the defaults: a section of whatever name, of which there may be any number.
+const ANY_NAME: &str = "*";
 /// What the names of environment variables begin with.
 const PREFIX: &str = "KEYREEVE_";
 
@@ -64,10 +66,43 @@ where
     layers.extend(file(&sources.file, faults));
     layers.extend(variables(sources.variables, &shape, faults));
     layers.extend(flags(&sources.flags, faults));
-    for layer in &layers {
+    for layer in layers.iter().skip(1) {
         check("", &layer.settings, &shape, &layer.origin, faults);
     }
+    fill_named(&shape, &mut layers);
     layers
+}
+
+/// Gives the sections that people name the defaults of their kind, which stand under `*`.
+fn fill_named(shape: &Dict, layers: &mut [Layer]) {
+    for (section, value) in shape {
+        if value.as_dict().is_none_or(|dict| !dict.contains_key(ANY_NAME)) {
+            continue;
+        }
+        // What a layer says of all counts for each, unless that says something else.
+        let mut model = Dict::new();
+        for layer in layers.iter_mut() {
+            let sections = layer.settings.get_mut(section);
+            if let Some(Value::Dict(_, sections)) = sections
+                && let Some(Value::Dict(_, of_all)) = sections.remove(ANY_NAME)
+            {
+                model.extend(of_all);
+            }
+        }
+        let model = Value::from(model);
+        let own = layers.iter().filter_map(|layer| layer.settings.get(section)?.as_dict());
+        let filled: Dict =
+            own.flat_map(Dict::keys).map(|name| (name.clone(), model.clone())).collect();
+        if let Some(defaults) = layers.first_mut() {
+            defaults.settings.insert(section.clone(), Value::from(filled));
+        }
+    }
+}
+
+/// Whether people may call a section so.
+fn is_name(name: &str) -> bool {
+    (1..=32).contains(&name.len())
+        && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-_".contains(&b))
 }
 
 /// The file's settings, if there is a file.
@@ -172,7 +207,7 @@ fn layer(origin: String, key: &str, value: Value) -> Option<Layer> {
 /// Finds the setting of that dotted name.
 fn find<'a>(shape: &'a Dict, key: &str) -> Option<&'a Value> {
     let (first, rest) = key.split_once('.').map_or((key, None), |(a, b)| (a, Some(b)));
-    let value = shape.get(first)?;
+    let value = shape.get(first).or_else(|| shape.get(ANY_NAME))?;
     match rest {
         Some(rest) => find(value.as_dict()?, rest),
         None => Some(value),
@@ -183,7 +218,13 @@ fn find<'a>(shape: &'a Dict, key: &str) -> Option<&'a Value> {
 fn check(prefix: &str, settings: &Dict, shape: &Dict, origin: &str, faults: &mut Faults) {
     for (name, value) in settings {
         let key = if prefix.is_empty() { name.clone() } else { format!("{prefix}.{name}") };
-        let wrong = match (value, shape.get(name)) {
+        let named = shape.get(ANY_NAME).filter(|_| !shape.contains_key(name) || name == ANY_NAME);
+        if named.is_some() && !is_name(name) && name != ANY_NAME {
+            let rule = "must be called by 1 to 32 characters of a-z, 0-9, '-' and '_'";
+            faults.push(key, rule, origin);
+            continue;
+        }
+        let wrong = match (value, named.or_else(|| shape.get(name))) {
             (Value::Dict(_, inner), Some(Value::Dict(_, shape))) => {
                 check(&key, inner, shape, origin, faults);
                 continue;

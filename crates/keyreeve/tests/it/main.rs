@@ -9,6 +9,7 @@
 
 mod access;
 mod audit;
+mod backends;
 mod backup;
 mod bad_input;
 mod cli;
@@ -22,6 +23,7 @@ mod imported_keys;
 mod keys;
 mod limits;
 mod migration;
+mod offline;
 mod openapi;
 mod policies;
 mod projects;

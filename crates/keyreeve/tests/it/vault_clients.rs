@@ -70,6 +70,11 @@ impl OpenBao {
         }
         panic!("OpenBao does not start");
     }
+
+    /// Its process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
 }
 
 impl Drop for OpenBao {

@@ -28,7 +28,7 @@ pub(super) async fn run(
         return Err(Advised::new("the secrets would be shown on this terminal", hint).into());
     }
     let chosen = Chosen { environment: args.environment.clone(), paths: args.paths.clone() };
-    let variables = chosen.read(client).await?;
+    let variables = chosen.fallback(context).ask(chosen.read(client)).await?;
     let count = variables.len();
     let values = variables.into_iter().map(|(name, variable)| (name, variable.value)).collect();
     let page = render(args.form, &args.name, &values)?;

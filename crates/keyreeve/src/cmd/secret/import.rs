@@ -1,5 +1,6 @@
 //! `keyreeve secret import`: from files of other tools, and from another vault.
 
+mod aws;
 mod history;
 mod vault;
 
@@ -77,7 +78,11 @@ pub(super) async fn run(
     if let Some(url) = &args.from_vault {
         return vault::run(args, url, client, context).await;
     }
-    ensure!(!args.files.is_empty(), "name the files to import, or a vault with --from-vault");
+    if let Some(region) = &args.from_aws {
+        return aws::run(args, region, client, context).await;
+    }
+    let hint = "name the files to import, or another store with --from-vault or --from-aws";
+    ensure!(!args.files.is_empty(), hint);
     let environment =
         args.environment.as_ref().context("name an environment with --environment")?;
     let config = context.config(Flags::default())?;

@@ -8,9 +8,16 @@ use keyreeve_core::{
     Secret,
     vault::{SecretPath, SecretPathPrefix},
 };
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::json;
 
 use super::{collect, nothing_at};
-use crate::{failure::Advised, output::printable::printable};
+use crate::{
+    context::Context,
+    failure::Advised,
+    offline::{Fallback, Kept, written},
+    output::printable::printable,
+};
 
 /// The most variables that one program is given.
 const MOST_VARIABLES: usize = 10_000;
@@ -25,6 +32,51 @@ pub(crate) struct Variable {
 
 /// Variables by name.
 pub(crate) type Variables = BTreeMap<String, Variable>;
+
+/// A variable as it is kept.
+#[derive(Serialize)]
+struct KeptVariable<'v> {
+    name: &'v str,
+    value: &'v str,
+    path: &'v str,
+    version: u64,
+}
+
+/// A variable that was kept.
+#[derive(Deserialize)]
+struct FoundVariable {
+    name: String,
+    #[serde(deserialize_with = "secret")]
+    value: Secret<String>,
+    path: String,
+    version: u64,
+}
+
+fn secret<'de, D: Deserializer<'de>>(reader: D) -> Result<Secret<String>, D::Error> {
+    String::deserialize(reader).map(Secret::new)
+}
+
+impl Kept for Variables {
+    fn to_kept(&self) -> serde_json::Result<Secret<Vec<u8>>> {
+        let kept = self.iter().map(|(name, variable)| KeptVariable {
+            name,
+            // EXPOSE: written to be sealed.
+            value: variable.value.expose(),
+            path: &variable.path,
+            version: variable.version,
+        });
+        written(&kept.collect::<Vec<_>>())
+    }
+
+    fn from_kept(bytes: &Secret<Vec<u8>>) -> serde_json::Result<Self> {
+        // EXPOSE: read into what it was.
+        let found: Vec<FoundVariable> = serde_json::from_slice(bytes.expose())?;
+        let variables = found
+            .into_iter()
+            .map(|it| (it.name, Variable { value: it.value, path: it.path, version: it.version }));
+        Ok(variables.collect())
+    }
+}
 
 /// Which secrets.
 #[derive(Clone, Debug, Default)]
@@ -58,6 +110,15 @@ impl Chosen {
         paths.sort();
         paths.dedup();
         Ok(paths)
+    }
+
+    /// The copy of all that were chosen, for when the server cannot be reached.
+    pub(crate) fn fallback<'c>(&self, context: &'c Context) -> Fallback<'c> {
+        let environment = self.environment.as_ref().map(SecretPathPrefix::as_str);
+        let mut paths: Vec<&str> = self.paths.iter().map(SecretPath::as_str).collect();
+        paths.sort_unstable();
+        paths.dedup();
+        Fallback::new(context, json!(["variables", environment, paths]).to_string())
     }
 
     /// Reads all that were chosen.
@@ -115,6 +176,26 @@ pub(crate) fn variable_name(path: &SecretPath, field: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn variables_are_kept_as_they_are() {
+        let variable = |value: &str, version| {
+            let value = Secret::new(value.to_owned());
+            Variable { value, path: "production/app".to_owned(), version }
+        };
+        let variables: Variables =
+            [("A".to_owned(), variable("a\"b\nü", 1)), ("B".to_owned(), variable("", u64::MAX))]
+                .into();
+        let kept = variables.to_kept().unwrap();
+        assert_eq!(kept.expose().capacity(), kept.expose().len(), "it was moved");
+        let found = Variables::from_kept(&kept).unwrap();
+        assert_eq!(found.len(), 2);
+        for (name, variable) in &variables {
+            let same = &found[name];
+            assert_eq!(same.value.expose(), variable.value.expose());
+            assert_eq!((&same.path, same.version), (&variable.path, variable.version));
+        }
+    }
 
     #[test]
     fn fields_become_variables() {

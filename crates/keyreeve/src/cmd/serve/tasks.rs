@@ -17,6 +17,8 @@ const FIRST_FORGETTING: Duration = Duration::from_mins(1);
 const COUNTING_INTERVAL: Duration = Duration::from_secs(1);
 const REWRAP_INTERVAL: Duration = Duration::from_secs(5);
 const REWRAP_DUTY: Duration = Duration::from_secs(30);
+const SYNC_INTERVAL: Duration = Duration::from_secs(1);
+const SYNC_DUTY: Duration = Duration::from_mins(5);
 const FOLD_INTERVAL: Duration = Duration::from_secs(5);
 
 /// The tasks, to be waited for at the end.
@@ -41,6 +43,7 @@ pub(super) fn start(
     background.spawn(forget(engine.clone(), stopped.clone()));
     background.spawn(note_counting(engine.clone(), stopped.clone()));
     background.spawn(rewrap(engine.clone(), stopped.clone()));
+    background.spawn(sync(engine.clone(), stopped.clone()));
     background.spawn(fold(metrics.clone(), stopped.clone()));
     let anchoring = anchor(running, config.audit.anchor_interval, stopped.clone());
     Tasks { flushing, claiming, anchoring: background.spawn(anchoring) }
@@ -146,6 +149,23 @@ async fn rewrap(engine: Arc<Engine>, mut stopped: watch::Receiver<bool>) {
                 Ok(_) => break,
                 Err(error) => {
                     warn!(%error, "the vault is not yet under its newest key; tried again");
+                    break;
+                }
+            }
+        }
+    }
+}
+
+/// Gives other stores what they lack.
+async fn sync(engine: Arc<Engine>, mut stopped: watch::Receiver<bool>) {
+    let mut timer = timer(SYNC_INTERVAL);
+    while next_turn(&mut timer, &mut stopped).await {
+        loop {
+            match engine.sync_some(SYNC_DUTY).await {
+                Ok(true) if !*stopped.borrow() => {}
+                Ok(_) => break,
+                Err(error) => {
+                    warn!(%error, "another store lacks what is current here; tried again");
                     break;
                 }
             }

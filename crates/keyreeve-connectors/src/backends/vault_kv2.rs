@@ -1,0 +1,356 @@
+//! HashiCorp Vault and OpenBao, secrets engine KV version 2
+//! (<https://openbao.org/api-docs/secret/kv/kv-v2/>).
+
+use async_trait::async_trait;
+use keyreeve_core::{Invalid, Secret};
+use keyreeve_engine::vault::{BackendError, BackendVersion, Expect, Fields, SecretBackend};
+use parking_lot::Mutex;
+use reqwest::{Method, header::HeaderValue};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use zeroize::Zeroizing;
+
+use crate::http::{Answer, GuardedClient, ServiceAddress};
+
+/// The most names of one folder.
+const MOST_NAMES: usize = 100_000;
+
+/// How we prove who we are there.
+#[derive(Debug)]
+pub enum VaultLogin {
+    /// A token. It ends when it ends: nobody renews it here.
+    Token(Secret<String>),
+    /// A role, which gives a new token whenever the old one has ended.
+    AppRole {
+        /// Which.
+        role_id: String,
+        /// Its proof.
+        secret_id: Secret<String>,
+    },
+}
+
+/// Secrets of one mount.
+#[derive(Debug)]
+pub struct VaultKv2 {
+    client: GuardedClient,
+    address: ServiceAddress,
+    mount: String,
+    namespace: Option<HeaderValue>,
+    login: VaultLogin,
+    /// What a login gave.
+    token: Mutex<Option<HeaderValue>>,
+}
+
+#[derive(Deserialize)]
+struct Read<'a> {
+    #[serde(borrow)]
+    data: ReadData<'a>,
+}
+
+#[derive(Deserialize)]
+struct ReadData<'a> {
+    /// `null` where the version is deleted.
+    #[serde(borrow)]
+    data: Option<&'a RawValue>,
+    metadata: Version,
+}
+
+#[derive(Deserialize)]
+struct Version {
+    version: u64,
+}
+
+#[derive(Serialize)]
+struct Write<'a> {
+    data: &'a RawValue,
+    options: WriteOptions,
+}
+
+#[derive(Serialize)]
+struct WriteOptions {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cas: Option<u64>,
+}
+
+#[derive(Deserialize)]
+struct Written {
+    data: Version,
+}
+
+#[derive(Deserialize)]
+struct Metadata {
+    data: MetadataOf,
+}
+
+#[derive(Deserialize)]
+struct MetadataOf {
+    current_version: u64,
+}
+
+#[derive(Deserialize)]
+struct Listed {
+    data: Keys,
+}
+
+#[derive(Deserialize)]
+struct Keys {
+    keys: Vec<String>,
+}
+
+#[derive(Deserialize)]
+struct LoggedIn {
+    auth: Auth,
+}
+
+#[derive(Deserialize)]
+struct Auth {
+    client_token: String,
+}
+
+#[derive(Default, Deserialize)]
+struct Errors {
+    #[serde(default)]
+    errors: Vec<String>,
+}
+
+impl VaultKv2 {
+    /// The secrets at a mount. An empty `namespace` is none.
+    pub fn new(
+        address: ServiceAddress,
+        mount: &str,
+        namespace: &str,
+        login: VaultLogin,
+    ) -> Result<Self, Invalid> {
+        let mount = mount.trim_matches('/').to_owned();
+        if mount.is_empty() {
+            return Err(Invalid::new("must name a mount"));
+        }
+        let namespace = match namespace {
+            "" => None,
+            name => Some(
+                HeaderValue::from_str(name)
+                    .map_err(|_| Invalid::new("must be a namespace of visible ASCII"))?,
+            ),
+        };
+        let token = match &login {
+            VaultLogin::Token(token) => Some(sensitive(token)?),
+            VaultLogin::AppRole { .. } => None,
+        };
+        let client = GuardedClient::new(&address)?;
+        Ok(Self { client, address, mount, namespace, login, token: Mutex::new(token) })
+    }
+
+    /// Calls the store; after a refusal once more with a new token, if there is a role to get one.
+    async fn call(
+        &self,
+        method: &Method,
+        operation: &str,
+        path: &str,
+        query: &[(&str, &str)],
+        body: Option<&Secret<Vec<u8>>>,
+    ) -> Result<Answer, BackendError> {
+        for attempt in 0..2 {
+            let token = self.token.lock().clone();
+            let token = match token {
+                Some(token) => token,
+                None => self.log_in().await?,
+            };
+            let segments = ["v1"].into_iter().chain(self.mount.split('/')).chain([operation]);
+            let segments = segments.chain(path.split('/').filter(|segment| !segment.is_empty()));
+            let mut request = self.client.request(method.clone(), self.address.join(segments));
+            request = request.query(query).header("x-vault-token", token);
+            let answer = self.send(request, body).await?;
+            if answer.status != 403 {
+                return Ok(answer);
+            }
+            if attempt > 0 || !matches!(self.login, VaultLogin::AppRole { .. }) {
+                break;
+            }
+            *self.token.lock() = None;
+        }
+        Err(BackendError::Denied)
+    }
+
+    async fn log_in(&self) -> Result<HeaderValue, BackendError> {
+        let VaultLogin::AppRole { role_id, secret_id } = &self.login else {
+            return Err(BackendError::Denied);
+        };
+        // EXPOSE: sent to the store that it is for.
+        let body = serde_json::json!({ "role_id": role_id, "secret_id": secret_id.expose() });
+        let body = Secret::new(body.to_string().into_bytes());
+        let url = self.address.join(["v1", "auth", "approle", "login"]);
+        let answer = self.send(self.client.request(Method::POST, url), Some(&body)).await?;
+        if answer.status != 200 {
+            // A role that is not known, or a proof that has ended, is 400 there.
+            return Err(BackendError::Denied);
+        }
+        let LoggedIn { auth } = read(&answer)?;
+        let token = sensitive(&Secret::new(auth.client_token));
+        let token = token.map_err(|_| BackendError::Answer("an odd token".to_owned()))?;
+        *self.token.lock() = Some(token.clone());
+        Ok(token)
+    }
+
+    async fn send(
+        &self,
+        mut request: reqwest::RequestBuilder,
+        body: Option<&Secret<Vec<u8>>>,
+    ) -> Result<Answer, BackendError> {
+        request = request.header("x-vault-request", "true");
+        if let Some(namespace) = &self.namespace {
+            request = request.header("x-vault-namespace", namespace.clone());
+        }
+        if let Some(body) = body {
+            request = request.header("content-type", "application/json");
+            // EXPOSE: sent to the store that it is for.
+            request = request.body(body.expose().clone());
+        }
+        let request = request.build();
+        let request = request.map_err(|_| BackendError::Answer("no request".to_owned()))?;
+        let answer = self.client.send(request).await?;
+        match answer.status {
+            429 | 500..=599 => {
+                Err(BackendError::Unreachable(format!("it answers {}", answer.status)))
+            }
+            _ => Ok(answer),
+        }
+    }
+
+    /// The number of the newest version, deleted or not; 0 if there is none.
+    async fn newest(&self, path: &str) -> Result<u64, BackendError> {
+        let answer = self.call(&Method::GET, "metadata", path, &[], None).await?;
+        match answer.status {
+            404 => Ok(0),
+            200 => Ok(read::<Metadata>(&answer)?.data.current_version),
+            status => Err(refused(status, &answer)),
+        }
+    }
+
+    /// What a write has to have seen, as the store asks for it.
+    async fn cas(&self, path: &str, expect: &Expect) -> Result<Option<u64>, BackendError> {
+        match expect {
+            Expect::Anything => Ok(None),
+            Expect::Version(version) => version
+                .parse()
+                .map(Some)
+                .map_err(|_| BackendError::Answer("a version that is no number".to_owned())),
+            Expect::Nothing => {
+                // What is deleted there still counts for the store.
+                if self.read(path).await?.is_some() {
+                    return Err(BackendError::Conflict);
+                }
+                self.newest(path).await.map(Some)
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl SecretBackend for VaultKv2 {
+    fn kind(&self) -> &'static str {
+        "vault"
+    }
+
+    async fn read(&self, path: &str) -> Result<Option<BackendVersion>, BackendError> {
+        let answer = self.call(&Method::GET, "data", path, &[], None).await?;
+        match answer.status {
+            404 => return Ok(None),
+            200 => {}
+            status => return Err(refused(status, &answer)),
+        }
+        // EXPOSE: taken apart.
+        let Read { data } = parse(answer.body.expose())?;
+        let Some(fields) = data.data.filter(|fields| fields.get() != "null") else {
+            return Ok(None);
+        };
+        let fields = Fields::parse(Secret::new(fields.get().to_owned()));
+        let fields = fields.map_err(|_| BackendError::Answer("no JSON object".to_owned()))?;
+        Ok(Some(BackendVersion { version: data.metadata.version.to_string(), fields }))
+    }
+
+    async fn write(
+        &self,
+        path: &str,
+        fields: &Fields,
+        expect: &Expect,
+        _attempt: &str,
+    ) -> Result<String, BackendError> {
+        let cas = self.cas(path, expect).await?;
+        // EXPOSE: sent to the store that it is for.
+        let data = serde_json::from_str::<&RawValue>(fields.text().expose());
+        let data = data.map_err(|_| BackendError::Invalid(Invalid::new("must be JSON")))?;
+        let body = serde_json::to_vec(&Write { data, options: WriteOptions { cas } });
+        let body = body.map_err(|_| BackendError::Invalid(Invalid::new("must be JSON")))?;
+        let body = Secret::new(body);
+        let answer = self.call(&Method::POST, "data", path, &[], Some(&body)).await?;
+        match answer.status {
+            200 => Ok(read::<Written>(&answer)?.data.version.to_string()),
+            400 if says(&answer, "check-and-set parameter did not match") => {
+                Err(BackendError::Conflict)
+            }
+            status => Err(refused(status, &answer)),
+        }
+    }
+
+    async fn delete(&self, path: &str, expect: &Expect) -> Result<(), BackendError> {
+        // The store cannot be told what is expected: somebody may come between the look and the deed.
+        if let Expect::Version(version) = expect {
+            match self.read(path).await? {
+                None => return Ok(()),
+                Some(there) if there.version != *version => return Err(BackendError::Conflict),
+                Some(_) => {}
+            }
+        }
+        let answer = self.call(&Method::DELETE, "data", path, &[], None).await?;
+        match answer.status {
+            200 | 204 | 404 => Ok(()),
+            status => Err(refused(status, &answer)),
+        }
+    }
+
+    async fn list(&self, folder: &str) -> Result<Vec<String>, BackendError> {
+        let answer = self.call(&Method::GET, "metadata", folder, &[("list", "true")], None).await?;
+        match answer.status {
+            404 => return Ok(Vec::new()),
+            200 => {}
+            status => return Err(refused(status, &answer)),
+        }
+        let Listed { data: Keys { keys } } = read(&answer)?;
+        if keys.len() > MOST_NAMES {
+            return Err(BackendError::Answer(format!("more than {MOST_NAMES} names")));
+        }
+        Ok(keys)
+    }
+}
+
+/// A token as a header that nobody prints.
+fn sensitive(token: &Secret<String>) -> Result<HeaderValue, Invalid> {
+    // EXPOSE: copied into a header.
+    let header = HeaderValue::from_str(&Zeroizing::new(token.expose().trim().to_owned()));
+    let mut header = header.map_err(|_| Invalid::new("must be a token of visible ASCII"))?;
+    header.set_sensitive(true);
+    Ok(header)
+}
+
+fn parse<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, BackendError> {
+    // The library's own words may repeat what stands there.
+    serde_json::from_slice(body).map_err(|_| BackendError::Answer("other JSON".to_owned()))
+}
+
+fn read<T: for<'a> Deserialize<'a>>(answer: &Answer) -> Result<T, BackendError> {
+    // EXPOSE: taken apart.
+    parse(answer.body.expose())
+}
+
+fn says(answer: &Answer, words: &str) -> bool {
+    let errors = read::<Errors>(answer).unwrap_or_default();
+    errors.errors.iter().any(|error| error.contains(words))
+}
+
+fn refused(status: u16, answer: &Answer) -> BackendError {
+    // A mount that is not there, or of version 1, is the likeliest mistake.
+    if status == 404 || says(answer, "no handler for route") {
+        return BackendError::Answer("there is no such mount".to_owned());
+    }
+    BackendError::Answer(format!("status {status}"))
+}

@@ -1,0 +1,3 @@
+//! Signatures that other services ask for or give.
+
+pub mod aws;

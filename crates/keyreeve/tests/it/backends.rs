@@ -1,0 +1,458 @@
+//! Other stores that hold secrets: a real OpenBao, and AWS Secrets Manager as moto plays it, which checks
+//! our signatures as AWS does.
+
+use std::{
+    net::TcpListener,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    thread,
+    time::Duration,
+};
+
+use serde_json::{Value, json};
+
+use crate::{
+    support::{Installation, PATIENCE, Server, block_on, keyreeve, run, run_json, text},
+    vault::call,
+    vault_clients::{OpenBao, ROOT, program},
+};
+
+const REGION: &str = "eu-central-1";
+
+/// What AWS's own library for Python does to the store. The first call makes the access key.
+const BOTO: &str = r#"
+import boto3, json, sys
+address, key, secret, call, *rest = sys.argv[1:]
+def client(kind):
+    return boto3.client(kind, endpoint_url=address, region_name="eu-central-1",
+                        aws_access_key_id=key, aws_secret_access_key=secret)
+if call == "user":
+    iam = client("iam")
+    iam.create_user(UserName="t")
+    made = iam.create_access_key(UserName="t")["AccessKey"]
+    allow = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}
+    iam.put_user_policy(UserName="t", PolicyName="p", PolicyDocument=json.dumps(allow))
+    print(json.dumps([made["AccessKeyId"], made["SecretAccessKey"]]))
+    sys.exit()
+store = client("secretsmanager")
+if call == "put":
+    name, text = rest
+    try:
+        store.put_secret_value(SecretId=name, SecretString=text)
+    except store.exceptions.ResourceNotFoundException:
+        store.create_secret(Name=name, SecretString=text)
+elif call == "stage":
+    name, text, stage = rest
+    store.put_secret_value(SecretId=name, SecretString=text, VersionStages=[stage])
+elif call == "binary":
+    store.create_secret(Name=rest[0], SecretBinary=b"\x00\x01")
+elif call == "delete":
+    store.delete_secret(SecretId=rest[0], RecoveryWindowInDays=30)
+elif call == "get":
+    try:
+        print(store.get_secret_value(SecretId=rest[0])["SecretString"])
+    except Exception as error:
+        print("null")
+"#;
+
+/// AWS Secrets Manager in memory, on a port of its own, with one user.
+struct Moto {
+    child: Child,
+    url: String,
+    python: PathBuf,
+    key: (String, String),
+}
+
+impl Moto {
+    fn start(moto_server: &Path) -> Self {
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let child = Command::new(moto_server)
+            .args(["-H", "127.0.0.1", "-p", &port.to_string()])
+            // From the fourth call on a good signature is needed.
+            .env("INITIAL_NO_AUTH_ACTION_COUNT", "3")
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let python = moto_server.with_file_name("python");
+        let nobody = ("x".to_owned(), "y".to_owned());
+        let url = format!("http://127.0.0.1:{port}");
+        let mut moto = Self { child, url, python, key: nobody };
+        for _ in 0..PATIENCE.as_secs() * 10 {
+            if std::net::TcpStream::connect(("127.0.0.1", port)).is_ok() {
+                let made: Vec<String> = serde_json::from_str(&moto.boto(&["user"])).unwrap();
+                moto.key = (made[0].clone(), made[1].clone());
+                return moto;
+            }
+            thread::sleep(Duration::from_millis(100));
+        }
+        panic!("moto does not start");
+    }
+
+    fn boto(&self, call: &[&str]) -> String {
+        let done = Command::new(&self.python)
+            .args(["-c", BOTO, &self.url, &self.key.0, &self.key.1])
+            .args(call)
+            .output()
+            .unwrap();
+        assert!(done.status.success(), "{call:?}: {}", text(&done.stderr));
+        text(&done.stdout)
+    }
+}
+
+impl Drop for Moto {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Another store, as its own clients use it.
+trait Store {
+    /// Where it has the secrets of a folder of ours.
+    fn settings(&self) -> Vec<(String, String)>;
+    fn put(&self, path: &str, fields: &Value);
+    /// The current fields; null if there are none.
+    fn get(&self, path: &str) -> Value;
+    fn delete(&self, path: &str);
+}
+
+fn setting(name: &str, value: &str) -> (String, String) {
+    (format!("KEYREEVE_BACKENDS__TEAM__{name}"), value.to_owned())
+}
+
+impl Store for OpenBao {
+    fn settings(&self) -> Vec<(String, String)> {
+        vec![
+            setting("KIND", "vault"),
+            setting("ADDRESS", &self.url),
+            setting("TOKEN", "env:TEST_TOKEN"),
+            ("TEST_TOKEN".to_owned(), ROOT.to_owned()),
+        ]
+    }
+
+    fn put(&self, path: &str, fields: &Value) {
+        let body = json!({ "data": fields });
+        let path = format!("secret/data/{path}");
+        let (status, answer) = block_on(call(&self.url, ROOT, "POST", &path, Some(&body)));
+        assert_eq!(status, 200, "{answer}");
+    }
+
+    fn get(&self, path: &str) -> Value {
+        let path = format!("secret/data/{path}");
+        block_on(call(&self.url, ROOT, "GET", &path, None)).1["data"]["data"].clone()
+    }
+
+    fn delete(&self, path: &str) {
+        let path = format!("secret/data/{path}");
+        assert_eq!(block_on(call(&self.url, ROOT, "DELETE", &path, None)).0, 204);
+    }
+}
+
+impl Store for Moto {
+    fn settings(&self) -> Vec<(String, String)> {
+        vec![
+            setting("KIND", "aws-secrets-manager"),
+            setting("ADDRESS", &self.url),
+            setting("REGION", REGION),
+            setting("ACCESS_KEY_ID", &self.key.0),
+            setting("SECRET_ACCESS_KEY", "env:TEST_SECRET"),
+            ("TEST_SECRET".to_owned(), self.key.1.clone()),
+        ]
+    }
+
+    fn put(&self, path: &str, fields: &Value) {
+        self.boto(&["put", path, &fields.to_string()]);
+    }
+
+    fn get(&self, path: &str) -> Value {
+        serde_json::from_str(self.boto(&["get", path]).trim()).unwrap()
+    }
+
+    fn delete(&self, path: &str) {
+        self.boto(&["delete", path]);
+    }
+}
+
+fn serve(
+    installation: &Installation,
+    store: &dyn Store,
+    more: &[(&str, &str)],
+) -> Result<Server, String> {
+    let mut settings = store.settings();
+    settings.extend(more.iter().map(|(name, value)| setting(name, value)));
+    let settings: Vec<_> = settings.iter().map(|(a, b)| (a.as_str(), b.as_str())).collect();
+    Server::try_start(&installation.data_dir(), &settings)
+}
+
+/// Calls as a user of the admin key.
+struct User<'a> {
+    server: &'a Server,
+    token: &'a str,
+}
+
+impl User<'_> {
+    fn call(&self, method: &str, path: &str, body: Option<&Value>) -> (u16, Value) {
+        let path = format!("secret/{path}");
+        block_on(call(&self.server.url, self.token, method, &path, body))
+    }
+
+    fn fields(&self, path: &str) -> Value {
+        self.call("GET", &format!("data/{path}"), None).1["data"]["data"].clone()
+    }
+
+    fn put(&self, path: &str, fields: &Value) -> u16 {
+        self.call("POST", &format!("data/{path}"), Some(&json!({ "data": fields }))).0
+    }
+}
+
+fn eventually(what: &str, is_so: impl Fn() -> bool) {
+    for _ in 0..PATIENCE.as_secs() * 5 {
+        if is_so() {
+            return;
+        }
+        thread::sleep(Duration::from_millis(200));
+    }
+    panic!("never so: {what}");
+}
+
+/// What another store keeps is read, written and deleted there; a copy is used as long as is allowed.
+fn reads_through(store: &dyn Store, stop: impl FnOnce()) {
+    let installation = Installation::new();
+    let folders = [("FOLDER", "production"), ("REMOTE_FOLDER", "team/prod")];
+    let ask = [("FRESH", "0s"), ("STALE", "1h")];
+    let server = serve(&installation, store, &[&folders[..], &ask].concat()).unwrap();
+    let user = User { server: &server, token: &installation.admin_key };
+    // A number that no float holds.
+    let id = 9_007_199_254_740_993_u64;
+    store.put("team/prod/db", &json!({ "password": "one", "id": id }));
+    store.put("team/prod/deep/er", &json!({ "k": "v" }));
+    // Exactly as the store itself gives it: OpenBao makes a float of it.
+    assert_eq!(user.fields("production/db"), store.get("team/prod/db"));
+    store.put("team/prod/db", &json!({ "password": "two" }));
+    let (_, second) = user.call("GET", "data/production/db", None);
+    assert_eq!(second["data"]["data"], json!({ "password": "two" }));
+    assert_eq!(second["data"]["metadata"]["version"], 2);
+    // What was before is a version like any other.
+    let first = user.call("GET", "data/production/db?version=1", None).1;
+    assert_eq!(first["data"]["data"]["password"], "one");
+    let listed = |path: &str| user.call("GET", path, None).1["data"]["keys"].clone();
+    assert_eq!(listed("metadata/production?list=true"), json!(["db", "deep/"]));
+    assert_eq!(listed("metadata?list=true"), json!(["production/"]));
+    assert_eq!(listed("metadata/production?scan=true"), json!(["db", "deep/er"]));
+    assert_eq!(user.call("GET", "data/production/none", None).0, 404);
+
+    // Written there first.
+    assert_eq!(user.put("production/db", &json!({ "password": "three" })), 200);
+    assert_eq!(store.get("team/prod/db"), json!({ "password": "three" }));
+    assert_eq!(user.put("production/new", &json!({ "a": "b" })), 200);
+    assert_eq!(store.get("team/prod/new"), json!({ "a": "b" }));
+    let stale = json!({ "data": { "password": "x" }, "options": { "cas": 1 } });
+    assert_eq!(user.call("POST", "data/production/db", Some(&stale)).0, 400);
+    let waits = json!({ "data": { "password": "four" }, "options": { "pending": true } });
+    assert_eq!(user.call("POST", "data/production/db", Some(&waits)).0, 200);
+    assert_eq!(store.get("team/prod/db"), json!({ "password": "three" }), "it waits here");
+    assert!(run(&["secret", "promote", "production/db"], &server.data_dir).status.success());
+    assert_eq!(store.get("team/prod/db"), json!({ "password": "four" }));
+    assert_eq!(user.call("DELETE", "data/production/new", None).0, 204);
+    assert_eq!(store.get("team/prod/new"), Value::Null);
+    store.delete("team/prod/deep/er");
+    assert_eq!(user.call("GET", "data/production/deep/er", None).0, 404);
+    let (status, said) = user.call("DELETE", "metadata/production/db", None);
+    assert_eq!(status, 400);
+    assert!(said.to_string().contains("kept in the backend team"), "{said}");
+    // Elsewhere it is not asked.
+    assert_eq!(user.put("staging/db", &json!({ "password": "own" })), 200);
+
+    let listed = run_json(&["backend", "list"], &server.data_dir);
+    assert_eq!(listed[0]["mode"], "read-through");
+    assert!(listed[0]["reached_at"].is_string() && listed[0]["failure"].is_null(), "{listed}");
+
+    stop();
+    assert_eq!(user.fields("production/db"), json!({ "password": "four" }), "a copy");
+    let (status, said) = user.call("POST", "data/production/db", Some(&json!({ "data": {} })));
+    assert_eq!(status, 503, "{said}");
+    let listed = run(&["backend", "list"], &server.data_dir);
+    assert_eq!(listed.status.code(), Some(1));
+    assert!(text(&listed.stdout).contains("cannot be reached"), "{}", text(&listed.stdout));
+    drop(server);
+    // Copies that are allowed no age are not read.
+    let ask = [("FRESH", "0s"), ("STALE", "0s")];
+    let server = serve(&installation, store, &[&folders[..], &ask].concat()).unwrap();
+    let user = User { server: &server, token: &installation.admin_key };
+    let (status, said) = user.call("GET", "data/production/db", None);
+    assert_eq!(status, 503, "{said}");
+    assert!(!said.to_string().contains("four"));
+    assert_eq!(user.fields("staging/db"), json!({ "password": "own" }));
+    let log = server.stop();
+    for canary in ["four", ROOT_LIKE] {
+        assert!(!log.contains(canary), "{log}");
+    }
+}
+
+/// Part of a path of the store: addresses are not logged, either.
+const ROOT_LIKE: &str = "team/prod";
+
+/// Another store is given what becomes current here.
+fn syncs(store: &dyn Store, stop: impl FnOnce()) {
+    let installation = Installation::new();
+    let mode = [("MODE", "sync"), ("FOLDER", "production"), ("REMOTE_FOLDER", "out")];
+    let server = serve(&installation, store, &mode).unwrap();
+    let user = User { server: &server, token: &installation.admin_key };
+    // Somebody else's, and the same as ours.
+    store.put("out/theirs", &json!({ "k": "theirs" }));
+    store.put("out/same", &json!({ "k": "<same>" }));
+    for (path, value) in [("db", "one"), ("theirs", "ours"), ("same", "<same>")] {
+        assert_eq!(user.put(&format!("production/{path}"), &json!({ "k": value })), 200);
+    }
+    assert_eq!(user.put("staging/db", &json!({ "k": "not given" })), 200);
+    eventually("the first version is there", || store.get("out/db") == json!({ "k": "one" }));
+    assert_eq!(user.put("production/db", &json!({ "k": "two" })), 200);
+    eventually("the second is there", || store.get("out/db") == json!({ "k": "two" }));
+    let listed = || text(&run(&["backend", "list", "--format", "json"], &server.data_dir).stdout);
+    eventually("the conflict is told", || listed().contains("production/theirs"));
+    assert!(!listed().contains("production/same"), "{}", listed());
+    assert_eq!(store.get("out/theirs"), json!({ "k": "theirs" }));
+    assert_eq!(store.get("out/staging/db"), Value::Null);
+    // What waits is not given; what is promoted, is.
+    let waits = json!({ "data": { "k": "three" }, "options": { "pending": true } });
+    assert_eq!(user.call("POST", "data/production/db", Some(&waits)).0, 200);
+    thread::sleep(Duration::from_secs(2));
+    assert_eq!(store.get("out/db"), json!({ "k": "two" }));
+    assert!(run(&["secret", "promote", "production/db"], &server.data_dir).status.success());
+    eventually("what was promoted is there", || store.get("out/db") == json!({ "k": "three" }));
+    assert!(run(&["secret", "delete", "production/db"], &server.data_dir).status.success());
+    eventually("what was deleted is gone", || store.get("out/db") == Value::Null);
+    assert_eq!(user.put("production/db", &json!({ "k": "four" })), 200);
+    eventually("it is back", || store.get("out/db") == json!({ "k": "four" }));
+    let sync = |more: &[&str]| {
+        let words = [&["backend", "sync", "team"], more].concat();
+        run(&words, &server.data_dir)
+    };
+    assert_eq!(sync(&[]).status.code(), Some(1), "it is still not taken");
+    let done = sync(&["--overwrite"]);
+    assert!(done.status.success(), "{}", text(&done.stderr));
+    assert_eq!(store.get("out/theirs"), json!({ "k": "ours" }));
+    assert_eq!(sync(&[]).status.code(), Some(0));
+    assert_eq!(run(&["backend", "sync", "none"], &server.data_dir).status.code(), Some(2));
+    assert!(
+        run(&["secret", "destroy", "production/same", "--all"], &server.data_dir).status.success()
+    );
+    eventually("what was removed is gone", || store.get("out/same") == Value::Null);
+    // A restart in between: what was given is not given again, and what was not, is.
+    drop(server);
+    let server = serve(&installation, store, &mode).unwrap();
+    let user = User { server: &server, token: &installation.admin_key };
+    assert_eq!(user.put("production/later", &json!({ "k": "v" })), 200);
+    eventually("the later one is there", || store.get("out/later") == json!({ "k": "v" }));
+    stop();
+    // Nobody waits for a store that is away.
+    assert_eq!(user.put("production/db", &json!({ "k": "five" })), 200);
+    assert_eq!(user.fields("production/db"), json!({ "k": "five" }));
+    eventually("it is told that it is away", || {
+        let listed = run(&["backend", "list"], &server.data_dir);
+        listed.status.code() == Some(1) && text(&listed.stdout).contains("cannot be reached")
+    });
+}
+
+/// A store that can be stopped while it is looked at.
+fn kill(pid: u32) {
+    assert!(Command::new("kill").args(["-9", &pid.to_string()]).status().unwrap().success());
+}
+
+#[test]
+fn openbao_is_read_through() {
+    let Some(bao) = program("KEYREEVE_BAO", "bao") else { return };
+    let openbao = OpenBao::start(&bao);
+    reads_through(&openbao, || kill(openbao.pid()));
+}
+
+#[test]
+fn openbao_is_given_what_becomes_current() {
+    let Some(bao) = program("KEYREEVE_BAO", "bao") else { return };
+    let openbao = OpenBao::start(&bao);
+    syncs(&openbao, || kill(openbao.pid()));
+}
+
+#[test]
+fn aws_secrets_manager_is_read_through() {
+    let Some(moto) = program("KEYREEVE_MOTO", "moto_server") else { return };
+    let moto = Moto::start(&moto);
+    reads_through(&moto, || kill(moto.child.id()));
+}
+
+#[test]
+fn aws_secrets_manager_is_given_what_becomes_current() {
+    let Some(moto) = program("KEYREEVE_MOTO", "moto_server") else { return };
+    let moto = Moto::start(&moto);
+    syncs(&moto, || kill(moto.child.id()));
+}
+
+#[test]
+fn aws_secrets_manager_is_taken_over() {
+    let Some(moto) = program("KEYREEVE_MOTO", "moto_server") else { return };
+    let moto = Moto::start(&moto);
+    moto.put("old/db", &json!({ "password": "one" }));
+    moto.put("old/db", &json!({ "password": "two" }));
+    moto.boto(&["stage", "old/db", "{\"password\":\"three\"}", "AWSPENDING"]);
+    moto.boto(&["put", "old/text", "no JSON"]);
+    moto.boto(&["binary", "old/binary"]);
+    moto.put("other/db", &json!({ "password": "not asked for" }));
+    let installation = Installation::new();
+    let server = installation.serve();
+    let import = |secret: &str| {
+        let mut command = keyreeve();
+        command.args(["secret", "import", "--from-aws", REGION, "--from-path", "old", "-e", "new"]);
+        command.args(["--format", "json", "--data-dir"]).arg(&server.data_dir);
+        command.env("AWS_ACCESS_KEY_ID", &moto.key.0).env("AWS_SECRET_ACCESS_KEY", secret);
+        command.env("AWS_ENDPOINT_URL", &moto.url).output().unwrap()
+    };
+    let wrong = import("canary-of-a-wrong-key");
+    assert_eq!(wrong.status.code(), Some(2));
+    let said = text(&wrong.stderr);
+    assert!(said.contains("refuses the credential") && !said.contains("canary"), "{said}");
+    let done = import(&moto.key.1);
+    assert!(done.status.success(), "{}{}", text(&done.stdout), text(&done.stderr));
+    let get = |path: &str, more: &[&str]| {
+        let words = [&["secret", "get", path, "--reveal"], more].concat();
+        run_json(&words, &server.data_dir)["data"].clone()
+    };
+    assert_eq!(get("new/db", &[]), json!({ "password": "two" }));
+    assert_eq!(get("new/db", &["--version", "1"]), json!({ "password": "one" }));
+    assert_eq!(get("new/db", &["--label", "pending"]), json!({ "password": "three" }));
+    assert_eq!(get("new/text", &[]), json!({ "value": "no JSON" }));
+    assert_eq!(get("new/binary", &[]), json!({ "binary": "AAE=" }));
+    let listed = run_json(&["secret", "list", "-r"], &server.data_dir);
+    assert_eq!(listed["items"].as_array().unwrap().len(), 3, "{listed}");
+}
+
+#[test]
+fn a_wrong_backend_is_refused_before_anything_is_made() {
+    let folder = tempfile::tempdir().unwrap();
+    let data_dir = folder.path().join("data");
+    let wrong = |settings: &[(&str, &str)]| {
+        let settings: Vec<_> = settings.iter().map(|(name, value)| setting(name, value)).collect();
+        let settings: Vec<_> = settings.iter().map(|(a, b)| (a.as_str(), b.as_str())).collect();
+        let said = Server::try_start(&data_dir, &settings).err().unwrap();
+        assert!(!data_dir.exists() && !said.contains("canary"), "{said}");
+        said
+    };
+    let address = ("ADDRESS", "https://vault.example.com");
+    for (settings, said) in [
+        (&[("KIND", "canary")][..], "backends.team.kind: must be one of"),
+        (&[("MODE", "canary"), address], "backends.team.mode: must be one of"),
+        (&[("TOKEN", "canary"), address], "backends.team.token: must be file:/path"),
+        (&[address], "backends.team.token: must be given, or role_id and secret_id"),
+        (
+            &[("ADDRESS", "http://vault.example.com"), ("TOKEN", "env:T")],
+            "backends.team.address: must",
+        ),
+        (&[("FRESH", "canary"), address, ("TOKEN", "env:T")], "backends.team.fresh: must"),
+        (&[("KIND", "aws-secrets-manager")], "backends.team.region: must be given"),
+        (&[("NONSENSE", "canary")], "backends.team.nonsense: is not a setting"),
+        (&[address, ("TOKEN", "env:NOT_SET")], "no such environment variable"),
+    ] {
+        let told = wrong(settings);
+        assert!(told.contains(said), "{settings:?}: {told}");
+    }
+}
