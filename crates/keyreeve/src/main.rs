@@ -21,15 +21,21 @@ mod system;
 mod usage;
 mod wire;
 
-use std::process::ExitCode;
+use std::{alloc::System, process::ExitCode};
 
 use clap::Parser as _;
 use keyreeve_engine::Clock as _;
+use zeroizing_alloc::ZeroAlloc;
 
 use crate::{
     cli::Cli, cmd::Outcome, context::Context, environment::Environment, failure::Failure,
     output::Output, system::SystemClock,
 };
+
+/// Overwrites what is freed. Secrets of ours overwrite themselves; the buffers of libraries that they
+/// pass through, such as those of connections, do not.
+#[global_allocator]
+static ALLOCATOR: ZeroAlloc<System> = ZeroAlloc(System);
 
 /// Could not run.
 const COULD_NOT_RUN: u8 = 2;

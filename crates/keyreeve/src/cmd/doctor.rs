@@ -4,6 +4,7 @@ mod checks;
 mod offline;
 mod shared_counts;
 mod shared_database;
+mod vault;
 
 use serde::Serialize;
 
@@ -77,6 +78,7 @@ async fn look(config: &Config, context: &Context, found: &mut Vec<Check>) {
     shared_counts::look(config, context, found).await;
     offline::look(config, context, found);
     checks::server(context, found).await;
+    vault::look(context, found).await;
 }
 
 const COLUMNS: &[Column] =

@@ -299,3 +299,49 @@ fn printing_the_settings_shows_references_only() {
     let config = from_variable("KEYREEVE_KEYS__PEPPER", "file:/run/secrets/pepper").unwrap();
     assert!(format!("{config:?}").contains("/run/secrets/pepper"));
 }
+
+#[test]
+fn sections_that_people_name_have_the_defaults_of_their_kind() {
+    let team = "[backends.team]\naddress = \"https://a\"\ntoken = \"env:T\"\n";
+    assert!(from_file("").unwrap().backends.is_empty());
+    let config = from_file(team).unwrap();
+    let [only] = &*config.backends else { panic!("{:?}", config.backends) };
+    assert_eq!((only.name.as_str(), only.folder.as_str()), ("team", ""));
+    // What is said of all counts for each that says nothing else, as in the file that
+    // `keyreeve manual --settings` writes.
+    let all = "[backends.\"*\"]\nproject = \"of-all\"\nfolder = \"a\"\n";
+    let own = format!("{all}{team}folder = \"b\"\n");
+    let config = from_file(&own).unwrap();
+    assert_eq!(config.backends[0].project.as_str(), "of-all");
+    assert_eq!(config.backends[0].folder.as_str(), "b/");
+    assert!(from_file(DEFAULTS).unwrap().backends.is_empty());
+    let pairs = [("KEYREEVE_BACKENDS__TEAM__FOLDER", "c"), ("KEYREEVE_BACKENDS__X__KIND", "vault")];
+    let config = load(
+        &format!("{team}[backends.x]\naddress = \"https://b\"\ntoken = \"env:T\"\nfolder = \"d\""),
+        &pairs,
+        Flags::default(),
+    );
+    assert_eq!(config.unwrap().backends.len(), 2);
+}
+
+#[test]
+fn sections_that_people_name_keep_the_rules() {
+    let with = |more: &str| {
+        let base = "address = \"https://a\"\ntoken = \"env:T\"\n";
+        from_file(&format!("[backends.a]\n{base}{more}[backends.b]\n{base}"))
+    };
+    let overlap = fault(with("folder = \"x\"\n"));
+    assert!(overlap.starts_with("backends.b.folder must not lie in another folder"), "{overlap}");
+    assert!(with("mode = \"sync\"\nfolder = \"x\"\n").is_ok(), "both may be given the same");
+    for (text, expected) in [
+        ("[backends.Team]\n", "backends.Team must be called by 1 to 32 characters"),
+        ("[backends]\nteam = \"x\"\n", "backends.team is a section of settings"),
+        (
+            "[backends.team]\nkey = \"x\"\n",
+            "backends.team.key is not a setting; there are access_key_id",
+        ),
+    ] {
+        let fault = fault(from_file(text));
+        assert!(fault.starts_with(expected), "{fault}");
+    }
+}

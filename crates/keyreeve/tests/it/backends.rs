@@ -274,6 +274,8 @@ fn reads_through(store: &dyn Store, stop: impl FnOnce()) {
     assert_eq!(status, 503, "{said}");
     let listed = run(&["backend", "list"], &server.data_dir);
     assert_eq!(listed.status.code(), Some(1));
+    let doctor = text(&run(&["doctor"], &server.data_dir).stdout);
+    assert!(doctor.contains("team, read-through of") && doctor.contains("FAILED"), "{doctor}");
     assert!(text(&listed.stdout).contains("cannot be reached"), "{}", text(&listed.stdout));
     drop(server);
     // Copies that are allowed no age are not read.

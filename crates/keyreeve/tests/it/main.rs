@@ -35,5 +35,6 @@ mod support;
 mod vault;
 mod vault_clients;
 mod vault_keys;
+mod vault_memory;
 mod vault_tokens;
 mod verdict_codes;
