@@ -1,6 +1,6 @@
 //! The one client for calls to other services.
 
-use std::{net::IpAddr, time::Duration};
+use std::{fmt, net::IpAddr, time::Duration};
 
 use keyreeve_core::{Invalid, Secret};
 use keyreeve_engine::vault::BackendError;
@@ -56,6 +56,12 @@ impl ServiceAddress {
             host.eq_ignore_ascii_case("localhost")
                 || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
         })
+    }
+}
+
+impl fmt::Display for ServiceAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
     }
 }
 

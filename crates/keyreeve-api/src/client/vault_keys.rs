@@ -59,6 +59,8 @@ pub struct Rekey<'r> {
 pub struct BackendView {
     /// What the settings call it.
     pub name: String,
+    /// The tenant.
+    pub project: String,
     /// What kind of store it is.
     pub kind: String,
     /// `read-through` or `sync`.
@@ -77,7 +79,9 @@ pub struct BackendView {
     pub failing_since: Option<String>,
     /// Why.
     pub failure: Option<String>,
-    /// Secrets that it did not take.
+    /// How many secrets it did not take.
+    pub fault_count: u64,
+    /// The first of them.
     pub faults: Vec<BackendFaultView>,
 }
 
@@ -99,8 +103,8 @@ pub struct SyncedView {
     pub deleted: u64,
     /// Secrets that it did not take.
     pub failed: u64,
-    /// Whether there is more to do.
-    pub more: bool,
+    /// Whether something has to be tried again.
+    pub put_off: bool,
 }
 
 #[derive(Deserialize)]

@@ -284,19 +284,15 @@ impl SecretBackend for AwsSecretsManager {
         check_name(path)?;
         let token = aws::request_token(attempt);
         let put = write_body("SecretId", path, &token, fields)?;
-        let mut deleted = false;
-        if *expect != Expect::Anything {
-            let state = self.state(path).await?;
-            if state.current.as_ref() == Some(&token) {
-                // Written before; the answer was lost.
-                return Ok(token);
-            }
-            if !fits(expect, state.current.as_deref()) {
-                return Err(BackendError::Conflict);
-            }
-            deleted = state.deleted;
+        let state = self.state(path).await?;
+        if state.current.as_ref() == Some(&token) {
+            // Written before; the answer was lost.
+            return Ok(token);
         }
-        let outcome = if deleted {
+        if !fits(expect, state.current.as_deref()) {
+            return Err(BackendError::Conflict);
+        }
+        let outcome = if state.deleted {
             Err(Refusal::MarkedForDeletion)
         } else {
             self.call("PutSecretValue", &put).await
@@ -308,7 +304,13 @@ impl SecretBackend for AwsSecretsManager {
             }
             Err(Refusal::MarkedForDeletion) => {
                 self.call("RestoreSecret", &plain(&json!({ "SecretId": path }))).await?;
-                self.call("PutSecretValue", &put).await
+                let put = self.call("PutSecretValue", &put).await;
+                if put.is_err() {
+                    // What was deleted must not come back instead of what was to be written. If this
+                    // fails, too, the first error tells more.
+                    let _ = self.call("DeleteSecret", &deletion(path)).await;
+                }
+                put
             }
             outcome => outcome,
         };
@@ -319,14 +321,11 @@ impl SecretBackend for AwsSecretsManager {
     /// AWS deletes secrets, not versions: all of them come back with it.
     async fn delete(&self, path: &str, expect: &Expect) -> Result<(), BackendError> {
         check_name(path)?;
-        if *expect != Expect::Anything {
-            let Some(current) = self.state(path).await?.current else { return Ok(()) };
-            if !fits(expect, Some(&current)) {
-                return Err(BackendError::Conflict);
-            }
+        let Some(current) = self.state(path).await?.current else { return Ok(()) };
+        if !fits(expect, Some(&current)) {
+            return Err(BackendError::Conflict);
         }
-        let wanted = json!({ "SecretId": path, "RecoveryWindowInDays": RECOVERY_DAYS });
-        match self.call("DeleteSecret", &plain(&wanted)).await {
+        match self.call("DeleteSecret", &deletion(path)).await {
             Ok(_) | Err(Refusal::Missing | Refusal::MarkedForDeletion) => Ok(()),
             Err(refusal) => Err(refusal.into()),
         }
@@ -335,6 +334,11 @@ impl SecretBackend for AwsSecretsManager {
     async fn list(&self, folder: &str) -> Result<Vec<String>, BackendError> {
         Ok(one_level(&self.names(folder).await?, folder))
     }
+}
+
+/// Deletes a secret in a way that people can take back.
+fn deletion(path: &str) -> Secret<Vec<u8>> {
+    plain(&json!({ "SecretId": path, "RecoveryWindowInDays": RECOVERY_DAYS }))
 }
 
 /// The `host` header as the client sends it.
@@ -348,7 +352,6 @@ fn fits(expect: &Expect, current: Option<&str>) -> bool {
     match expect {
         Expect::Nothing => current.is_none(),
         Expect::Version(version) => current == Some(version.as_str()),
-        Expect::Anything => true,
     }
 }
 
@@ -443,7 +446,6 @@ mod tests {
         assert!(!fits(&seen, None));
         assert!(fits(&Expect::Nothing, None));
         assert!(!fits(&Expect::Nothing, Some("v1")));
-        assert!(fits(&Expect::Anything, Some("v1")));
     }
 
     #[test]

@@ -1,9 +1,14 @@
 //! HashiCorp Vault and OpenBao, secrets engine KV version 2
 //! (<https://openbao.org/api-docs/secret/kv/kv-v2/>).
 
+use std::{fmt, sync::Arc};
+
 use async_trait::async_trait;
 use keyreeve_core::{Invalid, Secret};
-use keyreeve_engine::vault::{BackendError, BackendVersion, Expect, Fields, SecretBackend};
+use keyreeve_engine::{
+    Clock,
+    vault::{BackendError, BackendVersion, Expect, Fields, SecretBackend},
+};
 use parking_lot::Mutex;
 use reqwest::{Method, header::HeaderValue};
 use serde::{Deserialize, Serialize};
@@ -12,6 +17,8 @@ use zeroize::Zeroizing;
 
 use crate::http::{Answer, GuardedClient, ServiceAddress};
 
+/// Tokens live longer than this.
+const NEW_TOKEN_NS: u64 = 60_000_000_000;
 /// The most names of one folder.
 const MOST_NAMES: usize = 100_000;
 
@@ -30,15 +37,23 @@ pub enum VaultLogin {
 }
 
 /// Secrets of one mount.
-#[derive(Debug)]
 pub struct VaultKv2 {
     client: GuardedClient,
     address: ServiceAddress,
     mount: String,
     namespace: Option<HeaderValue>,
     login: VaultLogin,
-    /// What a login gave.
-    token: Mutex<Option<HeaderValue>>,
+    clock: Arc<dyn Clock>,
+    /// What a login gave, and when, on the monotonic clock.
+    token: Mutex<Option<(HeaderValue, u64)>>,
+    /// One at a time logs in.
+    logging_in: tokio::sync::Mutex<()>,
+}
+
+impl fmt::Debug for VaultKv2 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("VaultKv2").field("mount", &self.mount).finish_non_exhaustive()
+    }
 }
 
 #[derive(Deserialize)]
@@ -58,6 +73,14 @@ struct ReadData<'a> {
 #[derive(Deserialize)]
 struct Version {
     version: u64,
+    created_time: String,
+}
+
+impl Version {
+    /// A secret that was removed and written again has the same numbers as before.
+    fn name(&self) -> String {
+        format!("{}@{}", self.version, self.created_time)
+    }
 }
 
 #[derive(Serialize)]
@@ -68,8 +91,7 @@ struct Write<'a> {
 
 #[derive(Serialize)]
 struct WriteOptions {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    cas: Option<u64>,
+    cas: u64,
 }
 
 #[derive(Deserialize)]
@@ -107,19 +129,32 @@ struct Auth {
     client_token: String,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Deserialize)]
 struct Errors {
-    #[serde(default)]
     errors: Vec<String>,
 }
 
+/// A version that is deleted is answered with 404 and this.
+#[derive(Deserialize)]
+struct Deleted {
+    #[expect(dead_code, reason = "that it is there tells that the store knows the path")]
+    data: DeletedData,
+}
+
+#[derive(Deserialize)]
+struct DeletedData {
+    #[expect(dead_code, reason = "likewise")]
+    metadata: Version,
+}
+
 impl VaultKv2 {
-    /// The secrets at a mount. An empty `namespace` is none.
+    /// The secrets at a mount. An empty `namespace` is none. `clock` says how old a login is.
     pub fn new(
         address: ServiceAddress,
         mount: &str,
         namespace: &str,
         login: VaultLogin,
+        clock: Arc<dyn Clock>,
     ) -> Result<Self, Invalid> {
         let mount = mount.trim_matches('/').to_owned();
         if mount.is_empty() {
@@ -133,11 +168,12 @@ impl VaultKv2 {
             ),
         };
         let token = match &login {
-            VaultLogin::Token(token) => Some(sensitive(token)?),
+            VaultLogin::Token(token) => Some((sensitive(token)?, 0)),
             VaultLogin::AppRole { .. } => None,
         };
         let client = GuardedClient::new(&address)?;
-        Ok(Self { client, address, mount, namespace, login, token: Mutex::new(token) })
+        let (token, logging_in) = (Mutex::new(token), tokio::sync::Mutex::default());
+        Ok(Self { client, address, mount, namespace, login, clock, token, logging_in })
     }
 
     /// Calls the store; after a refusal once more with a new token, if there is a role to get one.
@@ -149,26 +185,46 @@ impl VaultKv2 {
         query: &[(&str, &str)],
         body: Option<&Secret<Vec<u8>>>,
     ) -> Result<Answer, BackendError> {
-        for attempt in 0..2 {
-            let token = self.token.lock().clone();
-            let token = match token {
-                Some(token) => token,
-                None => self.log_in().await?,
-            };
+        let mut refused = None;
+        for _ in 0..2 {
+            let Some(token) = self.token_but(refused.as_ref()).await? else { break };
             let segments = ["v1"].into_iter().chain(self.mount.split('/')).chain([operation]);
             let segments = segments.chain(path.split('/').filter(|segment| !segment.is_empty()));
             let mut request = self.client.request(method.clone(), self.address.join(segments));
-            request = request.query(query).header("x-vault-token", token);
+            request = request.query(query).header("x-vault-token", token.clone());
             let answer = self.send(request, body).await?;
             if answer.status != 403 {
                 return Ok(answer);
             }
-            if attempt > 0 || !matches!(self.login, VaultLogin::AppRole { .. }) {
-                break;
-            }
-            *self.token.lock() = None;
+            refused = Some(token);
         }
         Err(BackendError::Denied)
+    }
+
+    /// A token other than one that was refused; `None` if that one is so new that it cannot have ended: it
+    /// may simply not do that, and each login may use up the proof of the role.
+    async fn token_but(
+        &self,
+        refused: Option<&HeaderValue>,
+    ) -> Result<Option<HeaderValue>, BackendError> {
+        let usable = || {
+            let known = self.token.lock();
+            let (token, since_ns) = known.as_ref()?;
+            if refused != Some(token) {
+                return Some(Some(token.clone()));
+            }
+            let age = self.clock.monotonic_ns().saturating_sub(*since_ns);
+            let is_own = matches!(self.login, VaultLogin::AppRole { .. });
+            (!is_own || age < NEW_TOKEN_NS).then_some(None)
+        };
+        if let Some(found) = usable() {
+            return Ok(found);
+        }
+        let _turn = self.logging_in.lock().await;
+        match usable() {
+            Some(found) => Ok(found),
+            None => self.log_in().await.map(Some),
+        }
     }
 
     async fn log_in(&self) -> Result<HeaderValue, BackendError> {
@@ -187,7 +243,7 @@ impl VaultKv2 {
         let LoggedIn { auth } = read(&answer)?;
         let token = sensitive(&Secret::new(auth.client_token));
         let token = token.map_err(|_| BackendError::Answer("an odd token".to_owned()))?;
-        *self.token.lock() = Some(token.clone());
+        *self.token.lock() = Some((token.clone(), self.clock.monotonic_ns()));
         Ok(token)
     }
 
@@ -209,7 +265,8 @@ impl VaultKv2 {
         let request = request.map_err(|_| BackendError::Answer("no request".to_owned()))?;
         let answer = self.client.send(request).await?;
         match answer.status {
-            429 | 500..=599 => {
+            // A node that stands by, one that lags, one that has too much to do, one that is sealed.
+            300..=399 | 412 | 429 | 472 | 473 | 500..=599 => {
                 Err(BackendError::Unreachable(format!("it answers {}", answer.status)))
             }
             _ => Ok(answer),
@@ -220,26 +277,30 @@ impl VaultKv2 {
     async fn newest(&self, path: &str) -> Result<u64, BackendError> {
         let answer = self.call(&Method::GET, "metadata", path, &[], None).await?;
         match answer.status {
-            404 => Ok(0),
+            404 if is_nothing(&answer) => Ok(0),
             200 => Ok(read::<Metadata>(&answer)?.data.current_version),
             status => Err(refused(status, &answer)),
         }
     }
 
     /// What a write has to have seen, as the store asks for it.
-    async fn cas(&self, path: &str, expect: &Expect) -> Result<Option<u64>, BackendError> {
+    async fn cas(&self, path: &str, expect: &Expect) -> Result<u64, BackendError> {
         match expect {
-            Expect::Anything => Ok(None),
-            Expect::Version(version) => version
-                .parse()
-                .map(Some)
-                .map_err(|_| BackendError::Answer("a version that is no number".to_owned())),
+            Expect::Version(version) => {
+                let number = version.split('@').next().unwrap_or_default().parse();
+                let number = number
+                    .map_err(|_| BackendError::Answer("a version of no number".to_owned()))?;
+                // Of another secret at the same path the same number is another version.
+                let there = self.read(path).await?;
+                let is_it = there.is_some_and(|there| there.version == *version);
+                if is_it { Ok(number) } else { Err(BackendError::Conflict) }
+            }
             Expect::Nothing => {
                 // What is deleted there still counts for the store.
                 if self.read(path).await?.is_some() {
                     return Err(BackendError::Conflict);
                 }
-                self.newest(path).await.map(Some)
+                self.newest(path).await
             }
         }
     }
@@ -254,7 +315,7 @@ impl SecretBackend for VaultKv2 {
     async fn read(&self, path: &str) -> Result<Option<BackendVersion>, BackendError> {
         let answer = self.call(&Method::GET, "data", path, &[], None).await?;
         match answer.status {
-            404 => return Ok(None),
+            404 if is_nothing(&answer) || read::<Deleted>(&answer).is_ok() => return Ok(None),
             200 => {}
             status => return Err(refused(status, &answer)),
         }
@@ -265,7 +326,7 @@ impl SecretBackend for VaultKv2 {
         };
         let fields = Fields::parse(Secret::new(fields.get().to_owned()));
         let fields = fields.map_err(|_| BackendError::Answer("no JSON object".to_owned()))?;
-        Ok(Some(BackendVersion { version: data.metadata.version.to_string(), fields }))
+        Ok(Some(BackendVersion { version: data.metadata.name(), fields }))
     }
 
     async fn write(
@@ -284,7 +345,7 @@ impl SecretBackend for VaultKv2 {
         let body = Secret::new(body);
         let answer = self.call(&Method::POST, "data", path, &[], Some(&body)).await?;
         match answer.status {
-            200 => Ok(read::<Written>(&answer)?.data.version.to_string()),
+            200 => Ok(read::<Written>(&answer)?.data.name()),
             400 if says(&answer, "check-and-set parameter did not match") => {
                 Err(BackendError::Conflict)
             }
@@ -303,7 +364,8 @@ impl SecretBackend for VaultKv2 {
         }
         let answer = self.call(&Method::DELETE, "data", path, &[], None).await?;
         match answer.status {
-            200 | 204 | 404 => Ok(()),
+            200 | 204 => Ok(()),
+            404 if is_nothing(&answer) => Ok(()),
             status => Err(refused(status, &answer)),
         }
     }
@@ -311,7 +373,7 @@ impl SecretBackend for VaultKv2 {
     async fn list(&self, folder: &str) -> Result<Vec<String>, BackendError> {
         let answer = self.call(&Method::GET, "metadata", folder, &[("list", "true")], None).await?;
         match answer.status {
-            404 => return Ok(Vec::new()),
+            404 if is_nothing(&answer) => return Ok(Vec::new()),
             200 => {}
             status => return Err(refused(status, &answer)),
         }
@@ -343,8 +405,14 @@ fn read<T: for<'a> Deserialize<'a>>(answer: &Answer) -> Result<T, BackendError> 
 }
 
 fn says(answer: &Answer, words: &str) -> bool {
-    let errors = read::<Errors>(answer).unwrap_or_default();
-    errors.errors.iter().any(|error| error.contains(words))
+    read::<Errors>(answer)
+        .is_ok_and(|answer| answer.errors.iter().any(|error| error.contains(words)))
+}
+
+/// Whether a 404 says that nothing is at the path, and not that there is no such mount, or that some other
+/// program answers.
+fn is_nothing(answer: &Answer) -> bool {
+    read::<Errors>(answer).is_ok_and(|answer| answer.errors.is_empty())
 }
 
 fn refused(status: u16, answer: &Answer) -> BackendError {

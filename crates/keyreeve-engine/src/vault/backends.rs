@@ -5,6 +5,7 @@
 //! every version that becomes current ([`sync`]). What the two last agreed on is a record, the mirror.
 
 mod backend;
+mod give;
 mod listing;
 mod mirror;
 mod read_through;
@@ -30,9 +31,9 @@ pub use self::{
 };
 pub(super) use self::{
     mirror::Mirror,
-    read_through::{Follow, Next},
+    read_through::{Agreed, Follow, Next},
 };
-use self::{status::Reach, sync::Looked};
+use self::{status::Reach, sync::Pass};
 
 /// Paths that are looked at in other stores at once, at most; those of one part after one another.
 const PARTS: usize = 64;
@@ -48,6 +49,8 @@ pub struct BackendOptions {
     pub folder: SecretPathPrefix,
     /// The same folder there: empty, or ending in a slash.
     pub remote_folder: String,
+    /// Stands for where all of that is. What was agreed on with another place counts for nothing.
+    pub place: String,
     /// Which of the two counts.
     pub mode: BackendMode,
     /// How it is reached.
@@ -86,15 +89,18 @@ pub(crate) struct Backends {
     all: Vec<Backend>,
     turns: [tokio::sync::Mutex<()>; PARTS],
     waiting: AtomicUsize,
-    looked: Looked,
 }
 
 impl Backends {
     pub(crate) fn new(options: Vec<BackendOptions>) -> Self {
-        let all = options.into_iter().map(|options| Backend { options, reach: Reach::default() });
+        let all = options.into_iter().map(|options| Backend {
+            options,
+            reach: Reach::default(),
+            pass: Pass::default(),
+            giving: tokio::sync::Mutex::default(),
+        });
         let turns = std::array::from_fn(|_| tokio::sync::Mutex::default());
-        let (waiting, looked) = (AtomicUsize::new(0), Looked::default());
-        Self { all: all.collect(), turns, waiting, looked }
+        Self { all: all.collect(), turns, waiting: AtomicUsize::new(0) }
     }
 
     /// The store that counts for a path, if that is another one.
@@ -102,7 +108,7 @@ impl Backends {
         self.all.iter().find(|backend| backend.is_read_through() && backend.holds(project, path))
     }
 
-    /// One at a time asks for a path.
+    /// One at a time deals with a path.
     fn turn(&self, path: &SecretPath) -> &tokio::sync::Mutex<()> {
         let mut hasher = DefaultHasher::new();
         path.hash(&mut hasher);
@@ -115,6 +121,10 @@ impl Backends {
 pub(super) struct Backend {
     options: BackendOptions,
     reach: Reach,
+    /// How far the giving is.
+    pass: Pass,
+    /// One at a time gives.
+    giving: tokio::sync::Mutex<()>,
 }
 
 impl Backend {
@@ -126,7 +136,7 @@ impl Backend {
         self.options.project == *project && path.as_str().starts_with(self.options.folder.as_str())
     }
 
-    /// What the store calls a path of ours.
+    /// What the store calls a path of ours in its folder.
     fn remote_path(&self, path: &str) -> String {
         let rest = path.strip_prefix(self.options.folder.as_str()).unwrap_or(path);
         format!("{}{rest}", self.options.remote_folder)

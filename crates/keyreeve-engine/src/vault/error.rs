@@ -75,6 +75,12 @@ pub enum VaultError {
         /// Why.
         error: BackendError,
     },
+    /// A secret was here before another store kept its folder, and is not there.
+    #[error(
+        "this secret is not in the backend {0}, which keeps its folder: write it, which carries it over, or \
+         have the backend keep another folder"
+    )]
+    OnlyHere(String),
     /// What is to be done has to be done in another store.
     #[error("this secret is kept in the backend {0}: do that there")]
     KeptElsewhere(String),

@@ -134,16 +134,18 @@ pub(super) struct RecordTable {
     projects: RwLock<HashMap<ProjectName, HashMap<RecordKind, OfKind>>>,
     /// The revision of the keyring, looked at with every use of the keys.
     keyring: AtomicU64,
-    /// How many changes there were.
-    changes: AtomicU64,
+    /// How many changes of secrets there were.
+    secret_changes: AtomicU64,
 }
 
 impl RecordTable {
     /// Takes a record as it is now. One that is older than what is known changes nothing.
     pub(super) fn put(&self, project: &ProjectName, record: Arc<VaultRecord>) {
         let mut projects = self.projects.write();
-        // Under the lock: who sees the number sees the change.
-        self.changes.fetch_add(1, Ordering::AcqRel);
+        if record.kind == RecordKind::Secret {
+            // Under the lock: who sees the number sees the change.
+            self.secret_changes.fetch_add(1, Ordering::AcqRel);
+        }
         let kinds = projects.entry(project.clone()).or_default();
         let records = kinds.entry(record.kind).or_default();
         let newer = |known: &Arc<Known>| known.record.revision > record.revision;
@@ -175,14 +177,16 @@ impl RecordTable {
         older.take(limit).map(|(project, record)| (project.clone(), record.clone())).collect()
     }
 
-    /// How many changes there were so far, to tell whether there was another.
-    pub(super) fn changes(&self) -> u64 {
-        self.changes.load(Ordering::Acquire)
+    /// How many changes of secrets there were so far, to tell whether there was another.
+    pub(super) fn secret_changes(&self) -> u64 {
+        self.secret_changes.load(Ordering::Acquire)
     }
 
     pub(super) fn remove(&self, project: &ProjectName, kind: RecordKind, id: &str) {
         let mut projects = self.projects.write();
-        self.changes.fetch_add(1, Ordering::AcqRel);
+        if kind == RecordKind::Secret {
+            self.secret_changes.fetch_add(1, Ordering::AcqRel);
+        }
         let records = projects.get_mut(project).and_then(|kinds| kinds.get_mut(&kind));
         if let Some(records) = records {
             records.remove(id);

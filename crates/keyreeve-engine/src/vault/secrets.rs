@@ -18,7 +18,7 @@ use zeroize::Zeroize as _;
 use super::{
     VaultAccess, VaultError,
     access::PathPermit,
-    backends::{Backend, Follow, Mirror, Next},
+    backends::{Agreed, Backend, Follow, Mirror, Next},
     fields::{Fields, patched},
     keyring::sealing_randomness,
     stored::StoredSecret,
@@ -113,7 +113,7 @@ pub(super) struct Write<'a> {
 /// What another store that keeps the secret has to do with it.
 pub(super) enum Behind<'a> {
     /// It is to have it first, if there is one.
-    Written,
+    First(&'a mut Agreed),
     /// It has it: it was taken from there.
     Taken {
         /// From where.
@@ -140,13 +140,20 @@ impl Engine {
             return Err(self.refuse_path(access, Capability::Update, path.as_str()).await);
         }
         let typed = self.type_fields(path, &fields, options.force)?;
+        let _turn = self.turn_behind(access, path).await?;
+        let mut agreed = Agreed::default();
         for attempt in 0..MOST_TRIES {
-            self.follow(access, path, Follow::Now).await?;
+            if !agreed.is_written() {
+                self.follow_in_turn(access, path, Follow::Now).await?;
+            }
             let stored = self.secret_for(access, path, attempt).await?;
             let exists = stored.as_ref().is_some_and(|stored| stored.secret.current > 0);
             let capability = if exists { Capability::Update } else { Capability::Create };
             let permit = self.permit_path(access, capability, path).await?;
-            let (cas, stage, behind) = (options.cas, options.stage, Behind::Written);
+            let current = stored.as_ref().map_or(0, |stored| stored.secret.current);
+            // What another store has taken is not taken back.
+            let cas = if agreed.is_written() { Some(current) } else { options.cas };
+            let (stage, behind) = (options.stage, Behind::First(&mut agreed));
             let write = Write { fields: &fields, cas, stage, typed: &typed, behind };
             match self.write_version(&permit, stored, write, "secret.put").await {
                 Err(error) if is_conflict(&error) => {}
@@ -167,22 +174,32 @@ impl Engine {
         let permit = self.permit_path(access, Capability::Patch, path).await?;
         // What nobody named is not looked at.
         let typed = self.type_fields(path, patch, options.force)?;
+        let _turn = self.turn_behind(access, path).await?;
+        let mut agreed = Agreed::default();
+        let mut given = None;
         for attempt in 0..MOST_TRIES {
-            self.follow(access, path, Follow::Now).await?;
+            if !agreed.is_written() {
+                self.follow_in_turn(access, path, Follow::Now).await?;
+            }
             let stored = self.secret_for(access, path, attempt).await?;
             let stored = stored.ok_or_else(|| VaultError::NotFound(path.clone()))?;
             let Found::Readable(version, _) = stored.secret.find(None, self.now()) else {
                 return Err(VaultError::NotFound(path.clone()));
             };
-            let old = match self.open_fields(access, path, &stored, version).await {
-                Err(error) if is_conflict(&error) => continue,
-                old => old?,
+            // What another store has taken is not made anew of what is here meanwhile.
+            let fields = match given.take().filter(|_| agreed.is_written()) {
+                Some(fields) => fields,
+                None => match self.open_fields(access, path, &stored, version).await {
+                    Err(error) if is_conflict(&error) => continue,
+                    old => patched(&old?, patch)?,
+                },
             };
-            let fields = patched(&old, patch)?;
             // What was patched is what was read, whether the caller knows a number or not.
-            let cas = options.cas.or(Some(version));
-            let (stage, behind) = (options.stage, Behind::Written);
-            let write = Write { fields: &fields, cas, stage, typed: &typed, behind };
+            let seen = options.cas.filter(|_| !agreed.is_written());
+            let cas = seen.or(Some(version));
+            let (stage, behind) = (options.stage, Behind::First(&mut agreed));
+            let fields = given.insert(fields);
+            let write = Write { fields, cas, stage, typed: &typed, behind };
             match self.write_version(&permit, Some(stored), write, "secret.patch").await {
                 Err(error) if is_conflict(&error) => {}
                 outcome => return outcome,
@@ -214,12 +231,13 @@ impl Engine {
         let sealed = self.seal_fields(access, path, &secret, version, fields)?;
         let mirror = match behind {
             // What waits here is nothing the other store knows of.
-            Behind::Written if stage == Stage::Pending => None,
-            Behind::Written => {
-                self.write_behind(access, path, Next::Version(version, fields)).await?
+            Behind::First(_) if stage == Stage::Pending => None,
+            Behind::First(agreed) => {
+                let next = Next::Version(&secret.id, version, fields);
+                self.write_behind(access, path, next, agreed).await?
             }
             Behind::Taken { backend, mut mirror, follows } => {
-                mirror.version = version;
+                mirror.becomes(&secret.id, version);
                 Some(self.keep_mirror(backend, path.as_str(), &mirror, follows)?)
             }
         };
@@ -275,7 +293,7 @@ impl Engine {
         which: &WhichVersion,
     ) -> Result<ReadVersion, VaultError> {
         let permit = self.permit_path(access, Capability::Read, path).await?;
-        self.follow(access, path, Follow::Usual).await?;
+        self.follow(access, path).await?;
         for attempt in 0..MOST_TRIES {
             let stored = self.secret_for(access, permit.path(), attempt).await?;
             let stored = stored.ok_or_else(|| VaultError::NotFound(path.clone()))?;
@@ -378,24 +396,34 @@ impl Engine {
         path: &SecretPath,
         versions: Option<&[VersionNumber]>,
     ) -> Result<(), VaultError> {
-        let permit = self.permit_path(access, Capability::Delete, path).await?;
-        self.follow(access, path, Follow::Now).await?;
-        let current = match self.secret(access, path).await? {
-            Some(stored) => stored.secret.current,
-            None => 0,
-        };
-        let mirror = match versions {
-            Some(versions) if !versions.contains(&current) => None,
-            _ if current == 0 => None,
-            _ => self.write_behind(access, path, Next::Gone).await?,
-        };
-        self.change_secret(&permit, "secret.delete", mirror.as_ref(), |secret, now| {
+        self.permit_path(access, Capability::Delete, path).await?;
+        let _turn = self.turn_behind(access, path).await?;
+        self.follow_in_turn(access, path, Follow::Now).await?;
+        let mut agreed = Agreed::default();
+        for attempt in 0..MOST_TRIES {
+            let stored = self.secret_for(access, path, attempt).await?;
+            let Some(stored) = stored else { return Ok(()) };
+            let mut secret = (*stored.secret).clone();
             let current = [secret.current];
             let versions = versions.unwrap_or(&current);
-            let changed = secret.delete(versions, now);
-            (changed, versions.to_vec(), Vec::new())
-        })
-        .await
+            let was_readable = matches!(secret.find(None, self.now()), Found::Readable(..));
+            if !secret.delete(versions, self.now()) {
+                return Ok(());
+            }
+            let mirror = if was_readable && versions.contains(&secret.current) {
+                self.write_behind(access, path, Next::Gone, &mut agreed).await?
+            } else {
+                None
+            };
+            let mut entry = access.entry(self, "secret.delete", path.as_str(), Outcome::Done);
+            entry.details.insert("versions".to_owned(), json!(versions));
+            let revision = stored.revision;
+            match self.commit_secret(access, path, &secret, revision, mirror, entry).await {
+                Err(error) if is_conflict(&error) => {}
+                outcome => return outcome,
+            }
+        }
+        Err(Error::ChangedMeanwhile(Kind::VaultRecord).into())
     }
 
     /// Brings deleted versions back.
@@ -406,9 +434,10 @@ impl Engine {
         versions: &[VersionNumber],
     ) -> Result<(), VaultError> {
         let permit = self.permit_path(access, Capability::Delete, path).await?;
-        self.refuse_if_kept_elsewhere(access, path)?;
+        let is_its_own = |current, _| versions.contains(&current);
+        self.refuse_if_kept_elsewhere(access, path, is_its_own).await?;
         let mount = self.mount_config(access).await?;
-        self.change_secret(&permit, "secret.undelete", None, |secret, now| {
+        self.change_secret(&permit, "secret.undelete", |secret, now| {
             (secret.undelete(versions, &mount, now), versions.to_vec(), Vec::new())
         })
         .await
@@ -422,8 +451,11 @@ impl Engine {
         versions: &[VersionNumber],
     ) -> Result<(), VaultError> {
         let permit = self.permit_path(access, Capability::Destroy, path).await?;
-        self.refuse_if_kept_elsewhere(access, path)?;
-        self.change_secret(&permit, "secret.destroy", None, |secret, now| {
+        let _turn = self.turn_behind(access, path).await?;
+        self.follow_in_turn(access, path, Follow::Now).await?;
+        let is_its_own = |current, readable| readable && versions.contains(&current);
+        self.refuse_if_kept_elsewhere(access, path, is_its_own).await?;
+        self.change_secret(&permit, "secret.destroy", |secret, now| {
             let wiped = secret.destroy(versions, now);
             (!wiped.is_empty(), wiped.clone(), wiped)
         })
@@ -437,7 +469,9 @@ impl Engine {
         path: &SecretPath,
     ) -> Result<(), VaultError> {
         let permit = self.permit_path(access, Capability::Destroy, path).await?;
-        self.refuse_if_kept_elsewhere(access, path)?;
+        let _turn = self.turn_behind(access, path).await?;
+        self.follow_in_turn(access, path, Follow::Now).await?;
+        self.refuse_if_kept_elsewhere(access, path, |_, readable| readable).await?;
         for attempt in 0..MOST_TRIES {
             let stored = self.secret_for(access, permit.path(), attempt).await?;
             let Some(stored) = stored else { return Ok(()) };
@@ -449,7 +483,10 @@ impl Engine {
                 id: path.as_str().into(),
                 revision: stored.revision,
             };
-            let tx = self.begin(access.project()).with(gone);
+            let mut tx = self.begin(access.project()).with(gone);
+            if let Some(mirror) = self.forget_mirror(access, path) {
+                tx = tx.with(mirror);
+            }
             let outcome = tx.with(Change::DropSealed { secret: id, versions }).commit(entry).await;
             match outcome.map_err(VaultError::from) {
                 Ok(_) => return Ok(()),
@@ -466,7 +503,6 @@ impl Engine {
         &self,
         permit: &PathPermit<'_>,
         action: &'static str,
-        mirror: Option<&Change>,
         change: impl Fn(
             &mut SecretRecord,
             jiff::Timestamp,
@@ -490,9 +526,6 @@ impl Engine {
             if !wiped.is_empty() {
                 let secret = secret.id.as_str().into();
                 tx = tx.with(Change::DropSealed { secret, versions: wiped });
-            }
-            if let Some(mirror) = mirror {
-                tx = tx.with(mirror.clone());
             }
             match tx.commit(entry).await.map_err(VaultError::from) {
                 Err(error) if is_conflict(&error) => {}
@@ -518,18 +551,6 @@ impl Engine {
         }
         tx.commit(entry).await?;
         Ok(())
-    }
-
-    /// What cannot be done there through here is not done here alone.
-    fn refuse_if_kept_elsewhere(
-        &self,
-        access: &VaultAccess,
-        path: &SecretPath,
-    ) -> Result<(), VaultError> {
-        match self.is_kept_elsewhere(access, path) {
-            Some(name) => Err(VaultError::KeptElsewhere(name)),
-            None => Ok(()),
-        }
     }
 }
 

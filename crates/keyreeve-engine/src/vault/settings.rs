@@ -17,7 +17,7 @@ use serde_json::json;
 use super::{
     VaultAccess, VaultError,
     access::PathPermit,
-    backends::{Follow, Next},
+    backends::{Agreed, Follow, Next},
     secrets::{MOUNT, is_conflict},
 };
 use crate::{
@@ -90,7 +90,7 @@ impl Engine {
         let lists = access.capabilities(path.as_str()).allow(Capability::List);
         let capability = if lists { Capability::List } else { Capability::Read };
         let permit = self.permit_path(access, capability, path).await?;
-        self.follow(access, path, Follow::Usual).await?;
+        self.follow(access, path).await?;
         let stored = self.secret(access, permit.path()).await?;
         let stored = stored.ok_or_else(|| VaultError::NotFound(path.clone()))?;
         let entry = access.entry(self, "secret.metadata.read", path.as_str(), Outcome::Done);
@@ -143,7 +143,8 @@ impl Engine {
         version: Option<VersionNumber>,
     ) -> Result<VersionNumber, VaultError> {
         let permit = self.permit_path(access, Capability::Update, path).await?;
-        self.follow(access, path, Follow::Now).await?;
+        let _turn = self.turn_behind(access, path).await?;
+        self.follow_in_turn(access, path, Follow::Now).await?;
         self.change_versions(&permit, "secret.promote", "version", |secret, now| {
             secret.promote(version, now)
         })
@@ -175,6 +176,7 @@ impl Engine {
         change: impl Fn(&mut SecretRecord, Timestamp) -> Result<VersionNumber, Invalid>,
     ) -> Result<VersionNumber, VaultError> {
         let (access, path) = (permit.access(), permit.path());
+        let mut agreed = Agreed::default();
         for attempt in 0..16 {
             let stored = self.secret_for(access, path, attempt).await?;
             let stored = stored.ok_or_else(|| VaultError::NotFound(path.clone()))?;
@@ -188,8 +190,8 @@ impl Engine {
                 None
             } else {
                 let fields = self.open_fields(access, path, &stored, secret.current).await?;
-                let next = Next::Version(secret.current, &fields);
-                self.write_behind(access, path, next).await?
+                let next = Next::Version(&secret.id, secret.current, &fields);
+                self.write_behind(access, path, next, &mut agreed).await?
             };
             match self.commit_secret(access, path, &secret, stored.revision, mirror, entry).await {
                 Ok(()) => return Ok(version),
@@ -213,7 +215,7 @@ impl Engine {
         let mut about = stored.secret.about.clone();
         change(&mut about);
         about.check().map_err(|rule| VaultError::Invalid(FieldError::new("about", rule)))?;
-        self.change_secret(&permit, "secret.describe", None, |secret, now| {
+        self.change_secret(&permit, "secret.describe", |secret, now| {
             let before = secret.about.clone();
             change(&mut secret.about);
             let changed = secret.about != before;

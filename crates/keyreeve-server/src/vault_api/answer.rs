@@ -136,7 +136,8 @@ impl From<VaultError> for Refusal {
             error @ (VaultError::BadLogin
             | VaultError::BadWrapping
             | VaultError::OtherSeal { .. }
-            | VaultError::KeptElsewhere(_)) => Self::bad_request(error.to_string()),
+            | VaultError::KeptElsewhere(_)
+            | VaultError::OnlyHere(_)) => Self::bad_request(error.to_string()),
             VaultError::Backend { name, error } => Self::behind(&name, &error),
             // A wrong key, passphrase or share; what was given is not told apart further.
             VaultError::WrongRoot => Self::bad_request("that does not open this vault"),

@@ -1,5 +1,7 @@
 //! `sys/keyreeve/backends`: other stores that hold secrets of this vault.
 
+use std::time::Duration;
+
 use axum::body::Body;
 use http::Response;
 use keyreeve_engine::{Caller, RequestId, action::ManageVault, vault::BackendStatus};
@@ -12,6 +14,9 @@ use super::{
 };
 use crate::{api::AppState, problem::Failure};
 
+/// For how long a node has the duty to give before each secret: longer than its calls can take.
+const DUTY: Duration = Duration::from_mins(5);
+
 /// How they do.
 pub(super) async fn list(
     state: &AppState,
@@ -19,7 +24,7 @@ pub(super) async fn list(
     id: &RequestId,
 ) -> Result<Response<Body>, Refusal> {
     let permit = state.engine.authorize::<ManageVault>(caller).await.map_err(Failure::from)?;
-    let backends: Vec<Value> = state.engine.backends(&permit)?.iter().map(view).collect();
+    let backends: Vec<Value> = state.engine.backends(&permit).await?.iter().map(view).collect();
     Ok(data(id, json!({ "backends": backends })))
 }
 
@@ -40,13 +45,13 @@ pub(super) async fn sync(
     let permit = state.engine.authorize::<ManageVault>(caller).await.map_err(Failure::from)?;
     let SyncBody { overwrite } =
         if request.body.is_empty() { SyncBody::default() } else { request.json()? };
-    let synced = state.engine.sync_now(&permit, name, overwrite).await?;
+    let synced = state.engine.sync_now(&permit, name, overwrite, DUTY).await?;
     let synced = synced.ok_or_else(Refusal::nothing)?;
     let answer = json!({
         "written": synced.written,
         "deleted": synced.deleted,
         "failed": synced.failed,
-        "more": synced.more,
+        "put_off": synced.put_off,
     });
     Ok(data(id, answer))
 }
@@ -56,6 +61,7 @@ fn view(status: &BackendStatus) -> Value {
     let faults = faults.map(|fault| json!({ "path": fault.path, "why": fault.why }));
     json!({
         "name": status.name,
+        "project": status.project.as_str(),
         "kind": status.kind,
         "mode": status.mode,
         "folder": status.folder,
@@ -65,6 +71,7 @@ fn view(status: &BackendStatus) -> Value {
         "reached_at": status.reached_at.map(|at| at.to_string()),
         "failing_since": status.failure.as_ref().map(|(at, _)| at.to_string()),
         "failure": status.failure.as_ref().map(|(_, why)| why),
+        "fault_count": status.fault_count,
         "faults": faults.collect::<Vec<_>>(),
     })
 }

@@ -16,6 +16,7 @@ use crate::{
 
 const COLUMNS: &[Column] = &[
     Column::Free("BACKEND"),
+    Column::Free("PROJECT"),
     Column::Whole("KIND"),
     Column::Whole("MODE"),
     Column::Free("FOLDER"),
@@ -52,8 +53,8 @@ async fn sync(args: &SyncArgs, client: &Client, context: &Context) -> anyhow::Re
                 synced.failed
             ));
         }
-        if synced.more {
-            text.push_str("; the rest follows by itself");
+        if synced.put_off {
+            text.push_str("; some follow at the next turn");
         }
         text
     })?;
@@ -72,14 +73,15 @@ fn page(backends: &[BackendView], canvas: &Canvas) -> String {
     for backend in backends {
         let state = match &backend.failure {
             Some(failure) => Cell::toned(printable(failure), Tone::Bad),
-            None if !backend.faults.is_empty() => {
-                Cell::toned(format!("{} not taken", backend.faults.len()), Tone::Warning)
+            None if backend.fault_count > 0 => {
+                Cell::toned(format!("{} not taken", backend.fault_count), Tone::Warning)
             }
             None if backend.reached_at.is_none() => Cell::toned("not asked yet", Tone::Faint),
             None => Cell::toned("ok", Tone::Good),
         };
         table.row([
             Cell::new(printable(&backend.name)),
+            Cell::new(printable(&backend.project)),
             Cell::new(&backend.kind),
             Cell::new(&backend.mode),
             Cell::new(printable(&backend.folder)),
@@ -94,6 +96,10 @@ fn page(backends: &[BackendView], canvas: &Canvas) -> String {
         for fault in &backend.faults {
             let (name, path) = (printable(&backend.name), printable(&fault.path));
             lines.push(format!("{name} did not take {path}: it {}", printable(&fault.why)));
+        }
+        let more = backend.fault_count.saturating_sub(backend.faults.len() as u64);
+        if more > 0 {
+            lines.push(format!("{} did not take {more} more", printable(&backend.name)));
         }
     }
     lines.join("\n")

@@ -46,7 +46,9 @@ fn for_client(client: &ClientError, error: &anyhow::Error) -> Option<String> {
             "the key needs keyreeve.secrets.manage or a policy that is granted to it; for the vault \
              itself, keyreeve.vault.manage"
         }
-        ClientError::VaultRefused { status: 503, .. } => {
+        ClientError::VaultRefused { status: 503, errors }
+            if errors.iter().any(|error| error.contains("sealed")) =>
+        {
             "`keyreeve vault status` says what opens it; the server's log, why it is not open"
         }
         ClientError::NotKeyreeve { .. } => {

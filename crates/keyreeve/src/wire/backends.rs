@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use keyreeve_connectors::backends::{AwsCredentials, AwsSecretsManager, VaultKv2, VaultLogin};
-use keyreeve_core::{Invalid, Secret};
+use keyreeve_core::{Invalid, Secret, vault::credential_digest};
 use keyreeve_engine::vault::{BackendMode, BackendOptions, SecretBackend};
 
 use crate::{
@@ -29,6 +29,7 @@ pub(super) fn open(
             project: config.project.clone(),
             folder: config.folder.clone(),
             remote_folder: config.remote_folder.clone(),
+            place: place(config),
             mode: match config.mode {
                 ModeConfig::ReadThrough { fresh, stale } => {
                     BackendMode::ReadThrough { fresh, stale }
@@ -41,6 +42,16 @@ pub(super) fn open(
     configs.iter().map(open).collect()
 }
 
+/// Stands for where the secrets of a backend are: here and there.
+fn place(config: &BackendConfig) -> String {
+    let there = match &config.kind {
+        KindConfig::Vault { mount, namespace, .. } => format!("vault\n{mount}\n{namespace}"),
+        KindConfig::Aws { region, .. } => format!("aws\n{region}"),
+    };
+    let (folder, remote_folder) = (config.folder.as_str(), &config.remote_folder);
+    credential_digest(&format!("{there}\n{}\n{folder}\n{remote_folder}", config.address))
+}
+
 fn remote(
     config: &BackendConfig,
     environment: &Environment,
@@ -48,6 +59,7 @@ fn remote(
     let text = |reference: &SecretReference| text(reference, environment);
     let rule = |invalid: Invalid| anyhow::anyhow!("it {}", invalid.rule());
     let address = config.address.clone();
+    let clock = Arc::new(SystemClock::new());
     match &config.kind {
         KindConfig::Vault { mount, namespace, login } => {
             let login = match login {
@@ -56,7 +68,7 @@ fn remote(
                     VaultLogin::AppRole { role_id: role_id.clone(), secret_id: text(secret_id)? }
                 }
             };
-            Ok(Arc::new(VaultKv2::new(address, mount, namespace, login).map_err(rule)?))
+            Ok(Arc::new(VaultKv2::new(address, mount, namespace, login, clock).map_err(rule)?))
         }
         KindConfig::Aws { region, access_key_id, secret_access_key, session_token } => {
             let credentials = AwsCredentials {
@@ -64,7 +76,6 @@ fn remote(
                 secret_access_key: text(secret_access_key)?,
                 session_token: session_token.as_ref().map(text).transpose()?,
             };
-            let clock = Arc::new(SystemClock::new());
             let aws = AwsSecretsManager::new(address, region.clone(), credentials, clock);
             Ok(Arc::new(aws.map_err(rule)?))
         }

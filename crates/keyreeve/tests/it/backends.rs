@@ -5,6 +5,7 @@ use std::{
     net::TcpListener,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    sync::atomic::{AtomicBool, Ordering},
     thread,
     time::Duration,
 };
@@ -48,6 +49,10 @@ elif call == "binary":
     store.create_secret(Name=rest[0], SecretBinary=b"\x00\x01")
 elif call == "delete":
     store.delete_secret(SecretId=rest[0], RecoveryWindowInDays=30)
+elif call == "remove":
+    store.delete_secret(SecretId=rest[0], ForceDeleteWithoutRecovery=True)
+elif call == "count":
+    print(len(store.list_secret_version_ids(SecretId=rest[0], IncludeDeprecated=True)["Versions"]))
 elif call == "get":
     try:
         print(store.get_secret_value(SecretId=rest[0])["SecretString"])
@@ -115,6 +120,10 @@ trait Store {
     /// The current fields; null if there are none.
     fn get(&self, path: &str) -> Value;
     fn delete(&self, path: &str);
+    /// Deletes all of it, so that nothing tells that it was there.
+    fn remove(&self, path: &str);
+    /// How many versions there are.
+    fn count(&self, path: &str) -> usize;
 }
 
 fn setting(name: &str, value: &str) -> (String, String) {
@@ -147,6 +156,17 @@ impl Store for OpenBao {
         let path = format!("secret/data/{path}");
         assert_eq!(block_on(call(&self.url, ROOT, "DELETE", &path, None)).0, 204);
     }
+
+    fn remove(&self, path: &str) {
+        let path = format!("secret/metadata/{path}");
+        assert_eq!(block_on(call(&self.url, ROOT, "DELETE", &path, None)).0, 204);
+    }
+
+    fn count(&self, path: &str) -> usize {
+        let path = format!("secret/metadata/{path}");
+        let (_, known) = block_on(call(&self.url, ROOT, "GET", &path, None));
+        known["data"]["versions"].as_object().unwrap().len()
+    }
 }
 
 impl Store for Moto {
@@ -171,6 +191,14 @@ impl Store for Moto {
 
     fn delete(&self, path: &str) {
         self.boto(&["delete", path]);
+    }
+
+    fn remove(&self, path: &str) {
+        self.boto(&["remove", path]);
+    }
+
+    fn count(&self, path: &str) -> usize {
+        self.boto(&["count", path]).trim().parse().unwrap()
     }
 }
 
@@ -292,6 +320,112 @@ fn reads_through(store: &dyn Store, stop: impl FnOnce()) {
     }
 }
 
+/// What is removed and made anew, here or there, is another secret though its numbers are the same; and one
+/// that is written while others read is written once.
+fn keeps_apart(store: &dyn Store) {
+    let installation = Installation::new();
+    // It was here before the other store counted.
+    let server = installation.serve();
+    let admin = installation.admin_key.as_str();
+    let user = User { server: &server, token: admin };
+    assert_eq!(user.put("team/before", &json!({ "k": "local" })), 200);
+    drop(server);
+    let folders = [("FOLDER", "team"), ("REMOTE_FOLDER", "r"), ("FRESH", "0s")];
+    let server = serve(&installation, store, &folders).unwrap();
+    let user = User { server: &server, token: admin };
+    let (status, said) = user.call("GET", "data/team/before", None);
+    assert_eq!(
+        (status, said.to_string().contains("not in the backend team")),
+        (400, true),
+        "{said}"
+    );
+    assert_eq!(user.put("team/before", &json!({ "k": "carried over" })), 200);
+    assert_eq!(store.get("r/before"), json!({ "k": "carried over" }));
+
+    store.put("r/again", &json!({ "k": "leaked" }));
+    assert_eq!(user.fields("team/again"), json!({ "k": "leaked" }));
+    store.remove("r/again");
+    store.put("r/again", &json!({ "k": "rotated" }));
+    assert_eq!(user.fields("team/again"), json!({ "k": "rotated" }), "not the one of that number");
+    // What is gone there can be removed here, with what is left of it.
+    store.remove("r/again");
+    assert_eq!(user.call("GET", "data/team/again", None).0, 404);
+    assert_eq!(user.call("DELETE", "metadata/team/again", None).0, 204);
+    assert_eq!(user.call("GET", "data/team/again?version=1", None).0, 404);
+
+    writes_once(store, &user);
+}
+
+/// Readers do not come between the write there and the one here.
+fn writes_once(store: &dyn Store, user: &User<'_>) {
+    store.put("r/busy", &json!({ "n": 0 }));
+    let done = AtomicBool::new(false);
+    let done = &done;
+    thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(move || {
+                while !done.load(Ordering::Relaxed) {
+                    assert!(user.fields("team/busy")["n"].is_number());
+                }
+            });
+        }
+        for number in 1..=5 {
+            let version =
+                user.call("GET", "metadata/team/busy", None).1["data"]["current_version"].clone();
+            let body = json!({ "data": { "n": number }, "options": { "cas": version } });
+            let (status, said) = user.call("POST", "data/team/busy", Some(&body));
+            assert_eq!(status, 200, "{said}");
+        }
+        done.store(true, Ordering::Relaxed);
+    });
+    assert_eq!(store.count("r/busy"), 6, "each is written once");
+    let known = user.call("GET", "metadata/team/busy", None).1;
+    assert_eq!(known["data"]["current_version"], 6);
+}
+
+/// What is given is another secret if it was removed and made anew, and another place is another place.
+fn gives_to_one_place(store: &dyn Store) {
+    let installation = Installation::new();
+    let admin = installation.admin_key.as_str();
+    let mode = [("MODE", "sync"), ("FOLDER", "out"), ("REMOTE_FOLDER", "s")];
+    let server = serve(&installation, store, &mode).unwrap();
+    let user = User { server: &server, token: admin };
+    for value in ["one", "two"] {
+        assert_eq!(user.put("out/x", &json!({ "k": value })), 200);
+        eventually("it is there", || store.get("s/x") == json!({ "k": value }));
+    }
+    let promote = ["secret", "promote", "out/x", "--version", "1"];
+    assert!(run(&promote, &server.data_dir).status.success());
+    eventually("what was promoted back is current", || store.get("s/x") == json!({ "k": "one" }));
+    let destroy = ["secret", "destroy", "out/x", "--all"];
+    assert!(run(&destroy, &server.data_dir).status.success());
+    assert_eq!(user.put("out/x", &json!({ "k": "another" })), 200);
+    eventually("the new one is there", || store.get("s/x") == json!({ "k": "another" }));
+    // What somebody changed there since is found by a look through all.
+    store.put("s/x", &json!({ "k": "theirs" }));
+    let sync = |more: &[&str]| {
+        run(&[&["backend", "sync", "team"], more].concat(), &server.data_dir).status.code()
+    };
+    assert_eq!(sync(&[]), Some(1));
+    assert_eq!(store.get("s/x"), json!({ "k": "theirs" }));
+    assert_eq!(sync(&["--overwrite"]), Some(0));
+    assert_eq!(store.get("s/x"), json!({ "k": "another" }));
+    let given = store.count("s/x");
+    // Another folder there is another place: nothing of this one is taken for given, or deleted.
+    drop(server);
+    let mode = [("MODE", "sync"), ("FOLDER", "out"), ("REMOTE_FOLDER", "elsewhere")];
+    let server = serve(&installation, store, &mode).unwrap();
+    eventually("it is there, too", || store.get("elsewhere/x") == json!({ "k": "another" }));
+    drop(server);
+    let mode = [("MODE", "sync"), ("FOLDER", "out/deeper"), ("REMOTE_FOLDER", "s")];
+    let server = serve(&installation, store, &mode).unwrap();
+    let user = User { server: &server, token: admin };
+    assert_eq!(user.put("out/deeper/y", &json!({ "k": "y" })), 200);
+    eventually("the narrower folder is given", || store.get("s/y") == json!({ "k": "y" }));
+    assert_eq!(store.get("s/x"), json!({ "k": "another" }), "it still lives here");
+    assert_eq!(store.count("s/x"), given);
+}
+
 /// Part of a path of the store: addresses are not logged, either.
 const ROOT_LIKE: &str = "team/prod";
 
@@ -374,6 +508,94 @@ fn openbao_is_given_what_becomes_current() {
     let Some(bao) = program("KEYREEVE_BAO", "bao") else { return };
     let openbao = OpenBao::start(&bao);
     syncs(&openbao, || kill(openbao.pid()));
+}
+
+#[test]
+fn openbao_keeps_secrets_apart() {
+    let Some(bao) = program("KEYREEVE_BAO", "bao") else { return };
+    let openbao = OpenBao::start(&bao);
+    keeps_apart(&openbao);
+    gives_to_one_place(&openbao);
+}
+
+#[test]
+fn aws_secrets_manager_keeps_secrets_apart() {
+    let Some(moto) = program("KEYREEVE_MOTO", "moto_server") else { return };
+    let moto = Moto::start(&moto);
+    keeps_apart(&moto);
+    gives_to_one_place(&moto);
+}
+
+/// A role whose policy does not reach everything, and whose proof is good for few logins.
+#[test]
+fn a_path_that_is_refused_holds_up_no_other() {
+    let Some(bao) = program("KEYREEVE_BAO", "bao") else { return };
+    let openbao = OpenBao::start(&bao);
+    let root = |method: &str, path: &str, body: Value| {
+        let (status, answer) = block_on(call(&openbao.url, ROOT, method, path, Some(&body)));
+        assert!(status < 300, "{path}: {answer}");
+        answer
+    };
+    let everything = "path \"secret/*\" { capabilities = [\"create\", \"read\", \"update\", \
+                      \"delete\", \"list\"] } path \"secret/data/out/aaa\" { capabilities = [\"deny\"] }";
+    root("PUT", "sys/policies/acl/sync", json!({ "policy": everything }));
+    root("POST", "sys/auth/approle", json!({ "type": "approle" }));
+    let role = json!({ "token_policies": ["sync"], "secret_id_num_uses": 2 });
+    root("POST", "auth/approle/role/sync", role);
+    let id = root("GET", "auth/approle/role/sync/role-id", json!({}));
+    let proof = root("POST", "auth/approle/role/sync/secret-id", json!({}));
+    let installation = Installation::new();
+    let settings = [
+        setting("KIND", "vault"),
+        setting("ADDRESS", &openbao.url),
+        setting("ROLE_ID", id["data"]["role_id"].as_str().unwrap()),
+        setting("SECRET_ID", "env:TEST_PROOF"),
+        ("TEST_PROOF".to_owned(), proof["data"]["secret_id"].as_str().unwrap().to_owned()),
+        setting("MODE", "sync"),
+        setting("FOLDER", "production"),
+        setting("REMOTE_FOLDER", "out"),
+    ];
+    let settings: Vec<_> = settings.iter().map(|(a, b)| (a.as_str(), b.as_str())).collect();
+    let server = installation.serve_with(&settings);
+    let user = User { server: &server, token: &installation.admin_key };
+    for name in ["aaa", "bbb", "ccc"] {
+        assert_eq!(user.put(&format!("production/{name}"), &json!({ "k": name })), 200);
+    }
+    for name in ["bbb", "ccc"] {
+        let path = format!("out/{name}");
+        eventually(name, || openbao.get(&path) == json!({ "k": name }));
+    }
+    for number in 0..5 {
+        let value = json!({ "k": number });
+        assert_eq!(user.put("production/aaa", &value), 200);
+        assert_eq!(user.put("production/bbb", &value), 200);
+        eventually("one more", || openbao.get("out/bbb") == value);
+    }
+    assert_eq!(openbao.get("out/aaa"), Value::Null);
+    let listed = run_json_of(&server, &["backend", "list"]);
+    assert_eq!(listed[0]["faults"][0]["path"], "production/aaa", "{listed}");
+}
+
+/// A store without the mount has not deleted anything.
+#[test]
+fn a_missing_mount_deletes_nothing() {
+    let Some(bao) = program("KEYREEVE_BAO", "bao") else { return };
+    let openbao = OpenBao::start(&bao);
+    let installation = Installation::new();
+    let server = serve(&installation, &openbao, &[("FOLDER", "team"), ("FRESH", "0s")]).unwrap();
+    let user = User { server: &server, token: &installation.admin_key };
+    openbao.put("x", &json!({ "k": "v" }));
+    assert_eq!(user.fields("team/x"), json!({ "k": "v" }));
+    assert_eq!(block_on(call(&openbao.url, ROOT, "DELETE", "sys/mounts/secret", None)).0, 204);
+    let (status, said) = user.call("GET", "data/team/x", None);
+    assert_eq!((status, said.to_string().contains("no such mount")), (502, true), "{said}");
+    let known = user.call("GET", "data/team/x?version=1", None);
+    assert_eq!(known.0, 502, "{}", known.1);
+}
+
+fn run_json_of(server: &Server, words: &[&str]) -> Value {
+    let output = run(&[words, &["--format", "json"]].concat(), &server.data_dir);
+    serde_json::from_slice(&output.stdout).unwrap()
 }
 
 #[test]

@@ -57,7 +57,16 @@ impl Refusal {
             );
         let is_passing = status == 429
             || status >= 500
-            || matches!(stem, "InternalServiceError" | "Throttling" | "TooManyRequests");
+            || matches!(
+                stem,
+                // The last three: a clock that is off, and a key of theirs that cannot be used now.
+                "InternalServiceError"
+                    | "Throttling"
+                    | "TooManyRequests"
+                    | "RequestExpired"
+                    | "EncryptionFailure"
+                    | "DecryptionFailure"
+            );
         match stem {
             "ResourceNotFound" => Self::Missing,
             "ResourceExists" => Self::Exists,

@@ -52,8 +52,6 @@ pub enum Expect {
     Nothing,
     /// This version, as the store calls it.
     Version(String),
-    /// Whatever: it is written over.
-    Anything,
 }
 
 /// Why another store did nothing.

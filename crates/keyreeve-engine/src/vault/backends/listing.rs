@@ -9,10 +9,13 @@ use super::{Backend, BackendError, BackendMode, read_through::behind};
 use crate::{
     Engine,
     vault::{ListSecrets, Listing, VaultAccess, VaultError},
+    waiting::Waiting,
 };
 
 /// The most names that are taken from other stores for one listing.
 const MOST_NAMES: usize = 100_000;
+/// Requests that may ask other stores for names at once. More are refused.
+const MOST_WAITING: usize = 2_000;
 /// The most folders of other stores that are looked into for one listing.
 const MOST_FOLDERS: usize = 10_000;
 
@@ -28,11 +31,17 @@ impl Engine {
     ) -> Result<Listing, VaultError> {
         let mut names = BTreeSet::new();
         for backend in &self.backends.all {
+            let own = backend.options.folder.as_str();
+            let deepest = if own.len() > folder.as_str().len() { own } else { folder.as_str() };
+            // Whoever may see nothing there has nobody asked.
+            if !access.sees_folder(deepest) {
+                continue;
+            }
             let is_near = backend.options.folder.as_str().starts_with(folder.as_str())
                 || folder.as_str().starts_with(backend.options.folder.as_str());
             if is_near && backend.is_read_through() && backend.options.project == *access.project()
             {
-                self.names_of(backend, folder.as_str(), list.recursive, &mut names).await?;
+                self.names_of(access, backend, folder.as_str(), list.recursive, &mut names).await?;
             }
         }
         if names.is_empty() {
@@ -60,6 +69,7 @@ impl Engine {
     /// Collects the names below a folder of ours, each relative to it.
     async fn names_of(
         &self,
+        access: &VaultAccess,
         backend: &Backend,
         folder: &str,
         recursive: bool,
@@ -73,6 +83,8 @@ impl Engine {
             names.insert(first.to_owned());
             return Ok(());
         }
+        let waiting = Waiting::one_of(MOST_WAITING, &self.backends.waiting);
+        let _waiting = waiting.ok_or(VaultError::Busy)?;
         let mut folders = vec![String::new()];
         let mut looked = 0;
         while let Some(below) = folders.pop() {
@@ -83,8 +95,7 @@ impl Engine {
             }
             let start = if way.is_empty() { folder } else { own };
             let remote = backend.remote_path(&format!("{start}{below}"));
-            let found = backend.remote().list(&remote).await;
-            backend.reach.note(self.now(), &found);
+            let found = self.ask_names(backend, &remote).await;
             let found = match found {
                 Ok(found) => found,
                 Err(error @ BackendError::Unreachable(_)) if allows_stale(backend) => {
@@ -95,13 +106,32 @@ impl Engine {
             };
             for name in found {
                 if recursive && name.ends_with('/') {
-                    folders.push(format!("{below}{name}"));
+                    let name = format!("{below}{name}");
+                    if access.sees_folder(&format!("{start}{name}")) {
+                        folders.push(name);
+                    }
                 } else {
                     names.insert(format!("{way}{below}{name}"));
                 }
             }
         }
         Ok(())
+    }
+}
+
+impl Engine {
+    /// Asks for the names in a folder, unless the store was just found to be away.
+    async fn ask_names(
+        &self,
+        backend: &Backend,
+        folder: &str,
+    ) -> Result<Vec<String>, BackendError> {
+        if let Some(why) = backend.reach.pausing(self.clock.monotonic_ns()) {
+            return Err(BackendError::Unreachable(why));
+        }
+        let found = backend.remote().list(folder).await;
+        self.note_reach(backend, &found);
+        found
     }
 }
 

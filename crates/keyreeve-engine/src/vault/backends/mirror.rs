@@ -1,40 +1,65 @@
 //! What this vault and another store last agreed on.
 
+use std::{ops::Bound, sync::Arc};
+
 use jiff::Timestamp;
-use keyreeve_core::{model::Revision, name::ProjectName, vault::VersionNumber};
+use keyreeve_core::{model::Revision, vault::VersionNumber};
 use serde::{Deserialize, Serialize};
 
 use super::Backend;
 use crate::{
-    Engine,
+    Engine, RequestMeta,
     store::{Change, RecordKind},
-    vault::{VaultError, records::Known},
+    vault::{VaultAccess, VaultError, records::Known},
 };
 
 /// A path of this vault as another store has it. Stored as a record of its own.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(in crate::vault) struct Mirror {
+    /// Where that is: what was agreed on with another place counts for nothing.
+    pub(super) place: String,
     /// The version there; `None` if there is none that can be read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(in crate::vault) remote: Option<String>,
+    pub(super) remote: Option<String>,
+    /// The secret's own id here: at the same path another may stand later, with the same numbers.
+    #[serde(default)]
+    pub(super) secret: String,
     /// The same version here; 0 for none.
     #[serde(default)]
-    pub(in crate::vault) version: VersionNumber,
+    pub(super) version: VersionNumber,
     /// When that was seen.
     #[serde(default)]
-    pub(in crate::vault) confirmed_at: Timestamp,
+    pub(super) confirmed_at: Timestamp,
     /// Why the version that is current here is not there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(in crate::vault) failure: Option<Failure>,
+    pub(super) failure: Option<Failure>,
 }
 
 /// A version that could not be written there. It is not tried again until something changes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(in crate::vault) struct Failure {
+pub(super) struct Failure {
+    /// Of which secret, by its own id.
+    pub(super) secret: String,
     /// Which; 0 for a deletion.
-    pub(in crate::vault) version: VersionNumber,
+    pub(super) version: VersionNumber,
     /// What the store said.
-    pub(in crate::vault) why: String,
+    pub(super) why: String,
+}
+
+impl Mirror {
+    /// The version that it became here.
+    pub(in crate::vault) fn becomes(&mut self, secret: &str, version: VersionNumber) {
+        secret.clone_into(&mut self.secret);
+        self.version = version;
+    }
+
+    /// Whether that version is there.
+    pub(super) fn has(&self, secret: &str, version: VersionNumber) -> bool {
+        match version {
+            0 => self.remote.is_none(),
+            _ => self.remote.is_some() && self.version == version && self.secret == secret,
+        }
+    }
 }
 
 /// A mirror, and the revision that it was read at; 0 if there is none.
@@ -44,14 +69,33 @@ pub(super) struct Kept {
     pub(super) revision: Revision,
 }
 
+impl Kept {
+    /// Whether anything was ever agreed on.
+    pub(super) fn is_agreed(&self) -> bool {
+        !self.mirror.place.is_empty()
+    }
+}
+
 impl Backend {
     /// The id of the record about a path.
     pub(super) fn mirror_id(&self, path: &str) -> String {
         format!("{}/{path}", self.name())
     }
+
+    /// What is agreed on from now on.
+    pub(super) fn mirror_of(&self, remote: Option<String>, now: Timestamp) -> Mirror {
+        let place = self.options.place.clone();
+        Mirror { place, remote, confirmed_at: now, ..Mirror::default() }
+    }
 }
 
 impl Engine {
+    /// The vault itself, as it deals with another store on nobody's behalf.
+    pub(super) fn backend_access(&self, backend: &Backend) -> VaultAccess {
+        let meta = RequestMeta { id: self.next_request_id(), ip: None };
+        VaultAccess::of_backend(backend.options.project.clone(), backend.name(), meta)
+    }
+
     /// What was last agreed on about a path: as this node knows it, and after a conflict as it is stored.
     pub(super) async fn mirror(
         &self,
@@ -64,25 +108,27 @@ impl Engine {
             self.vault.records.get(project, RecordKind::Mirror, &id)
         } else {
             let stored = self.store.vault_record(project, RecordKind::Mirror, &id).await?;
-            stored.map(|record| std::sync::Arc::new(Known::new(std::sync::Arc::new(record))))
+            stored.map(|record| Arc::new(Known::new(Arc::new(record))))
         };
         let Some(known) = known else { return Ok(Kept::default()) };
-        let mirror = self.read_mirror(project, &known)?;
-        Ok(Kept { mirror, revision: known.record.revision })
+        match self.read_mirror(backend, &known) {
+            Ok(mirror) => Ok(Kept { mirror, revision: known.record.revision }),
+            Err(error) => {
+                let access = self.backend_access(backend);
+                Err(self.record_tampering(&access, error).await)
+            }
+        }
     }
 
+    /// What a record says; nothing, if that was agreed on with another place.
     pub(super) fn read_mirror(
         &self,
-        project: &ProjectName,
+        backend: &Backend,
         known: &Known,
     ) -> Result<Mirror, VaultError> {
-        let keyring = self.keyring()?;
-        let parsed = known.parsed::<Mirror>(project, &keyring);
-        let mirror = parsed.map_err(|why| VaultError::Tampered {
-            what: format!("the mirror {}", known.record.id),
-            why,
-        })?;
-        Ok((*mirror).clone())
+        let mirror: Arc<Mirror> = self.parsed(&backend.options.project, known)?;
+        let is_of_here = mirror.place == backend.options.place;
+        Ok(if is_of_here { (*mirror).clone() } else { Mirror::default() })
     }
 
     /// The change that keeps a mirror.
@@ -95,6 +141,22 @@ impl Engine {
     ) -> Result<Change, VaultError> {
         let (project, id) = (&backend.options.project, backend.mirror_id(path));
         let record = self.record(project, RecordKind::Mirror, &id, mirror, follows)?;
-        Ok(Change::PutRecord(std::sync::Arc::new(record)))
+        Ok(Change::PutRecord(Arc::new(record)))
+    }
+
+    /// At most so many mirrors of a store, by path, behind that one.
+    pub(super) fn mirrors(
+        &self,
+        backend: &Backend,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Vec<(String, Arc<Known>)> {
+        let prefix = backend.mirror_id("");
+        let after = after.map(|path| backend.mirror_id(path));
+        let from = after.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
+        let (project, kind) = (&backend.options.project, RecordKind::Mirror);
+        let found = self.vault.records.beginning_with(project, kind, &prefix, from, limit);
+        let path = |id: &str| id.get(prefix.len()..).unwrap_or_default().to_owned();
+        found.into_iter().map(|known| (path(&known.record.id), known)).collect()
     }
 }

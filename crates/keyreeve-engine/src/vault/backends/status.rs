@@ -8,14 +8,15 @@ use super::{Backend, BackendError};
 use crate::{
     Engine, Permit,
     action::ManageVault,
-    store::RecordKind,
     vault::{VaultError, backends::mirror::Failure},
 };
 
 /// The most faults that are told of one store.
 const MOST_FAULTS: usize = 100;
-/// The longest pause between tries to reach a store, in seconds.
-const LONGEST_PAUSE: i64 = 60;
+/// Mirrors that are looked at in one go.
+const STEP: usize = 1_000;
+/// The longest pause between tries to reach a store.
+const LONGEST_PAUSE_S: u64 = 60;
 
 /// When a store was reached, as this node knows.
 #[derive(Debug, Default)]
@@ -24,30 +25,25 @@ pub(super) struct Reach(Mutex<Reached>);
 #[derive(Clone, Debug, Default)]
 struct Reached {
     at: Option<Timestamp>,
+    /// Since when it fails, and how it failed last.
     failure: Option<(Timestamp, String)>,
     failures: u32,
+    /// When it is worth another try, on the monotonic clock.
+    pause_until_ns: u64,
+}
+
+/// A length of time that is twice as long after each failure.
+fn pause_ns(failures: u32) -> u64 {
+    let seconds = 1_u64.checked_shl(failures).unwrap_or(LONGEST_PAUSE_S).min(LONGEST_PAUSE_S);
+    seconds * 1_000_000_000
 }
 
 impl Reach {
-    /// Takes note of how a call ended.
-    pub(super) fn note<T>(&self, now: Timestamp, outcome: &Result<T, BackendError>) {
-        let mut reached = self.0.lock();
-        match outcome {
-            Err(error @ (BackendError::Unreachable(_) | BackendError::Denied)) => {
-                reached.failure = Some((now, error.to_string()));
-                reached.failures = reached.failures.saturating_add(1);
-            }
-            _ => *reached = Reached { at: Some(now), ..Reached::default() },
-        }
-    }
-
-    /// When it is worth another try: twice as late after each failure.
-    pub(super) fn may_try_at(&self) -> Timestamp {
+    /// Why it is not worth a try now.
+    pub(super) fn pausing(&self, now_ns: u64) -> Option<String> {
         let reached = self.0.lock();
-        let Some((at, _)) = &reached.failure else { return Timestamp::MIN };
-        let pause = 1_i64.checked_shl(reached.failures.min(10)).unwrap_or(LONGEST_PAUSE);
-        let pause = jiff::SignedDuration::from_secs(pause.min(LONGEST_PAUSE));
-        at.checked_add(pause).unwrap_or(Timestamp::MAX)
+        let (_, why) = reached.failure.as_ref()?;
+        (now_ns < reached.pause_until_ns).then(|| why.clone())
     }
 }
 
@@ -74,7 +70,9 @@ pub struct BackendStatus {
     pub reached_at: Option<Timestamp>,
     /// Since when and why it cannot be reached.
     pub failure: Option<(Timestamp, String)>,
-    /// Secrets that could not be written there.
+    /// How many secrets could not be written there.
+    pub fault_count: usize,
+    /// The first of them.
     pub faults: Vec<BackendFault>,
 }
 
@@ -88,17 +86,34 @@ pub struct BackendFault {
 }
 
 impl Engine {
-    /// How the other stores of the project do.
-    pub fn backends(
-        &self,
-        permit: &Permit<'_, ManageVault>,
-    ) -> Result<Vec<BackendStatus>, VaultError> {
-        let all = self.backends.all.iter();
-        let own = all.filter(|backend| backend.options.project == *permit.project());
-        own.map(|backend| self.backend_status(backend)).collect()
+    /// Takes note of how a call to a store ended.
+    pub(super) fn note_reach<T>(&self, backend: &Backend, outcome: &Result<T, BackendError>) {
+        let (now, now_ns) = (self.now(), self.clock.monotonic_ns());
+        let mut reached = backend.reach.0.lock();
+        match outcome {
+            Err(BackendError::Unreachable(why)) => {
+                let since = reached.failure.as_ref().map_or(now, |(since, _)| *since);
+                reached.failure = Some((since, why.clone()));
+                reached.failures = reached.failures.saturating_add(1);
+                reached.pause_until_ns = now_ns.saturating_add(pause_ns(reached.failures));
+            }
+            _ => *reached = Reached { at: Some(now), ..Reached::default() },
+        }
     }
 
-    fn backend_status(&self, backend: &Backend) -> Result<BackendStatus, VaultError> {
+    /// How the other stores do. Whoever looks after the vault looks after those of all projects.
+    pub async fn backends(
+        &self,
+        _permit: &Permit<'_, ManageVault>,
+    ) -> Result<Vec<BackendStatus>, VaultError> {
+        let mut all = Vec::new();
+        for backend in &self.backends.all {
+            all.push(self.backend_status(backend).await?);
+        }
+        Ok(all)
+    }
+
+    async fn backend_status(&self, backend: &Backend) -> Result<BackendStatus, VaultError> {
         let options = &backend.options;
         let reached = backend.reach.0.lock().clone();
         let mut status = BackendStatus {
@@ -111,40 +126,53 @@ impl Engine {
             secrets: 0,
             oldest: None,
             reached_at: reached.at,
-            failure: reached.failure,
+            failure: reached
+                .failure
+                .map(|(at, why)| (at, BackendError::Unreachable(why).to_string())),
+            fault_count: 0,
             faults: Vec::new(),
         };
-        for (path, known) in self.mirrors(backend) {
-            let mirror = self.read_mirror(&options.project, &known)?;
-            if mirror.remote.is_some() {
-                status.secrets += 1;
-                let oldest = status.oldest.unwrap_or(Timestamp::MAX);
-                status.oldest = Some(oldest.min(mirror.confirmed_at));
+        let mut after: Option<String> = None;
+        loop {
+            let found = self.mirrors(backend, after.as_deref(), STEP);
+            let Some((last, _)) = found.last() else { return Ok(status) };
+            after = Some(last.clone());
+            for (path, known) in found {
+                let why = match self.read_mirror(backend, &known) {
+                    Ok(mirror) => {
+                        if mirror.remote.is_some() {
+                            status.secrets += 1;
+                            let oldest = status.oldest.unwrap_or(Timestamp::MAX);
+                            status.oldest = Some(oldest.min(mirror.confirmed_at));
+                        }
+                        mirror.failure.map(|Failure { why, .. }| why)
+                    }
+                    Err(VaultError::Tampered { why, .. }) => {
+                        Some(format!("what is stored about it was tampered with: it {why}"))
+                    }
+                    Err(error) => return Err(error),
+                };
+                if let Some(why) = why {
+                    status.fault_count += 1;
+                    if status.faults.len() < MOST_FAULTS {
+                        status.faults.push(BackendFault { path, why });
+                    }
+                }
             }
-            if let Some(Failure { why, .. }) = mirror.failure
-                && status.faults.len() < MOST_FAULTS
-            {
-                status.faults.push(BackendFault { path, why });
-            }
+            tokio::task::yield_now().await;
         }
-        Ok(status)
     }
+}
 
-    /// All mirrors of a store, by path.
-    pub(super) fn mirrors(
-        &self,
-        backend: &Backend,
-    ) -> Vec<(String, std::sync::Arc<crate::vault::records::Known>)> {
-        let prefix = backend.mirror_id("");
-        let records = &self.vault.records;
-        let found = records.beginning_with(
-            &backend.options.project,
-            RecordKind::Mirror,
-            &prefix,
-            std::ops::Bound::Unbounded,
-            usize::MAX,
-        );
-        let path = |id: &str| id.get(prefix.len()..).unwrap_or_default().to_owned();
-        found.into_iter().map(|known| (path(&known.record.id), known)).collect()
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_and_end() {
+        let seconds: Vec<_> = [1, 2, 5, 6, 7, 40, 64, u32::MAX]
+            .map(|failures| pause_ns(failures) / 1_000_000_000)
+            .into();
+        assert_eq!(seconds, [2, 4, 32, 60, 60, 60, 60, 60]);
     }
 }

@@ -1,35 +1,24 @@
-//! Giving another store every version that becomes current here. What is still to be done is what the
-//! records say, so it goes on after a restart, wherever it was broken off.
+//! Giving another store every version that becomes current here: what is still to be done, and when. It is
+//! what the records say, so it goes on after a restart, wherever it was broken off.
 
-use std::{
-    collections::BTreeSet,
-    ops::Bound,
-    sync::{
-        Arc,
-        atomic::{AtomicI64, AtomicU64, Ordering},
-    },
-    time::Duration,
-};
+use std::{ops::Bound, time::Duration};
 
 use jiff::Timestamp;
 use keyreeve_core::{
-    audit::{Actor, Outcome, Target},
-    name::ProjectName,
-    vault::{Found, SecretPath, SecretRecord, VersionNumber},
+    Invalid,
+    audit::Target,
+    vault::{Found, SecretRecord, VersionNumber},
 };
+use parking_lot::Mutex;
 use serde_json::{Map, json};
 use tracing::warn;
 
-use super::{
-    Backend, BackendError, BackendMode, Expect, Mirror,
-    mirror::{Failure, Kept},
-    read_through::behind,
-};
+use super::{Backend, BackendError, BackendMode, give::Given, mirror::Kept, read_through::behind};
 use crate::{
-    Engine, Permit, RequestMeta,
+    Engine, Permit,
     action::ManageVault,
-    store::{Change, DutyTerm, RecordKind},
-    vault::{Fields, VaultAccess, VaultError, records::Known, secrets::is_conflict},
+    store::{DutyTerm, RecordKind},
+    vault::{VaultError, records::Known, secrets::is_conflict},
 };
 
 /// How many secrets are given in one turn.
@@ -37,116 +26,221 @@ const AT_ONCE: usize = 200;
 /// Secrets that are looked at with the lock held.
 const STEP: usize = 1_000;
 /// How often everything is looked through though nothing changed: versions also end by themselves.
-const LOOK_ANYWAY_MS: i64 = 30_000;
+const LOOK_ANYWAY_NS: u64 = 30_000_000_000;
 const DUTY: &str = "vault-sync";
+/// How many in a row a store may refuse or not answer before the rest of a turn is put off.
+const MOST_IN_VAIN: usize = 10;
 
-/// When everything was last looked through.
+/// How far a walk through all secrets is.
 #[derive(Debug, Default)]
-pub(crate) struct Looked {
-    /// Up to which change; one more than its number, 0 for never.
-    change: AtomicU64,
-    at_ms: AtomicI64,
+pub(super) struct Pass(Mutex<Walk>);
+
+#[derive(Clone, Debug, Default)]
+struct Walk {
+    /// The last path that was dealt with; `None` at the beginning.
+    after: Option<String>,
+    /// The number of changes there had been at the beginning.
+    since: u64,
+    /// Whether something has to be tried again.
+    put_off: bool,
+    /// Up to which change, and when, everything was found given.
+    done: Option<(u64, u64)>,
+}
+
+impl Pass {
+    /// Whether there is nothing to look for.
+    fn is_done(&self, changes: u64, now_ns: u64) -> bool {
+        let walk = self.0.lock();
+        let recent = |at: u64| now_ns.saturating_sub(at) < LOOK_ANYWAY_NS;
+        walk.done.is_some_and(|(up_to, at)| up_to == changes && recent(at))
+    }
+
+    /// Nothing is to be looked for for a while: another node does.
+    fn leave(&self, changes: u64, now_ns: u64) {
+        self.0.lock().done = Some((changes, now_ns));
+    }
+
+    /// Where the walk goes on.
+    fn go_on(&self, changes: u64) -> Option<String> {
+        let mut walk = self.0.lock();
+        if walk.after.is_none() {
+            walk.since = changes;
+            walk.put_off = false;
+        }
+        walk.after.clone()
+    }
+
+    /// The walk got so far; `None` if to its end. Gives whether there is more.
+    fn got(&self, after: Option<String>, put_off: bool, now_ns: u64) -> bool {
+        let mut walk = self.0.lock();
+        walk.put_off |= put_off;
+        walk.after = after;
+        if walk.after.is_none() {
+            walk.done = (!walk.put_off).then_some((walk.since, now_ns));
+        }
+        walk.after.is_some()
+    }
 }
 
 /// What a turn of giving did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Synced {
-    /// Secrets that the other store has now.
+    /// Secrets that the other store was given.
     pub written: usize,
     /// Secrets that were deleted there.
     pub deleted: usize,
     /// Secrets that it did not take.
     pub failed: usize,
-    /// Whether there may be more to do.
-    pub more: bool,
+    /// Whether something has to be tried again.
+    pub put_off: bool,
 }
 
-/// A path whose secret there is not as here.
+/// How something is given.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct How {
+    /// Whether what is said to be there is looked for there, and what was not taken is tried again.
+    pub(super) again: bool,
+    /// Whether what somebody else wrote there is written over.
+    pub(super) overwrite: bool,
+    /// For how long the duty is taken before each.
+    pub(super) duty: Duration,
+}
+
+/// Paths to deal with, in order.
 struct Due {
-    path: String,
-    /// The version that is current here; 0 for none that can be read.
-    version: VersionNumber,
-    /// What of it is known here; `None` if the secret is gone.
-    known: Option<Arc<Known>>,
+    paths: Vec<String>,
+    /// Whether there are no more behind them.
+    is_end: bool,
 }
 
 impl Engine {
-    /// Gives other stores what they lack, if that is this node's duty. Gives whether there may be more.
-    pub async fn sync_some(&self, duty_length: Duration) -> Result<bool, VaultError> {
-        let all = &self.backends.all;
-        let syncs = all.iter().filter(|it| matches!(it.options.mode, BackendMode::Sync { .. }));
-        if self.keyring().is_err() || !all.iter().any(|it| !it.is_read_through()) {
-            return Ok(false);
-        }
-        let (now, change) = (self.now(), self.vault.records.changes() + 1);
-        let looked = &self.backends.looked;
-        let is_same = looked.change.load(Ordering::Acquire) == change
-            && now.as_millisecond() - looked.at_ms.load(Ordering::Acquire) < LOOK_ANYWAY_MS;
-        if is_same {
-            return Ok(false);
-        }
-        let (mut term, mut more, mut is_done) = (None, false, true);
-        for backend in syncs {
-            if backend.reach.may_try_at() > now {
-                is_done = false;
+    /// Gives other stores what they lack, if that is this node's duty. Gives whether there is more.
+    pub async fn sync_some(&self, duty: Duration) -> bool {
+        let mut more = false;
+        for backend in &self.backends.all {
+            let BackendMode::Sync { overwrite } = backend.options.mode else { continue };
+            let (changes, now_ns) =
+                (self.vault.records.secret_changes(), self.clock.monotonic_ns());
+            let rests = backend.pass.is_done(changes, now_ns)
+                || backend.reach.pausing(now_ns).is_some()
+                || self.keyring().is_err();
+            if rests {
                 continue;
             }
-            let due = self.due(backend, false).await?;
-            if due.is_empty() {
-                continue;
+            // Somebody gives everything at this moment.
+            let Ok(_giving) = backend.giving.try_lock() else { continue };
+            let how = How { again: false, overwrite, duty };
+            match self.sync_turn(backend, changes, how).await {
+                Ok(is_more) => more |= is_more,
+                Err(error) => warn!(
+                    backend = backend.name(),
+                    %error,
+                    "another store lacks what is current here; tried again"
+                ),
             }
-            if term.is_none() {
-                let holder = format!("{:016x}", self.process);
-                term = self.store.take_duty(DUTY, &holder, duty_length).await?;
-            }
-            let Some(term) = term else { return Ok(false) };
-            let synced = self.give(backend, due, false, Some(term)).await?;
-            more |= synced.more;
         }
-        if is_done && !more {
-            looked.at_ms.store(now.as_millisecond(), Ordering::Release);
-            looked.change.store(change, Ordering::Release);
-        }
-        Ok(more)
+        more
     }
 
-    /// Gives another store what it lacks, at once, and what it did not take before, too. With `overwrite`
-    /// what somebody else wrote there is written over.
+    async fn sync_turn(
+        &self,
+        backend: &Backend,
+        changes: u64,
+        how: How,
+    ) -> Result<bool, VaultError> {
+        if self.take_giving(how.duty).await?.is_none() {
+            backend.pass.leave(changes, self.clock.monotonic_ns());
+            return Ok(false);
+        }
+        let after = backend.pass.go_on(changes);
+        let due = self.due(backend, after.as_deref(), how.again).await?;
+        let mut synced = Synced::default();
+        let (last, outcome) = self.give(backend, &due.paths, how, &mut synced).await;
+        let is_end = due.is_end && outcome.is_ok();
+        // What failed is passed by: the others must not wait for it.
+        let after = if is_end { None } else { last.or(after) };
+        let put_off = synced.put_off || outcome.is_err();
+        let more = backend.pass.got(after, put_off, self.clock.monotonic_ns());
+        outcome.map(|()| more)
+    }
+
+    /// The duty to give to other stores; `None` while another node has it.
+    pub(super) async fn take_giving(
+        &self,
+        length: Duration,
+    ) -> Result<Option<DutyTerm>, VaultError> {
+        let holder = format!("{:016x}", self.process);
+        Ok(self.store.take_duty(DUTY, &holder, length).await?)
+    }
+
+    /// Looks through everything and gives another store at once what it lacks, and what it did not take
+    /// before, too. With `overwrite` what somebody else wrote there is written over. `None` if there is no
+    /// such store.
     pub async fn sync_now(
         &self,
         permit: &Permit<'_, ManageVault>,
         name: &str,
         overwrite: bool,
+        duty: Duration,
     ) -> Result<Option<Synced>, VaultError> {
-        let is_it = |it: &&Backend| it.name() == name && it.options.project == *permit.project();
-        let Some(backend) = self.backends.all.iter().find(is_it) else { return Ok(None) };
+        let Some(backend) = self.backends.all.iter().find(|it| it.name() == name) else {
+            return Ok(None);
+        };
         self.keyring()?;
-        if backend.is_read_through() {
-            return Err(behind(
-                backend,
-                BackendError::Invalid(keyreeve_core::Invalid::new(
-                    "it is read through, not synced",
-                )),
-            ));
-        }
+        let BackendMode::Sync { overwrite: always } = backend.options.mode else {
+            let rule = Invalid::new("it is read through, and so given everything as it is written");
+            return Err(behind(backend, BackendError::Invalid(rule)));
+        };
         let mut entry = self.system_entry(permit.project(), "vault", "backend.sync", Map::new());
         entry.actor = permit.caller().actor();
         entry.request = Some(permit.caller().request().origin());
         entry.target = Target::new("backend", name);
         entry.details.insert("overwrite".to_owned(), json!(overwrite));
         self.begin(permit.project()).commit(entry).await?;
-        let due = self.due(backend, true).await?;
-        self.give(backend, due, overwrite, None).await.map(Some)
+        let _giving = backend.giving.lock().await;
+        if self.take_giving(duty).await?.is_none() {
+            return Err(VaultError::Busy);
+        }
+        let how = How { again: true, overwrite: overwrite || always, duty };
+        let (mut synced, mut after) = (Synced::default(), None);
+        loop {
+            let due = self.due(backend, after.as_deref(), how.again).await?;
+            let (last, outcome) = self.give(backend, &due.paths, how, &mut synced).await;
+            outcome?;
+            after = last.or(after);
+            if due.is_end {
+                return Ok(Some(synced));
+            }
+        }
     }
 
-    /// Paths whose secret there is not as here; with `again` also those that the store did not take.
-    async fn due(&self, backend: &Backend, again: bool) -> Result<Vec<Due>, VaultError> {
+    /// Paths behind that one whose secret there is not as here; with `again` all that are here or there.
+    async fn due(
+        &self,
+        backend: &Backend,
+        after: Option<&str>,
+        again: bool,
+    ) -> Result<Due, VaultError> {
+        let mut paths = self.due_here(backend, after, again).await?;
+        paths.extend(self.due_there(backend, after).await?);
+        paths.sort_unstable();
+        paths.dedup();
+        let is_end = paths.len() <= AT_ONCE;
+        paths.truncate(AT_ONCE);
+        Ok(Due { paths, is_end })
+    }
+
+    /// Secrets that are here.
+    async fn due_here(
+        &self,
+        backend: &Backend,
+        after: Option<&str>,
+        again: bool,
+    ) -> Result<Vec<String>, VaultError> {
         let (project, prefix) = (&backend.options.project, backend.options.folder.as_str());
-        let now = self.now();
-        let mut due = Vec::new();
-        let mut seen = BTreeSet::new();
-        let mut from: Option<String> = None;
-        loop {
+        let mut paths = Vec::new();
+        let mut from = after.map(str::to_owned);
+        while paths.len() <= AT_ONCE {
             let bound = from.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
             let records = &self.vault.records;
             let found = records.beginning_with(project, RecordKind::Secret, prefix, bound, STEP);
@@ -154,186 +248,137 @@ impl Engine {
             from = Some(last.record.id.to_string());
             for known in found {
                 let path = known.record.id.to_string();
-                // What was tampered with is not given to anybody, and is recorded when it is read.
-                let Ok(version) = self.current_version(project, &known, now) else {
-                    seen.insert(path);
-                    continue;
-                };
-                let Kept { mirror, revision } = self.mirror(backend, &path, 0).await?;
-                let is_same = mirror.version == version && (revision > 0 || version == 0);
-                let is_known = mirror.failure.as_ref().is_some_and(|it| it.version == version);
-                seen.insert(path.clone());
-                if !is_same && (again || !is_known) {
-                    due.push(Due { path, version, known: Some(known) });
+                if again || self.is_due(backend, &path, &known).await? {
+                    paths.push(path);
                 }
             }
             tokio::task::yield_now().await;
         }
-        for (path, known) in self.mirrors(backend) {
-            let mirror = self.read_mirror(project, &known)?;
-            let is_known = mirror.failure.is_some_and(|it| it.version == 0);
-            if !seen.contains(&path) && (again || !is_known) {
-                due.push(Due { path, version: 0, known: None });
-            }
-        }
-        Ok(due)
+        Ok(paths)
     }
 
-    /// The version that is current; 0 if there is none that can be read.
-    fn current_version(
+    async fn is_due(
         &self,
-        project: &ProjectName,
+        backend: &Backend,
+        path: &str,
         known: &Known,
-        now: Timestamp,
-    ) -> Result<VersionNumber, VaultError> {
-        let secret = self.parsed::<SecretRecord>(project, known)?;
-        Ok(match secret.find(None, now) {
-            Found::Readable(version, _) => version,
-            Found::Gone(..) | Found::Missing => 0,
+    ) -> Result<bool, VaultError> {
+        let secret = match self.parsed::<SecretRecord>(&backend.options.project, known) {
+            Ok(secret) => secret,
+            // What was tampered with is given to nobody, and is recorded when it is read.
+            Err(VaultError::Tampered { .. }) => return Ok(false),
+            Err(error) => return Err(error),
+        };
+        let version = current_version(&secret, self.now());
+        let mirror = match self.mirror(backend, path, 0).await {
+            Ok(Kept { mirror, .. }) => mirror,
+            Err(VaultError::Tampered { .. }) => return Ok(false),
+            Err(error) => return Err(error),
+        };
+        let has = mirror.has(&secret.id, version);
+        Ok(match mirror.failure {
+            // It came to be all the same.
+            Some(_) if has => true,
+            Some(failure) => (failure.secret.as_str(), failure.version) != (&secret.id, version),
+            None => !has,
         })
     }
 
+    /// Secrets that are there, and not here any more.
+    async fn due_there(
+        &self,
+        backend: &Backend,
+        after: Option<&str>,
+    ) -> Result<Vec<String>, VaultError> {
+        let (project, folder) = (&backend.options.project, backend.options.folder.as_str());
+        let mut paths = Vec::new();
+        let mut from = after.map(str::to_owned);
+        while paths.len() <= AT_ONCE {
+            let found = self.mirrors(backend, from.as_deref(), STEP);
+            let Some((last, _)) = found.last() else { break };
+            from = Some(last.clone());
+            for (path, known) in found {
+                let is_here = self.vault.records.get(project, RecordKind::Secret, &path).is_some();
+                // What the settings gave to it once and do not any more is not its own to delete.
+                if is_here || !path.starts_with(folder) {
+                    continue;
+                }
+                let Ok(mirror) = self.read_mirror(backend, &known) else { continue };
+                let is_known = mirror.failure.as_ref().is_some_and(|it| it.version == 0);
+                if mirror.remote.is_some() && !is_known {
+                    paths.push(path);
+                }
+            }
+            tokio::task::yield_now().await;
+        }
+        Ok(paths)
+    }
+
+    /// Gives some secrets. Gives the last path that was dealt with, too.
     async fn give(
         &self,
         backend: &Backend,
-        due: Vec<Due>,
-        overwrite: bool,
-        term: Option<DutyTerm>,
-    ) -> Result<Synced, VaultError> {
-        let mut synced = Synced { more: due.len() > AT_ONCE, ..Synced::default() };
-        for due in due.into_iter().take(AT_ONCE) {
-            match self.give_one(backend, &due, overwrite, term).await {
-                Ok(None) if due.version == 0 => synced.deleted += 1,
-                Ok(None) => synced.written += 1,
-                Ok(Some(why)) => {
-                    warn!(backend = backend.name(), path = due.path, why, "a secret was not taken");
+        paths: &[String],
+        how: How,
+        synced: &mut Synced,
+    ) -> (Option<String>, Result<(), VaultError>) {
+        let (mut last, mut refused) = (None, Vec::new());
+        let (mut in_vain, mut answered) = (0, false);
+        for path in paths {
+            let given = self.give_one(backend, path, how).await;
+            last = Some(path.clone());
+            if matches!(given, Ok(Given::Refused | Given::Away(_))) {
+                in_vain += 1;
+            } else {
+                in_vain = 0;
+            }
+            match given {
+                Ok(Given::Written) => synced.written += 1,
+                Ok(Given::Deleted) => synced.deleted += 1,
+                Ok(Given::Same) => {}
+                Ok(Given::Failed(why)) => {
+                    warn!(backend = backend.name(), path, why, "a secret was not taken");
                     synced.failed += 1;
                 }
-                // The next turn finds it as it is then.
-                Err(error) if is_conflict(&error) => synced.more = true,
-                Err(VaultError::Tampered { .. }) => synced.failed += 1,
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(synced)
-    }
-
-    /// Gives one secret. What the store does not take is kept with the mirror, and given back.
-    async fn give_one(
-        &self,
-        backend: &Backend,
-        due: &Due,
-        overwrite: bool,
-        term: Option<DutyTerm>,
-    ) -> Result<Option<String>, VaultError> {
-        let Kept { mut mirror, revision } = self.mirror(backend, &due.path, 0).await?;
-        let outcome = self.exchange(backend, due, &mirror, overwrite).await?;
-        let outcome = match outcome {
-            Err(error @ (BackendError::Unreachable(_) | BackendError::Denied)) => {
-                return Err(behind(backend, error));
-            }
-            outcome => outcome,
-        };
-        let failure = outcome.as_ref().err().map(ToString::to_string);
-        if let Ok(remote) = outcome {
-            let confirmed_at = self.now();
-            mirror = Mirror { remote, version: due.version, confirmed_at, failure: None };
-        } else {
-            let why = failure.clone().unwrap_or_default();
-            mirror.failure = Some(Failure { version: due.version, why });
-        }
-        let project = &backend.options.project;
-        let change = if due.known.is_none() && failure.is_none() {
-            let id = backend.mirror_id(&due.path).into();
-            Change::DeleteRecord { kind: RecordKind::Mirror, id, revision }
-        } else {
-            self.keep_mirror(backend, &due.path, &mirror, revision)?
-        };
-        let action = if due.version == 0 { "backend.delete" } else { "backend.push" };
-        let mut entry = self.system_entry(project, "vault", action, Map::new());
-        entry.actor = Actor::System(format!("backend {}", backend.name()).into());
-        entry.target = Target::new("secret", &due.path);
-        if due.version > 0 {
-            entry.details.insert("version".to_owned(), json!(due.version));
-        }
-        if let Some(why) = &failure {
-            entry.outcome = Outcome::Denied;
-            entry.details.insert("why".to_owned(), json!(why));
-        }
-        let mut tx = self.begin(project).with(change);
-        if let Some(term) = term {
-            tx = tx.with(Change::OnDuty(term));
-        }
-        tx.commit(entry).await?;
-        Ok(failure)
-    }
-
-    /// Writes to the store or deletes there. Gives the version there.
-    async fn exchange(
-        &self,
-        backend: &Backend,
-        due: &Due,
-        mirror: &Mirror,
-        overwrite: bool,
-    ) -> Result<Result<Option<String>, BackendError>, VaultError> {
-        let by_settings = matches!(backend.options.mode, BackendMode::Sync { overwrite: true });
-        let expect = match &mirror.remote {
-            _ if overwrite || by_settings => Expect::Anything,
-            Some(version) => Expect::Version(version.clone()),
-            None => Expect::Nothing,
-        };
-        let path = backend.remote_path(&due.path);
-        let fields = match &due.known {
-            Some(known) if due.version > 0 => {
-                Some(self.fields_to_give(backend, known, &due.path, due.version).await?)
-            }
-            _ => None,
-        };
-        let outcome = match (&fields, &mirror.remote) {
-            (Some((id, fields)), _) => {
-                // The same text for every try at this version, however the one before ended.
-                let attempt = format!("{}/{id}/{}", backend.name(), due.version);
-                let written = backend.remote().write(&path, fields, &expect, &attempt).await;
-                match written {
-                    Err(BackendError::Conflict) => same_already(backend, &path, fields).await,
-                    written => written.map(Some),
+                Ok(Given::Refused) => refused.push(path),
+                Ok(Given::Away(why)) => {
+                    synced.put_off = true;
+                    if in_vain >= MOST_IN_VAIN || how.again {
+                        return (last, Err(behind(backend, BackendError::Unreachable(why))));
+                    }
                 }
+                // The next turn finds it as it is then.
+                Err(error) if is_conflict(&error) => synced.put_off = true,
+                Err(VaultError::Tampered { .. }) => synced.failed += 1,
+                Err(error) => return (last, Err(error)),
             }
-            (None, None) => Ok(None),
-            (None, Some(_)) => backend.remote().delete(&path, &expect).await.map(|()| None),
-        };
-        backend.reach.note(self.now(), &outcome);
-        Ok(outcome)
-    }
-
-    async fn fields_to_give(
-        &self,
-        backend: &Backend,
-        known: &Known,
-        path: &str,
-        version: VersionNumber,
-    ) -> Result<(String, Fields), VaultError> {
-        let project = &backend.options.project;
-        let path: SecretPath = path
-            .parse()
-            .map_err(|rule| VaultError::Invalid(crate::FieldError::new("path", rule)))?;
-        let meta = RequestMeta { id: self.next_request_id(), ip: None };
-        let access = VaultAccess::of_backend(project.clone(), backend.name(), meta);
-        let stored = self.believe(&access, &path, known).await?;
-        let fields = self.open_fields(&access, &path, &stored, version).await?;
-        Ok((stored.secret.id.clone(), fields))
+            answered |= in_vain == 0;
+            if in_vain >= MOST_IN_VAIN {
+                break;
+            }
+        }
+        if refused.is_empty() {
+            return (last, Ok(()));
+        }
+        if !answered {
+            // Nothing was taken at all: it is the credential, not a path.
+            synced.put_off = true;
+            return (last, Err(behind(backend, BackendError::Denied)));
+        }
+        for path in refused {
+            synced.failed += 1;
+            if let Err(error) = self.note_refusal(backend, path, how).await {
+                return (last, Err(error));
+            }
+        }
+        (last, Ok(()))
     }
 }
 
-/// What was expected is not there. If the same fields are, an earlier try got through whose answer was
-/// lost, or somebody carried them over by hand.
-async fn same_already(
-    backend: &Backend,
-    path: &str,
-    fields: &Fields,
-) -> Result<Option<String>, BackendError> {
-    match backend.remote().read(path).await? {
-        Some(there) if there.fields.is_same(fields) => Ok(Some(there.version)),
-        _ => Err(BackendError::Conflict),
+/// The version that can be read; 0 if there is none.
+pub(super) fn current_version(secret: &SecretRecord, now: Timestamp) -> VersionNumber {
+    match secret.find(None, now) {
+        Found::Readable(version, _) => version,
+        Found::Gone(..) | Found::Missing => 0,
     }
 }

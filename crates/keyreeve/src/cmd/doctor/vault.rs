@@ -49,8 +49,8 @@ fn backend(backend: &BackendView) -> Check {
     let what = format!("{name}, {} of {}", backend.mode, backend.kind);
     let (status, detail) = match &backend.failure {
         Some(failure) => (Status::Failed, format!("{what}: {}", printable(failure))),
-        None if !backend.faults.is_empty() => {
-            let count = backend.faults.len();
+        None if backend.fault_count > 0 => {
+            let count = backend.fault_count;
             (
                 Status::Warning,
                 format!("{what}: {count} secrets not taken (`keyreeve backend list`)"),

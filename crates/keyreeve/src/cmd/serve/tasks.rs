@@ -160,16 +160,7 @@ async fn rewrap(engine: Arc<Engine>, mut stopped: watch::Receiver<bool>) {
 async fn sync(engine: Arc<Engine>, mut stopped: watch::Receiver<bool>) {
     let mut timer = timer(SYNC_INTERVAL);
     while next_turn(&mut timer, &mut stopped).await {
-        loop {
-            match engine.sync_some(SYNC_DUTY).await {
-                Ok(true) if !*stopped.borrow() => {}
-                Ok(_) => break,
-                Err(error) => {
-                    warn!(%error, "another store lacks what is current here; tried again");
-                    break;
-                }
-            }
-        }
+        while engine.sync_some(SYNC_DUTY).await && !*stopped.borrow() {}
     }
 }
 
