@@ -25,6 +25,7 @@ mod limits;
 mod migration;
 mod offline;
 mod openapi;
+mod other_stores;
 mod policies;
 mod projects;
 mod read_through;
