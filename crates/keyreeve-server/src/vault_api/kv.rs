@@ -1,6 +1,6 @@
 //! `secret/…`: KV version 2.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt::Write as _};
 
 use axum::body::Body;
 use bytes::Bytes;
@@ -46,6 +46,9 @@ fn notes(secret: &SecretRecord) -> Value {
     if secret.custom_metadata.is_empty() { Value::Null } else { json!(secret.custom_metadata) }
 }
 
+/// Room for what an answer says besides fields, so that it is written into one piece of memory.
+const AROUND_FIELDS: usize = 768;
+
 fn version_json(version: VersionNumber, meta: &VersionMeta, secret: &SecretRecord) -> Value {
     json!({
         "created_time": moment(Some(meta.created_at)),
@@ -80,12 +83,15 @@ pub(super) async fn read(
     };
     // EXPOSE: the answer is what the caller may read; it is overwritten once it is sent.
     let fields = fields.text().expose();
-    let body = Zeroizing::new(format!(
+    let mut body = Zeroizing::new(String::with_capacity(fields.len() + AROUND_FIELDS));
+    // Text takes whatever is written.
+    let _ = write!(
+        *body,
         "{{\"request_id\":\"{id}\",\"lease_id\":\"\",\"renewable\":false,\"lease_duration\":0,\
          \"data\":{{\"data\":{fields},\"metadata\":{metadata}}},\"wrap_info\":null,\
          \"warnings\":null,\"auth\":null}}",
         id = id.as_str(),
-    ));
+    );
     let body = Bytes::from_owner(Wiped(body));
     Ok(json_response(StatusCode::OK, Body::from(body)))
 }

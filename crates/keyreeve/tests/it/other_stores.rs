@@ -121,8 +121,7 @@ impl Drop for Moto {
 /// Another store, as its own clients use it.
 pub(crate) trait Store {
     /// Where it has the secrets of a folder of ours.
-    /// A setting of the backend that tests have.
-    pub(crate) fn settings(&self) -> Vec<(String, String)>;
+    fn settings(&self) -> Vec<(String, String)>;
     fn put(&self, path: &str, fields: &Value);
     /// The current fields; null if there are none.
     fn get(&self, path: &str) -> Value;
@@ -139,8 +138,7 @@ pub(crate) fn setting(name: &str, value: &str) -> (String, String) {
 }
 
 impl Store for OpenBao {
-    /// A setting of the backend that tests have.
-    pub(crate) fn settings(&self) -> Vec<(String, String)> {
+    fn settings(&self) -> Vec<(String, String)> {
         vec![
             setting("KIND", "vault"),
             setting("ADDRESS", &self.url),
@@ -179,8 +177,7 @@ impl Store for OpenBao {
 }
 
 impl Store for Moto {
-    /// A setting of the backend that tests have.
-    pub(crate) fn settings(&self) -> Vec<(String, String)> {
+    fn settings(&self) -> Vec<(String, String)> {
         vec![
             setting("KIND", "aws-secrets-manager"),
             setting("ADDRESS", &self.url),
