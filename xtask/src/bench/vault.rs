@@ -7,10 +7,12 @@
 use std::fs;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use serde_json::{Value, json};
+use tempfile::TempDir;
 
 use super::http;
 use super::load::{self, LoadReport, Plan, Requests};
@@ -29,6 +31,9 @@ pub(crate) struct VaultOptions {
     /// How long each run is measured.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=600))]
     seconds: u64,
+    /// Rounds of each kind on each server, in turns; the one in the middle counts.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=99))]
+    rounds: u8,
     /// Connections.
     #[arg(long, default_value = "64")]
     connections: NonZeroUsize,
@@ -40,7 +45,16 @@ pub(crate) struct VaultOptions {
     bao: Option<PathBuf>,
 }
 
-/// What one server did.
+/// A server that is measured, filled with secrets.
+struct Candidate {
+    server: Server,
+    reads: Arc<Requests>,
+    writes: Arc<Requests>,
+    idle_bytes: u64,
+    _folder: TempDir,
+}
+
+/// What one server did: of its rounds the one in the middle.
 #[derive(Debug)]
 struct Measured {
     name: &'static str,
@@ -50,24 +64,31 @@ struct Measured {
     loaded_bytes: u64,
 }
 
-/// Loads both servers, one after the other, and prints the report.
+/// Loads both servers in turns, so that what else the machine does hits both, and prints the report.
 pub(crate) fn run(options: &VaultOptions, binaries: &Path, format: Format) -> anyhow::Result<()> {
-    let ours = keyreeve(options, binaries)?;
-    let theirs = openbao(options)?;
+    let both = [keyreeve(options, binaries)?, openbao(options)?];
+    let holds_value: fn(&[u8]) -> bool = |body| http::contains(body, b"EXAMPLE-");
+    let reads = rounds(&both, "reads", |it| &it.reads, Some(holds_value), options)?;
+    let writes = rounds(&both, "writes", |it| &it.writes, None, options)?;
+    let mut all = Vec::new();
+    for ((candidate, reads), writes) in both.iter().zip(reads).zip(writes) {
+        let (name, idle_bytes) = (candidate.server.name(), candidate.idle_bytes);
+        let loaded_bytes = candidate.server.resident_bytes()?;
+        all.push(Measured { name, idle_bytes, reads, writes, loaded_bytes });
+    }
     let machine = Machine::this();
-    let all = [ours, theirs];
     report::print(format, &lines_of(options, &all, &machine), &json_of(options, &all, &machine));
     Ok(())
 }
 
-fn keyreeve(options: &VaultOptions, binaries: &Path) -> anyhow::Result<Measured> {
-    let data = tempfile::tempdir().context("cannot create a data folder")?;
-    let admin_key = seed::init(data.path(), &[])?;
-    let server = Server::keyreeve(binaries, data.path())?;
-    measure(&server, &admin_key, options)
+fn keyreeve(options: &VaultOptions, binaries: &Path) -> anyhow::Result<Candidate> {
+    let folder = tempfile::tempdir().context("cannot create a data folder")?;
+    let admin_key = seed::init(folder.path(), &[])?;
+    let server = Server::keyreeve(binaries, folder.path())?;
+    fill(server, folder, &admin_key, options)
 }
 
-fn openbao(options: &VaultOptions) -> anyhow::Result<Measured> {
+fn openbao(options: &VaultOptions) -> anyhow::Result<Candidate> {
     let usual = crate::workspace::root()?.join("target/peers/venv/bin/bao");
     let bao = options.bao.clone().unwrap_or(usual);
     ensure!(
@@ -77,7 +98,7 @@ fn openbao(options: &VaultOptions) -> anyhow::Result<Measured> {
     );
     let folder = tempfile::tempdir().context("cannot create a folder")?;
     let (server, token) = start_openbao(&bao, folder.path())?;
-    measure(&server, &token, options)
+    fill(server, folder, &token, options)
 }
 
 /// Starts OpenBao on raft with an audit file, initialised and unsealed, with KV version 2.
@@ -130,7 +151,12 @@ fn request(method: &str, path: &str, token: &str, body: &str) -> Vec<u8> {
     .into_bytes()
 }
 
-fn measure(server: &Server, token: &str, options: &VaultOptions) -> anyhow::Result<Measured> {
+fn fill(
+    server: Server,
+    folder: TempDir,
+    token: &str,
+    options: &VaultOptions,
+) -> anyhow::Result<Candidate> {
     let idle_bytes = server.resident_bytes()?;
     let path = |number: usize| format!("/v1/secret/data/production/service-{number}");
     let count = options.secrets.get();
@@ -147,24 +173,42 @@ fn measure(server: &Server, token: &str, options: &VaultOptions) -> anyhow::Resu
     }
     let reads = (0..count).map(|number| request("GET", &path(number), token, ""));
     let reads = Requests::of(reads.collect())?;
-    let plan = |check| Plan {
-        address: server.address(),
-        connections: options.connections.get(),
-        threads: (report::cores() / 2).max(1),
-        warm_up: WARM_UP,
-        measure: Duration::from_secs(options.seconds),
-        expected_status: 200,
-        body_check: check,
+    Ok(Candidate { server, reads, writes, idle_bytes, _folder: folder })
+}
+
+/// The same load on each in turns; of each the round in the middle.
+fn rounds(
+    all: &[Candidate],
+    what: &str,
+    requests: impl Fn(&Candidate) -> &Arc<Requests>,
+    body_check: Option<fn(&[u8]) -> bool>,
+    options: &VaultOptions,
+) -> anyhow::Result<Vec<LoadReport>> {
+    let mut measured: Vec<Vec<LoadReport>> = all.iter().map(|_| Vec::new()).collect();
+    for _ in 0..options.rounds {
+        for (candidate, measured) in all.iter().zip(&mut measured) {
+            let plan = Plan {
+                address: candidate.server.address(),
+                connections: options.connections.get(),
+                threads: (report::cores() / 2).max(1),
+                warm_up: WARM_UP,
+                measure: Duration::from_secs(options.seconds),
+                expected_status: 200,
+                body_check,
+            };
+            let name = candidate.server.name();
+            let round = load::run(&plan, requests(candidate))?;
+            report::require_clean(name, &round)?;
+            report::print_round(&format!("{name}, {what}"), &round);
+            measured.push(round);
+        }
+    }
+    let middle = |mut rounds: Vec<LoadReport>| {
+        rounds.sort_by(|one, other| one.rps.total_cmp(&other.rps));
+        let middle = rounds.len() / 2;
+        rounds.into_iter().nth(middle).context("no round was measured")
     };
-    let holds_value: fn(&[u8]) -> bool = |body| http::contains(body, b"EXAMPLE-");
-    let reads = load::run(&plan(Some(holds_value)), &reads)?;
-    report::require_clean(server.name(), &reads)?;
-    report::print_round(&format!("{}, reads", server.name()), &reads);
-    let writes = load::run(&plan(None), &writes)?;
-    report::require_clean(server.name(), &writes)?;
-    report::print_round(&format!("{}, writes", server.name()), &writes);
-    let loaded_bytes = server.resident_bytes()?;
-    Ok(Measured { name: server.name(), idle_bytes, reads, writes, loaded_bytes })
+    measured.into_iter().map(middle).collect()
 }
 
 /// How often the first's rate is the second's.
@@ -194,8 +238,8 @@ fn lines_of(options: &VaultOptions, all: &[Measured], machine: &Machine) -> Vec<
     }));
     let mut lines = vec![
         format!(
-            "bench vault: {} secrets, {} connections, {} s each",
-            options.secrets, options.connections, options.seconds
+            "bench vault: {} secrets, {} connections, {} rounds of {} s each",
+            options.secrets, options.connections, options.rounds, options.seconds
         ),
         machine.line(),
         String::new(),
@@ -226,6 +270,7 @@ fn json_of(options: &VaultOptions, all: &[Measured], machine: &Machine) -> Value
         "machine": machine.json(),
         "secrets": options.secrets,
         "connections": options.connections,
+        "rounds": options.rounds,
         "seconds": options.seconds,
         "servers": servers,
         "reads_ratio": over(all, |it| it.reads.rps),

@@ -315,6 +315,10 @@ impl SecretBackend for AwsSecretsManager {
             outcome => outcome,
         };
         let written: Written = parsed(&outcome?)?;
+        // A version that was there already stays where it is, and AWS says so only by this.
+        if written.version_stages.is_some_and(|stages| !stages.iter().any(|it| it == CURRENT)) {
+            return Err(BackendError::Conflict);
+        }
         Ok(written.version_id)
     }
 

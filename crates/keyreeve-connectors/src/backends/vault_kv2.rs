@@ -355,12 +355,11 @@ impl SecretBackend for VaultKv2 {
 
     async fn delete(&self, path: &str, expect: &Expect) -> Result<(), BackendError> {
         // The store cannot be told what is expected: somebody may come between the look and the deed.
-        if let Expect::Version(version) = expect {
-            match self.read(path).await? {
-                None => return Ok(()),
-                Some(there) if there.version != *version => return Err(BackendError::Conflict),
-                Some(_) => {}
-            }
+        let there = self.read(path).await?.map(|there| there.version);
+        match (there, expect) {
+            (None, _) => return Ok(()),
+            (Some(there), Expect::Version(version)) if there == *version => {}
+            (Some(_), _) => return Err(BackendError::Conflict),
         }
         let answer = self.call(&Method::DELETE, "data", path, &[], None).await?;
         match answer.status {

@@ -47,14 +47,15 @@ impl Fields {
         let [one, other] = [self, other].map(|fields| {
             serde_json::from_str::<BTreeMap<String, &RawValue>>(fields.text().expose())
         });
+        // A text and whether it is one: 1 is not "1". What is nested is compared as it is written.
         let text = |value: &RawValue| {
             let text = serde_json::from_str::<String>(value.get());
-            Zeroizing::new(text.unwrap_or_else(|_| value.get().to_owned()))
+            (text.is_ok(), Zeroizing::new(text.unwrap_or_else(|_| value.get().to_owned())))
         };
         let (Ok(one), Ok(other)) = (one, other) else { return false };
         one.len() == other.len()
             && one.iter().all(|(name, value)| {
-                other.get(name).is_some_and(|other| *text(value) == *text(other))
+                other.get(name).is_some_and(|other| text(value) == text(other))
             })
     }
 }

@@ -218,7 +218,7 @@ impl Engine {
         let Write { fields, cas, stage, typed, behind } = write;
         let (access, path) = (permit.access(), permit.path());
         let now = self.now();
-        let (mut secret, revision) = match stored {
+        let (mut secret, revision) = match &stored {
             Some(stored) => ((*stored.secret).clone(), stored.revision),
             None => (SecretRecord::new(self.new_id()?, now), 0),
         };
@@ -234,7 +234,7 @@ impl Engine {
             Behind::First(_) if stage == Stage::Pending => None,
             Behind::First(agreed) => {
                 let next = Next::Version(&secret.id, version, fields);
-                self.write_behind(access, path, next, agreed).await?
+                self.write_behind(access, path, stored.as_ref(), next, agreed).await?
             }
             Behind::Taken { backend, mut mirror, follows } => {
                 mirror.becomes(&secret.id, version);
@@ -399,11 +399,16 @@ impl Engine {
         self.permit_path(access, Capability::Delete, path).await?;
         let _turn = self.turn_behind(access, path).await?;
         self.follow_in_turn(access, path, Follow::Now).await?;
-        let mut agreed = Agreed::default();
+        let (mut agreed, mut first) = (Agreed::default(), None);
         for attempt in 0..MOST_TRIES {
             let stored = self.secret_for(access, path, attempt).await?;
             let Some(stored) = stored else { return Ok(()) };
             let mut secret = (*stored.secret).clone();
+            // What another store has deleted already is that one, whatever is current meanwhile.
+            if agreed.is_written() && first != Some(secret.current) {
+                break;
+            }
+            first = Some(secret.current);
             let current = [secret.current];
             let versions = versions.unwrap_or(&current);
             let was_readable = matches!(secret.find(None, self.now()), Found::Readable(..));
@@ -411,7 +416,7 @@ impl Engine {
                 return Ok(());
             }
             let mirror = if was_readable && versions.contains(&secret.current) {
-                self.write_behind(access, path, Next::Gone, &mut agreed).await?
+                self.write_behind(access, path, Some(&stored), Next::Gone, &mut agreed).await?
             } else {
                 None
             };

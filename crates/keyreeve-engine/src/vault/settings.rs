@@ -176,13 +176,18 @@ impl Engine {
         change: impl Fn(&mut SecretRecord, Timestamp) -> Result<VersionNumber, Invalid>,
     ) -> Result<VersionNumber, VaultError> {
         let (access, path) = (permit.access(), permit.path());
-        let mut agreed = Agreed::default();
+        let (mut agreed, mut first) = (Agreed::default(), None);
         for attempt in 0..16 {
             let stored = self.secret_for(access, path, attempt).await?;
             let stored = stored.ok_or_else(|| VaultError::NotFound(path.clone()))?;
             let mut secret = (*stored.secret).clone();
             let version = change(&mut secret, self.now())
                 .map_err(|rule| VaultError::Invalid(FieldError::new(field, rule)))?;
+            // What another store has already is that version, whichever waits meanwhile.
+            if agreed.is_written() && first != Some(version) {
+                break;
+            }
+            first = Some(version);
             let mut entry = access.entry(self, action, path.as_str(), Outcome::Done);
             entry.details.insert("version".to_owned(), json!(version));
             entry.details.insert("aliases".to_owned(), json!(secret.aliases));
@@ -191,7 +196,7 @@ impl Engine {
             } else {
                 let fields = self.open_fields(access, path, &stored, secret.current).await?;
                 let next = Next::Version(&secret.id, secret.current, &fields);
-                self.write_behind(access, path, next, &mut agreed).await?
+                self.write_behind(access, path, Some(&stored), next, &mut agreed).await?
             };
             match self.commit_secret(access, path, &secret, stored.revision, mirror, entry).await {
                 Ok(()) => return Ok(version),

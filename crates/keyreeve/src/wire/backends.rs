@@ -46,7 +46,8 @@ pub(super) fn open(
 fn place(config: &BackendConfig) -> String {
     let there = match &config.kind {
         KindConfig::Vault { mount, namespace, .. } => format!("vault\n{mount}\n{namespace}"),
-        KindConfig::Aws { region, .. } => format!("aws\n{region}"),
+        // Nothing else tells one account from another; the same secrets are found again with a new key.
+        KindConfig::Aws { region, access_key_id, .. } => format!("aws\n{region}\n{access_key_id}"),
     };
     let (folder, remote_folder) = (config.folder.as_str(), &config.remote_folder);
     credential_digest(&format!("{there}\n{}\n{folder}\n{remote_folder}", config.address))

@@ -11,7 +11,7 @@ use std::{
 use serde_json::{Value, json};
 
 use crate::{
-    other_stores::{Moto, REGION, Store, setting},
+    other_stores::{Losing, Moto, REGION, Store, setting},
     support::{Installation, PATIENCE, Server, block_on, keyreeve, run, run_json, text},
     vault::call,
     vault_clients::{OpenBao, ROOT, program},
@@ -389,6 +389,96 @@ fn a_path_that_is_refused_holds_up_no_other() {
     assert_eq!(openbao.get("out/aaa"), Value::Null);
     let listed = run_json_of(&server, &["backend", "list"]);
     assert_eq!(listed[0]["faults"][0]["path"], "production/aaa", "{listed}");
+}
+
+/// A write that got through though its answer was lost is no conflict, whatever was changed here since.
+#[test]
+fn a_lost_answer_holds_nothing_up() {
+    let Some(bao) = program("KEYREEVE_BAO", "bao") else { return };
+    let openbao = OpenBao::start(&bao);
+    let losing = Losing::before(&openbao.url);
+    let installation = Installation::new();
+    let settings = [
+        setting("KIND", "vault"),
+        setting("ADDRESS", &losing.url),
+        setting("TOKEN", "env:TEST_TOKEN"),
+        ("TEST_TOKEN".to_owned(), ROOT.to_owned()),
+        setting("MODE", "sync"),
+        setting("FOLDER", "production"),
+        setting("REMOTE_FOLDER", "out"),
+    ];
+    let settings: Vec<_> = settings.iter().map(|(a, b)| (a.as_str(), b.as_str())).collect();
+    let server = installation.serve_with(&settings);
+    let user = User { server: &server, token: &installation.admin_key };
+    let lost = |path: &str, value: &str| {
+        losing.loses(true);
+        assert_eq!(user.put(&format!("production/{path}"), &json!({ "k": value })), 200);
+        let there = format!("out/{path}");
+        eventually("it got through", || openbao.get(&there) == json!({ "k": value }));
+    };
+    // The next version comes before anybody knows of this one.
+    lost("db", "one");
+    assert_eq!(user.put("production/db", &json!({ "k": "two" })), 200);
+    losing.loses(false);
+    eventually("the next one is there", || openbao.get("out/db") == json!({ "k": "two" }));
+    // Or it is deleted.
+    lost("gone", "leaked");
+    assert!(run(&["secret", "delete", "production/gone"], &server.data_dir).status.success());
+    losing.loses(false);
+    eventually("what was withdrawn is gone", || openbao.get("out/gone") == Value::Null);
+    // Or the deletion is lost, and it is written again.
+    losing.loses(true);
+    assert!(run(&["secret", "delete", "production/db"], &server.data_dir).status.success());
+    eventually("the deletion got through", || openbao.get("out/db") == Value::Null);
+    assert_eq!(user.put("production/db", &json!({ "k": "three" })), 200);
+    losing.loses(false);
+    eventually("it is back", || openbao.get("out/db") == json!({ "k": "three" }));
+    let listed = run_json_of(&server, &["backend", "list"]);
+    assert_eq!(listed[0]["faults"], json!([]), "{listed}");
+}
+
+/// A credential that is good for nothing is told, and nothing is lost.
+#[test]
+fn a_credential_that_is_refused_is_told() {
+    let Some(bao) = program("KEYREEVE_BAO", "bao") else { return };
+    let openbao = OpenBao::start(&bao);
+    let installation = Installation::new();
+    let settings = |mode| {
+        let all = [
+            setting("KIND", "vault"),
+            setting("ADDRESS", &openbao.url),
+            setting("TOKEN", "env:TEST_TOKEN"),
+            ("TEST_TOKEN".to_owned(), "canary-of-a-wrong-token".to_owned()),
+            setting("FOLDER", "production"),
+            setting("MODE", mode),
+            setting("FRESH", "0s"),
+        ];
+        let all: Vec<_> = all.iter().map(|(a, b)| (a.as_str(), b.as_str())).collect();
+        installation.serve_with(&all)
+    };
+    let server = settings("sync");
+    let user = User { server: &server, token: &installation.admin_key };
+    assert_eq!(user.put("production/db", &json!({ "k": "v" })), 200);
+    eventually("it is told", || {
+        let listed = run(&["backend", "list"], &server.data_dir);
+        listed.status.code() == Some(1) && text(&listed.stdout).contains("refuses the credential")
+    });
+    let log = server.stop();
+    assert!(!log.contains("canary"), "{log}");
+    // What that store never had is not deleted here once it counts.
+    drop(log);
+    let server =
+        serve(&installation, &openbao, &[("FOLDER", "production"), ("FRESH", "0s")]).unwrap();
+    let user = User { server: &server, token: &installation.admin_key };
+    assert_eq!(user.call("GET", "data/production/db", None).0, 400);
+    drop(server);
+    let server = settings("read-through");
+    let user = User { server: &server, token: &installation.admin_key };
+    assert_eq!(user.call("GET", "data/production/db", None).0, 502);
+    drop(server);
+    let server = installation.serve();
+    let user = User { server: &server, token: &installation.admin_key };
+    assert_eq!(user.fields("production/db"), json!({ "k": "v" }), "it is still here");
 }
 
 /// A store without the mount has not deleted anything.

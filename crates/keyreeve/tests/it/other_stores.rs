@@ -1,9 +1,14 @@
 //! Real stores for secrets, as their own clients use them: OpenBao, and AWS Secrets Manager as moto plays it.
 
 use std::{
-    net::TcpListener,
+    io::{Read as _, Write as _},
+    net::{Shutdown, TcpListener, TcpStream},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     thread,
     time::Duration,
 };
@@ -207,4 +212,59 @@ impl Store for Moto {
     fn count(&self, path: &str) -> usize {
         self.boto(&["count", path]).trim().parse().unwrap()
     }
+}
+
+/// Stands before a store, and can lose its answers to writes: the store has done them, and nobody knows.
+pub(crate) struct Losing {
+    pub(crate) url: String,
+    loses: Arc<AtomicBool>,
+}
+
+impl Losing {
+    pub(crate) fn before(url: &str) -> Self {
+        let to = url.strip_prefix("http://").unwrap().to_owned();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let loses = Arc::new(AtomicBool::new(false));
+        let flag = loses.clone();
+        // Ends with the process: it waits for connections until then.
+        thread::spawn(move || {
+            for client in listener.incoming().map_while(Result::ok) {
+                let Ok(server) = TcpStream::connect(&to) else { continue };
+                let writes = Arc::new(AtomicBool::new(false));
+                pass(&client, &server, {
+                    let writes = writes.clone();
+                    move |bytes| {
+                        writes.store(!bytes.starts_with(b"GET "), Ordering::SeqCst);
+                        true
+                    }
+                });
+                let flag = flag.clone();
+                pass(&server, &client, move |_| {
+                    !(flag.load(Ordering::SeqCst) && writes.load(Ordering::SeqCst))
+                });
+            }
+        });
+        Self { url, loses }
+    }
+
+    pub(crate) fn loses(&self, loses: bool) {
+        self.loses.store(loses, Ordering::SeqCst);
+    }
+}
+
+/// Passes on what comes, for as long as it may.
+fn pass(from: &TcpStream, to: &TcpStream, may: impl Fn(&[u8]) -> bool + Send + 'static) {
+    let (mut from, mut to) = (from.try_clone().unwrap(), to.try_clone().unwrap());
+    thread::spawn(move || {
+        let mut bytes = vec![0; 1 << 16];
+        while let Ok(count @ 1..) = from.read(&mut bytes) {
+            if !may(&bytes[..count]) || to.write_all(&bytes[..count]).is_err() {
+                break;
+            }
+        }
+        for side in [&from, &to] {
+            let _ = side.shutdown(Shutdown::Both);
+        }
+    });
 }

@@ -59,13 +59,8 @@ impl Refusal {
             || status >= 500
             || matches!(
                 stem,
-                // The last three: a clock that is off, and a key of theirs that cannot be used now.
-                "InternalServiceError"
-                    | "Throttling"
-                    | "TooManyRequests"
-                    | "RequestExpired"
-                    | "EncryptionFailure"
-                    | "DecryptionFailure"
+                // The last one: a clock that is off.
+                "InternalServiceError" | "Throttling" | "TooManyRequests" | "RequestExpired"
             );
         match stem {
             "ResourceNotFound" => Self::Missing,
@@ -163,6 +158,8 @@ pub(super) struct LabelledVersion {
 #[serde(rename_all = "PascalCase")]
 pub(super) struct Written {
     pub(super) version_id: String,
+    /// Not there when a secret is made: its first version is the current one.
+    pub(super) version_stages: Option<Vec<String>>,
 }
 
 #[derive(Deserialize)]

@@ -9,8 +9,8 @@ use keyreeve_core::{
 use serde_json::{Map, json};
 
 use super::{
-    Backend, BackendError, Expect,
-    mirror::{Failure, Kept, Mirror},
+    Backend, BackendError, BackendVersion, Expect,
+    mirror::{Failure, Kept, Mirror, Step},
     sync::{How, current_version},
 };
 use crate::{
@@ -46,6 +46,10 @@ impl Now {
     fn id(&self) -> &str {
         self.stored.as_ref().map_or("", |stored| &stored.secret.id)
     }
+
+    fn step(&self) -> Step {
+        Step { secret: self.id().to_owned(), version: self.version }
+    }
 }
 
 impl Engine {
@@ -60,19 +64,19 @@ impl Engine {
             return Err(VaultError::Busy);
         };
         let now = self.as_it_is(backend, path).await?;
-        let kept = self.mirror(backend, path, 1).await?;
+        let mut kept = self.mirror(backend, path, 1).await?;
         let has = kept.mirror.has(now.id(), now.version);
-        if has && !how.again {
-            return if kept.mirror.failure.is_some() {
-                self.keep_given(backend, path, &now, kept.clone(), kept.mirror.remote, term).await
-            } else {
-                Ok(Given::Same)
-            };
+        match &kept.mirror.failure {
+            // That is about another step, and this one is done.
+            Some(failure) if has && !how.again && failure.step != now.step() => {
+                let remote = kept.mirror.remote.clone();
+                return self.keep_given(backend, path, &now, kept, remote, term).await;
+            }
+            _ if has && !how.again => return Ok(Given::Same),
+            None if has && now.version == 0 => return Ok(Given::Same),
+            _ => {}
         }
-        if now.version == 0 && kept.mirror.remote.is_none() && kept.mirror.failure.is_none() {
-            return Ok(Given::Same);
-        }
-        let outcome = self.exchange(backend, path, &now, &kept, how).await?;
+        let outcome = self.exchange(backend, path, &now, &mut kept, how).await?;
         self.note_reach(backend, &outcome);
         match outcome {
             Ok(remote) => self.keep_given(backend, path, &now, kept, remote, term).await,
@@ -120,34 +124,38 @@ impl Engine {
         backend: &Backend,
         path: &str,
         now: &Now,
-        kept: &Kept,
+        kept: &mut Kept,
         how: How,
     ) -> Result<Result<Option<String>, BackendError>, VaultError> {
         let there = backend.remote_path(path);
-        let expected = &kept.mirror.remote;
         // What is there is what is written over, or what is found to be given already.
-        let seen = if how.again || how.overwrite {
+        let seen = if how.again || how.overwrite || kept.mirror.trying.is_some() {
             match backend.remote().read(&there).await {
-                Ok(found) => Some(found.map(|found| found.version)),
+                Ok(found) => {
+                    self.learn_outcome(backend, path, now, kept, found.as_ref()).await?;
+                    Some(found.map(|found| found.version))
+                }
                 Err(error) => return Ok(Err(error)),
             }
         } else {
             None
         };
+        let expected = &kept.mirror.remote;
         if let Some(seen) = &seen
             && seen == expected
             && kept.mirror.has(now.id(), now.version)
         {
             return Ok(Ok(seen.clone()));
         }
-        let expect = match seen.as_ref().filter(|_| how.overwrite).unwrap_or(expected) {
+        let seen = seen.filter(|_| how.overwrite);
+        let expect = match seen.as_ref().unwrap_or(expected) {
             Some(version) => Expect::Version(version.clone()),
             None => Expect::Nothing,
         };
         let action = if now.version == 0 { "backend.delete" } else { "backend.push" };
         // It stands in the audit before the other store learns of it.
         let entry = self.given_entry(backend, path, action, now.version);
-        self.begin(&backend.options.project).commit(entry).await?;
+        self.keep_trying(backend, path, now, kept, entry).await?;
         let Some(fields) = self.fields_of(backend, path, now).await? else {
             if expect == Expect::Nothing {
                 return Ok(Ok(None));
@@ -165,6 +173,72 @@ impl Engine {
         })
     }
 
+    /// Keeps what is about to be done there, so that it is known whatever becomes of the answer.
+    async fn keep_trying(
+        &self,
+        backend: &Backend,
+        path: &str,
+        now: &Now,
+        kept: &mut Kept,
+        entry: AuditEntry,
+    ) -> Result<(), VaultError> {
+        let place = backend.options.place.clone();
+        let trying = Some(now.step());
+        kept.mirror = Mirror { place, trying, ..kept.mirror.clone() };
+        let change = self.keep_mirror(backend, path, &kept.mirror, kept.revision)?;
+        if let Change::PutRecord(record) = &change {
+            kept.revision = record.revision;
+        }
+        self.begin(&backend.options.project).with(change).commit(entry).await?;
+        Ok(())
+    }
+
+    /// Finds out what became of a step whose answer was lost: whether what is there is that.
+    async fn learn_outcome(
+        &self,
+        backend: &Backend,
+        path: &str,
+        now: &Now,
+        kept: &mut Kept,
+        found: Option<&BackendVersion>,
+    ) -> Result<(), VaultError> {
+        let Some(step) = kept.mirror.trying.take() else { return Ok(()) };
+        let got_through = match (found, &now.stored) {
+            (None, _) => step.version == 0,
+            (Some(found), Some(stored)) if stored.secret.id == step.secret => {
+                match self.fields_at(backend, path, stored, step.version).await {
+                    Ok(Some(fields)) => fields.is_same(&found.fields),
+                    Ok(None) => false,
+                    Err(error) => return Err(error),
+                }
+            }
+            _ => false,
+        };
+        if got_through {
+            kept.mirror.remote = found.map(|found| found.version.clone());
+            kept.mirror.becomes(&step.secret, step.version);
+        }
+        Ok(())
+    }
+
+    /// The fields of a version, if they can be read.
+    async fn fields_at(
+        &self,
+        backend: &Backend,
+        path: &str,
+        stored: &StoredSecret,
+        version: VersionNumber,
+    ) -> Result<Option<Fields>, VaultError> {
+        let is_there = stored.secret.versions.get(&version).is_some_and(|meta| !meta.destroyed);
+        if !is_there {
+            return Ok(None);
+        }
+        let parsed: SecretPath =
+            path.parse().map_err(|rule| VaultError::Invalid(FieldError::new("path", rule)))?;
+        let access = self.backend_access(backend);
+        self.open_fields(&access, &parsed, stored, version).await.map(Some)
+    }
+
     /// The fields that are to be there; `None` if there is to be nothing.
     async fn fields_of(
         &self,
@@ -175,10 +249,7 @@ impl Engine {
         let Some(stored) = now.stored.as_ref().filter(|_| now.version > 0) else {
             return Ok(None);
         };
-        let parsed: SecretPath =
-            path.parse().map_err(|rule| VaultError::Invalid(FieldError::new("path", rule)))?;
-        let access = self.backend_access(backend);
-        self.open_fields(&access, &parsed, stored, now.version).await.map(Some)
+        self.fields_at(backend, path, stored, now.version).await
     }
 
     async fn keep_given(
@@ -222,9 +293,9 @@ impl Engine {
         term: DutyTerm,
     ) -> Result<(), VaultError> {
         let place = backend.options.place.clone();
-        let (secret, version) = (now.id().to_owned(), now.version);
-        let failure = Some(Failure { secret, version, why: why.to_owned() });
-        let mirror = Mirror { place, failure, ..kept.mirror };
+        let failure = Some(Failure { step: now.step(), why: why.to_owned() });
+        // It was refused: nothing is under way any more.
+        let mirror = Mirror { place, failure, trying: None, ..kept.mirror };
         let change = self.keep_mirror(backend, path, &mirror, kept.revision)?;
         let mut entry = self.given_entry(backend, path, "backend.refused", now.version);
         entry.outcome = Outcome::Denied;

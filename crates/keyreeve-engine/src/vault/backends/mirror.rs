@@ -30,18 +30,29 @@ pub(in crate::vault) struct Mirror {
     /// When that was seen.
     #[serde(default)]
     pub(super) confirmed_at: Timestamp,
+    /// What is being done there. If that is still to be read, nobody knows what became of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) trying: Option<Step>,
     /// Why the version that is current here is not there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) failure: Option<Failure>,
 }
 
-/// A version that could not be written there. It is not tried again until something changes.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Failure {
-    /// Of which secret, by its own id.
+/// A version of a secret that is to be there.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Step {
+    /// The secret's own id.
     pub(super) secret: String,
     /// Which; 0 for a deletion.
     pub(super) version: VersionNumber,
+}
+
+/// A version that could not be written there. It is not tried again until something changes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Failure {
+    /// Which.
+    #[serde(flatten)]
+    pub(super) step: Step,
     /// What the store said.
     pub(super) why: String,
 }
@@ -56,6 +67,7 @@ impl Mirror {
     /// Whether that version is there.
     pub(super) fn has(&self, secret: &str, version: VersionNumber) -> bool {
         match version {
+            _ if self.trying.is_some() => false,
             0 => self.remote.is_none(),
             _ => self.remote.is_some() && self.version == version && self.secret == secret,
         }

@@ -51,14 +51,19 @@ pub(in crate::vault) enum Agreed {
     /// Nothing was written yet.
     #[default]
     NotYet,
-    /// This version is current there; `None` if there is nothing any more.
-    Written(Option<String>),
+    /// It is.
+    Written {
+        /// The version that is current there now; `None` if there is nothing any more.
+        remote: Option<String>,
+        /// The version that was before.
+        before: Option<String>,
+    },
 }
 
 impl Agreed {
     /// Whether the other store has it.
     pub(in crate::vault) fn is_written(&self) -> bool {
-        matches!(self, Self::Written(_))
+        matches!(self, Self::Written { .. })
     }
 }
 
@@ -207,9 +212,9 @@ impl Engine {
             // Nothing is kept of names that are nowhere, or whoever asks at random fills the disk.
             (None, None) if kept.revision == 0 => Ok(()),
             (None, _) if readable == 0 && is_same => Ok(()),
-            (None, Some(_)) if readable > 0 && !kept.is_agreed() => {
+            (None, Some(_)) if readable > 0 && kept.mirror.remote.is_none() => {
                 // It was here before the other store counted. A write carries it over; a read must neither
-                // give nor remove what that store does not have.
+                // give nor remove what that store never had.
                 if how == Follow::Now { Ok(()) } else { Err(only_here(backend)) }
             }
             (None, Some(stored)) if readable > 0 => {
@@ -242,22 +247,42 @@ impl Engine {
     }
 
     /// Writes to the store that keeps a path, if another one does; gives what is to be kept together with
-    /// the change here. Whoever calls it has the turn.
+    /// the change here, which is built on that secret. Whoever calls it has the turn.
     pub(in crate::vault) async fn write_behind(
         &self,
         access: &VaultAccess,
         path: &SecretPath,
+        on: Option<&StoredSecret>,
         next: Next<'_>,
         agreed: &mut Agreed,
     ) -> Result<Option<Change>, VaultError> {
         let Some(backend) = self.backends.behind(access.project(), path) else { return Ok(None) };
         let attempt = usize::from(agreed.is_written());
         let kept = self.mirror(backend, path.as_str(), attempt).await?;
+        let changed = || VaultError::from(Error::ChangedMeanwhile(Kind::VaultRecord));
         let remote = match agreed {
-            Agreed::Written(remote) => remote.clone(),
-            Agreed::NotYet => self.write_there(backend, access, path, &next, &kept).await?,
+            // By another node, which may have taken in what was written; or it wrote something newer.
+            Agreed::Written { remote, before } => {
+                if kept.mirror.remote != *before && kept.mirror.remote != *remote {
+                    return Err(changed());
+                }
+                remote.clone()
+            }
+            Agreed::NotYet => {
+                let (id, readable) = self.readable(on);
+                // What is agreed on with the other store must be what the change is built on.
+                if kept.is_agreed()
+                    && kept.mirror.remote.is_some()
+                    && !kept.mirror.has(id, readable)
+                {
+                    return Err(changed());
+                }
+                let remote = self.write_there(backend, access, path, &next, &kept).await?;
+                let before = kept.mirror.remote.clone();
+                *agreed = Agreed::Written { remote: remote.clone(), before };
+                remote
+            }
         };
-        *agreed = Agreed::Written(remote.clone());
         let mut mirror = backend.mirror_of(remote, self.now());
         if let Next::Version(secret, version, _) = next {
             mirror.becomes(secret, version);
@@ -288,6 +313,8 @@ impl Engine {
                 let attempt = self.new_id()?;
                 backend.remote().write(&remote_path, fields, &expect, &attempt).await.map(Some)
             }
+            // There is nothing that would be ours to delete.
+            Next::Gone if expect == Expect::Nothing => return Ok(None),
             Next::Gone => backend.remote().delete(&remote_path, &expect).await.map(|()| None),
         };
         self.note_reach(backend, &outcome);

@@ -28,8 +28,8 @@ struct Reached {
     /// Since when it fails, and how it failed last.
     failure: Option<(Timestamp, String)>,
     failures: u32,
-    /// When it is worth another try, on the monotonic clock.
-    pause_until_ns: u64,
+    /// Until when, on the monotonic clock, and why it is not worth another try.
+    pause: Option<(u64, String)>,
 }
 
 /// A length of time that is twice as long after each failure.
@@ -42,8 +42,21 @@ impl Reach {
     /// Why it is not worth a try now.
     pub(super) fn pausing(&self, now_ns: u64) -> Option<String> {
         let reached = self.0.lock();
-        let (_, why) = reached.failure.as_ref()?;
-        (now_ns < reached.pause_until_ns).then(|| why.clone())
+        let (until_ns, why) = reached.pause.as_ref()?;
+        (now_ns < *until_ns).then(|| why.clone())
+    }
+
+    fn fails(&self, now: Timestamp, error: &BackendError) {
+        let mut reached = self.0.lock();
+        let since = reached.failure.as_ref().map_or(now, |(since, _)| *since);
+        reached.failure = Some((since, error.to_string()));
+    }
+
+    fn pauses(&self, now_ns: u64, why: &str) {
+        let mut reached = self.0.lock();
+        reached.failures = reached.failures.saturating_add(1);
+        let until_ns = now_ns.saturating_add(pause_ns(reached.failures));
+        reached.pause = Some((until_ns, why.to_owned()));
     }
 }
 
@@ -88,17 +101,24 @@ pub struct BackendFault {
 impl Engine {
     /// Takes note of how a call to a store ended.
     pub(super) fn note_reach<T>(&self, backend: &Backend, outcome: &Result<T, BackendError>) {
-        let (now, now_ns) = (self.now(), self.clock.monotonic_ns());
-        let mut reached = backend.reach.0.lock();
+        let (now, reach) = (self.now(), &backend.reach);
         match outcome {
-            Err(BackendError::Unreachable(why)) => {
-                let since = reached.failure.as_ref().map_or(now, |(since, _)| *since);
-                reached.failure = Some((since, why.clone()));
-                reached.failures = reached.failures.saturating_add(1);
-                reached.pause_until_ns = now_ns.saturating_add(pause_ns(reached.failures));
+            Err(error @ BackendError::Unreachable(why)) => {
+                reach.fails(now, error);
+                reach.pauses(self.clock.monotonic_ns(), why);
             }
-            _ => *reached = Reached { at: Some(now), ..Reached::default() },
+            // It may be this path alone: the next one is tried at once.
+            Err(error @ (BackendError::Denied | BackendError::Answer(_))) => {
+                reach.fails(now, error);
+            }
+            _ => *reach.0.lock() = Reached { at: Some(now), ..Reached::default() },
         }
+    }
+
+    /// Takes note that a store lets us do nothing at all.
+    pub(super) fn note_refusal_of_all(&self, backend: &Backend) {
+        let why = BackendError::Denied.to_string();
+        backend.reach.pauses(self.clock.monotonic_ns(), &why);
     }
 
     /// How the other stores do. Whoever looks after the vault looks after those of all projects.
@@ -126,9 +146,7 @@ impl Engine {
             secrets: 0,
             oldest: None,
             reached_at: reached.at,
-            failure: reached
-                .failure
-                .map(|(at, why)| (at, BackendError::Unreachable(why).to_string())),
+            failure: reached.failure,
             fault_count: 0,
             faults: Vec::new(),
         };

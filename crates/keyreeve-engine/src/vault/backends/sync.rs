@@ -13,7 +13,12 @@ use parking_lot::Mutex;
 use serde_json::{Map, json};
 use tracing::warn;
 
-use super::{Backend, BackendError, BackendMode, give::Given, mirror::Kept, read_through::behind};
+use super::{
+    Backend, BackendError, BackendMode,
+    give::Given,
+    mirror::{Failure, Kept},
+    read_through::behind,
+};
 use crate::{
     Engine, Permit,
     action::ManageVault,
@@ -156,7 +161,7 @@ impl Engine {
         let due = self.due(backend, after.as_deref(), how.again).await?;
         let mut synced = Synced::default();
         let (last, outcome) = self.give(backend, &due.paths, how, &mut synced).await;
-        let is_end = due.is_end && outcome.is_ok();
+        let is_end = due.is_end && outcome.is_ok() && last.as_ref() == due.paths.last();
         // What failed is passed by: the others must not wait for it.
         let after = if is_end { None } else { last.or(after) };
         let put_off = synced.put_off || outcome.is_err();
@@ -277,9 +282,10 @@ impl Engine {
         };
         let has = mirror.has(&secret.id, version);
         Ok(match mirror.failure {
-            // It came to be all the same.
-            Some(_) if has => true,
-            Some(failure) => (failure.secret.as_str(), failure.version) != (&secret.id, version),
+            // Known not to be taken; else it is to be tried, or came to be all the same.
+            Some(Failure { step, .. }) => {
+                (step.secret.as_str(), step.version) != (&secret.id, version)
+            }
             None => !has,
         })
     }
@@ -304,8 +310,8 @@ impl Engine {
                     continue;
                 }
                 let Ok(mirror) = self.read_mirror(backend, &known) else { continue };
-                let is_known = mirror.failure.as_ref().is_some_and(|it| it.version == 0);
-                if mirror.remote.is_some() && !is_known {
+                let is_known = mirror.failure.as_ref().is_some_and(|it| it.step.version == 0);
+                if (mirror.remote.is_some() || mirror.trying.is_some()) && !is_known {
                     paths.push(path);
                 }
             }
@@ -322,56 +328,70 @@ impl Engine {
         how: How,
         synced: &mut Synced,
     ) -> (Option<String>, Result<(), VaultError>) {
-        let (mut last, mut refused) = (None, Vec::new());
-        let (mut in_vain, mut answered) = (0, false);
+        let mut last = None;
+        // Refused ones, and since when the store has taken anything after them.
+        let (mut refused, mut known_refused) = (Vec::new(), Vec::new());
+        let mut in_vain = 0;
+        let mut outcome = Ok(());
         for path in paths {
             let given = self.give_one(backend, path, how).await;
             last = Some(path.clone());
-            if matches!(given, Ok(Given::Refused | Given::Away(_))) {
-                in_vain += 1;
-            } else {
-                in_vain = 0;
-            }
             match given {
-                Ok(Given::Written) => synced.written += 1,
-                Ok(Given::Deleted) => synced.deleted += 1,
                 Ok(Given::Same) => {}
-                Ok(Given::Failed(why)) => {
-                    warn!(backend = backend.name(), path, why, "a secret was not taken");
-                    synced.failed += 1;
+                Ok(done @ (Given::Written | Given::Deleted | Given::Failed(_))) => {
+                    // The credential is good: what was refused before was refused by itself.
+                    known_refused.append(&mut refused);
+                    in_vain = 0;
+                    synced.count(backend, path, &done);
                 }
-                Ok(Given::Refused) => refused.push(path),
+                Ok(Given::Refused) => {
+                    refused.push(path);
+                    in_vain += 1;
+                }
                 Ok(Given::Away(why)) => {
                     synced.put_off = true;
-                    if in_vain >= MOST_IN_VAIN || how.again {
-                        return (last, Err(behind(backend, BackendError::Unreachable(why))));
-                    }
+                    in_vain += 1;
+                    outcome = Err(behind(backend, BackendError::Unreachable(why)));
                 }
                 // The next turn finds it as it is then.
                 Err(error) if is_conflict(&error) => synced.put_off = true,
                 Err(VaultError::Tampered { .. }) => synced.failed += 1,
-                Err(error) => return (last, Err(error)),
+                Err(error) => {
+                    outcome = Err(error);
+                    break;
+                }
             }
-            answered |= in_vain == 0;
             if in_vain >= MOST_IN_VAIN {
                 break;
             }
         }
-        if refused.is_empty() {
-            return (last, Ok(()));
-        }
-        if !answered {
-            // Nothing was taken at all: it is the credential, not a path.
-            synced.put_off = true;
-            return (last, Err(behind(backend, BackendError::Denied)));
-        }
-        for path in refused {
+        for path in known_refused {
             synced.failed += 1;
             if let Err(error) = self.note_refusal(backend, path, how).await {
                 return (last, Err(error));
             }
         }
-        (last, Ok(()))
+        if !refused.is_empty() && outcome.is_ok() {
+            // Nothing was taken since: it may be the credential, not the paths.
+            synced.put_off = true;
+            self.note_refusal_of_all(backend);
+            outcome = Err(behind(backend, BackendError::Denied));
+        }
+        (last, outcome)
+    }
+}
+
+impl Synced {
+    fn count(&mut self, backend: &Backend, path: &str, given: &Given) {
+        match given {
+            Given::Written => self.written += 1,
+            Given::Deleted => self.deleted += 1,
+            Given::Failed(why) => {
+                warn!(backend = backend.name(), path, why, "a secret was not taken");
+                self.failed += 1;
+            }
+            Given::Same | Given::Refused | Given::Away(_) => {}
+        }
     }
 }
 
@@ -380,5 +400,46 @@ pub(super) fn current_version(secret: &SecretRecord, now: Timestamp) -> VersionN
     match secret.find(None, now) {
         Found::Readable(version, _) => version,
         Found::Gone(..) | Found::Missing => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: u64 = 1_000_000_000;
+
+    #[test]
+    fn a_walk_that_put_nothing_off_is_done_until_something_changes() {
+        let pass = Pass::default();
+        assert!(!pass.is_done(0, 0));
+        assert_eq!(pass.go_on(7), None);
+        assert!(pass.got(Some("a".to_owned()), false, SECOND), "there is more");
+        // What changed behind its back is seen by the next walk.
+        assert_eq!(pass.go_on(8).as_deref(), Some("a"));
+        assert!(!pass.got(None, false, 2 * SECOND));
+        assert!(pass.is_done(7, 3 * SECOND) && !pass.is_done(8, 3 * SECOND));
+        assert!(!pass.is_done(7, 2 * SECOND + LOOK_ANYWAY_NS), "versions also end by themselves");
+    }
+
+    #[test]
+    fn a_walk_that_put_something_off_begins_anew() {
+        let pass = Pass::default();
+        pass.go_on(1);
+        assert!(pass.got(Some("a".to_owned()), true, 0));
+        assert_eq!(pass.go_on(1).as_deref(), Some("a"));
+        assert!(!pass.got(None, false, 0));
+        assert!(!pass.is_done(1, 0));
+        assert_eq!(pass.go_on(1), None);
+        assert!(!pass.got(None, false, 0));
+        assert!(pass.is_done(1, 0));
+    }
+
+    #[test]
+    fn another_nodes_duty_is_looked_at_again_after_a_while() {
+        let pass = Pass::default();
+        pass.leave(3, SECOND);
+        assert!(pass.is_done(3, 2 * SECOND) && !pass.is_done(4, 2 * SECOND));
+        assert!(!pass.is_done(3, SECOND + LOOK_ANYWAY_NS));
     }
 }
