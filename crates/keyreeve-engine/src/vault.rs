@@ -36,7 +36,7 @@ pub use self::{
     approle::{IssuedSecretId, NewSecretId},
     backends::{
         BackendError, BackendFault, BackendMode, BackendOptions, BackendStatus, BackendVersion,
-        Expect, SecretBackend, Synced,
+        Expect, SecretBackend, SyncNow, Synced,
     },
     error::VaultError,
     fields::Fields,

@@ -95,7 +95,7 @@ pub struct BackendFaultView {
 }
 
 /// What a store was given.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 pub struct SyncedView {
     /// Secrets that were written.
     pub written: u64,
@@ -105,6 +105,9 @@ pub struct SyncedView {
     pub failed: u64,
     /// Whether something has to be tried again.
     pub put_off: bool,
+    /// Where the next call goes on; `None` at the end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -162,14 +165,16 @@ impl Client {
         Ok(found.map(|found| found.backends).unwrap_or_default())
     }
 
-    /// Gives one of them what it lacks; `None` if there is none of that name.
+    /// Gives one of them some of what it lacks, behind what the call before gave as next; `None` if there is
+    /// none of that name.
     pub async fn sync_backend(
         &self,
         name: &str,
         overwrite: bool,
+        after: Option<&str>,
     ) -> Result<Option<SyncedView>, ClientError> {
         let request = self.sys(Method::POST, &["keyreeve", "backends", name, "sync"]);
-        self.vault_answer(request.json(&json!({ "overwrite": overwrite }))).await
+        self.vault_answer(request.json(&json!({ "overwrite": overwrite, "after": after }))).await
     }
 
     /// Changes what the root key comes from.

@@ -27,16 +27,20 @@ use keyreeve_core::{
 pub use self::{
     backend::{BackendError, BackendVersion, Expect, SecretBackend},
     status::{BackendFault, BackendStatus},
-    sync::Synced,
+    sync::{SyncNow, Synced},
 };
 pub(super) use self::{
     mirror::Mirror,
     read_through::{Agreed, Follow, Next},
 };
 use self::{status::Reach, sync::Pass};
+use super::VaultError;
+use crate::waiting::Waiting;
 
 /// Paths that are looked at in other stores at once, at most; those of one part after one another.
 const PARTS: usize = 64;
+/// Requests that may wait for other stores. More are refused at once.
+const MOST_WAITING: usize = 2_000;
 
 /// Another store, and which secrets it holds.
 #[derive(Debug)]
@@ -106,6 +110,11 @@ impl Backends {
     /// The store that counts for a path, if that is another one.
     fn behind(&self, project: &ProjectName, path: &SecretPath) -> Option<&Backend> {
         self.all.iter().find(|backend| backend.is_read_through() && backend.holds(project, path))
+    }
+
+    /// One more that waits for another store, if there is room.
+    fn one_more(&self) -> Result<Waiting<'_>, VaultError> {
+        Waiting::one_of(MOST_WAITING, &self.waiting).ok_or(VaultError::Busy)
     }
 
     /// One at a time deals with a path.

@@ -396,7 +396,8 @@ impl Engine {
         path: &SecretPath,
         versions: Option<&[VersionNumber]>,
     ) -> Result<(), VaultError> {
-        self.permit_path(access, Capability::Delete, path).await?;
+        let permit = self.permit_path(access, Capability::Delete, path).await?;
+        let (access, path) = (permit.access(), permit.path());
         let _turn = self.turn_behind(access, path).await?;
         self.follow_in_turn(access, path, Follow::Now).await?;
         let (mut agreed, mut first) = (Agreed::default(), None);

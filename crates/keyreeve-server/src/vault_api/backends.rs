@@ -4,7 +4,11 @@ use std::time::Duration;
 
 use axum::body::Body;
 use http::Response;
-use keyreeve_engine::{Caller, RequestId, action::ManageVault, vault::BackendStatus};
+use keyreeve_engine::{
+    Caller, RequestId,
+    action::ManageVault,
+    vault::{BackendStatus, SyncNow},
+};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -32,9 +36,12 @@ pub(super) async fn list(
 struct SyncBody {
     #[serde(default)]
     overwrite: bool,
+    /// Where the call before left off.
+    #[serde(default)]
+    after: Option<String>,
 }
 
-/// Gives one of them what it lacks.
+/// Gives one of them some of what it lacks, and says where to go on.
 pub(super) async fn sync(
     state: &AppState,
     caller: &Caller,
@@ -43,15 +50,16 @@ pub(super) async fn sync(
     id: &RequestId,
 ) -> Result<Response<Body>, Refusal> {
     let permit = state.engine.authorize::<ManageVault>(caller).await.map_err(Failure::from)?;
-    let SyncBody { overwrite } =
+    let SyncBody { overwrite, after } =
         if request.body.is_empty() { SyncBody::default() } else { request.json()? };
-    let synced = state.engine.sync_now(&permit, name, overwrite, DUTY).await?;
+    let synced = state.engine.sync_now(&permit, name, SyncNow { overwrite, after }, DUTY).await?;
     let synced = synced.ok_or_else(Refusal::nothing)?;
     let answer = json!({
         "written": synced.written,
         "deleted": synced.deleted,
         "failed": synced.failed,
         "put_off": synced.put_off,
+        "next": synced.next,
     });
     Ok(data(id, answer))
 }

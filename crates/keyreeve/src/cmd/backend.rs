@@ -1,7 +1,7 @@
 //! `keyreeve backend`.
 
 use anyhow::Context as _;
-use keyreeve_api::{BackendView, Client};
+use keyreeve_api::{BackendView, Client, SyncedView};
 
 use super::Outcome;
 use crate::{
@@ -42,9 +42,22 @@ async fn list(client: &Client, context: &Context) -> anyhow::Result<Outcome> {
 }
 
 async fn sync(args: &SyncArgs, client: &Client, context: &Context) -> anyhow::Result<Outcome> {
-    let synced = client.sync_backend(&args.name, args.overwrite).await?;
-    let synced =
-        synced.with_context(|| format!("there is no backend {}", printable(&args.name)))?;
+    let mut synced = SyncedView::default();
+    loop {
+        let after = synced.next.take();
+        let turn = client.sync_backend(&args.name, args.overwrite, after.as_deref()).await?;
+        let turn =
+            turn.with_context(|| format!("there is no backend {}", printable(&args.name)))?;
+        synced.written += turn.written;
+        synced.deleted += turn.deleted;
+        synced.failed += turn.failed;
+        synced.put_off |= turn.put_off;
+        // Each turn begins behind where the one before ended.
+        synced.next = turn.next.filter(|next| Some(next) > after.as_ref());
+        let Some(next) = &synced.next else { break };
+        context.output.progress(&format!("looked through up to {}", printable(next)));
+    }
+    context.output.progress("");
     context.output.show(&synced, |synced, _| {
         let mut text = format!("{} written, {} deleted", synced.written, synced.deleted);
         if synced.failed > 0 {

@@ -229,10 +229,18 @@ fn only_who_may_manage_the_vault_changes_its_keys() {
     let arguments = ["key", "create", "--name", "app", "--permission", "keyreeve.secrets.manage"];
     let made = run_json(&arguments, &server.data_dir);
     let key = made["key"].as_str().unwrap();
-    for path in ["sys/seal", "sys/rotate", "sys/rotate/keyring", "sys/keyreeve/rekey"] {
+    for path in [
+        "sys/seal",
+        "sys/rotate",
+        "sys/rotate/keyring",
+        "sys/keyreeve/rekey",
+        "sys/keyreeve/backends/team/sync",
+    ] {
         assert_eq!(block_on(call(&server.url, key, "PUT", path, None)).0, 403, "{path}");
     }
-    assert_eq!(block_on(call(&server.url, key, "GET", "sys/key-status", None)).0, 403);
+    for path in ["sys/key-status", "sys/keyreeve/backends"] {
+        assert_eq!(block_on(call(&server.url, key, "GET", path, None)).0, 403, "{path}");
+    }
     assert_eq!(status(&server)["sealed"], json!(false));
     let core = fs::read_to_string(format!("/proc/{}/limits", server.pid())).unwrap();
     let core = core.lines().find(|line| line.starts_with("Max core file size")).unwrap();

@@ -18,8 +18,8 @@ pub trait SecretBackend: Send + Sync + fmt::Debug {
     /// The current version; `None` if nothing is there, or what is there is deleted.
     async fn read(&self, path: &str) -> Result<Option<BackendVersion>, BackendError>;
 
-    /// Writes a version, which becomes the current one, and gives its name. `attempt` is the same text
-    /// for every try at the same write, so that a store which can tell does it once.
+    /// Writes a version, which becomes the current one, and gives its name. `attempt` is another text for
+    /// each write, so that a store which can tell does none of them twice.
     async fn write(
         &self,
         path: &str,

@@ -163,7 +163,7 @@ impl Engine {
             let deleted = backend.remote().delete(&there, &expect).await;
             return Ok(deleted.map(|()| None));
         };
-        // The same text for every try at the same step, however the one before ended.
+        // Another text for each try: what became of the one before has been found out.
         let step = (backend.name(), now.id(), now.version, kept.revision);
         let attempt = format!("{}/{}/{}/{}", step.0, step.1, step.2, step.3);
         let written = backend.remote().write(&there, &fields, &expect, &attempt).await;
@@ -294,8 +294,8 @@ impl Engine {
     ) -> Result<(), VaultError> {
         let place = backend.options.place.clone();
         let failure = Some(Failure { step: now.step(), why: why.to_owned() });
-        // It was refused: nothing is under way any more.
-        let mirror = Mirror { place, failure, trying: None, ..kept.mirror };
+        // What was being tried stays: an answer that nobody understands says nothing of what was done.
+        let mirror = Mirror { place, failure, ..kept.mirror };
         let change = self.keep_mirror(backend, path, &mirror, kept.revision)?;
         let mut entry = self.given_entry(backend, path, "backend.refused", now.version);
         entry.outcome = Outcome::Denied;

@@ -9,13 +9,10 @@ use super::{Backend, BackendError, BackendMode, read_through::behind};
 use crate::{
     Engine,
     vault::{ListSecrets, Listing, VaultAccess, VaultError},
-    waiting::Waiting,
 };
 
 /// The most names that are taken from other stores for one listing.
 const MOST_NAMES: usize = 100_000;
-/// Requests that may ask other stores for names at once. More are refused.
-const MOST_WAITING: usize = 2_000;
 /// The most folders of other stores that are looked into for one listing.
 const MOST_FOLDERS: usize = 10_000;
 
@@ -37,8 +34,7 @@ impl Engine {
             if !access.sees_folder(deepest) {
                 continue;
             }
-            let is_near = backend.options.folder.as_str().starts_with(folder.as_str())
-                || folder.as_str().starts_with(backend.options.folder.as_str());
+            let is_near = own.starts_with(folder.as_str()) || folder.as_str().starts_with(own);
             if is_near && backend.is_read_through() && backend.options.project == *access.project()
             {
                 self.names_of(access, backend, folder.as_str(), list.recursive, &mut names).await?;
@@ -83,8 +79,7 @@ impl Engine {
             names.insert(first.to_owned());
             return Ok(());
         }
-        let waiting = Waiting::one_of(MOST_WAITING, &self.backends.waiting);
-        let _waiting = waiting.ok_or(VaultError::Busy)?;
+        let _waiting = self.backends.one_more()?;
         let mut folders = vec![String::new()];
         let mut looked = 0;
         while let Some(below) = folders.pop() {
@@ -117,9 +112,7 @@ impl Engine {
         }
         Ok(())
     }
-}
 
-impl Engine {
     /// Asks for the names in a folder, unless the store was just found to be away.
     async fn ask_names(
         &self,

@@ -25,8 +25,6 @@ use crate::{
 
 /// How often a copy is taken again that somebody else got in the way of.
 const MOST_TRIES: usize = 16;
-/// Requests that may wait for other stores. More are refused at once.
-const MOST_WAITING: usize = 2_000;
 
 /// How up to date a copy has to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,8 +88,7 @@ impl Engine {
         if self.backends.behind(access.project(), path).is_none() {
             return Ok(None);
         }
-        let waiting = Waiting::one_of(MOST_WAITING, &self.backends.waiting);
-        let waiting = waiting.ok_or(VaultError::Busy)?;
+        let waiting = self.backends.one_more()?;
         let turn = self.backends.turn(path).lock().await;
         Ok(Some(Turn { _waiting: waiting, _turn: turn }))
     }

@@ -28,6 +28,8 @@ use crate::{
 
 /// How many secrets are given in one turn.
 const AT_ONCE: usize = 200;
+/// How many are looked through in one turn that somebody waits for: each may take a few calls there.
+const AT_ONCE_BY_HAND: usize = 50;
 /// Secrets that are looked at with the lock held.
 const STEP: usize = 1_000;
 /// How often everything is looked through though nothing changed: versions also end by themselves.
@@ -98,6 +100,17 @@ pub struct Synced {
     pub failed: usize,
     /// Whether something has to be tried again.
     pub put_off: bool,
+    /// Behind which path the next turn goes on; `None` at the end.
+    pub next: Option<String>,
+}
+
+/// What somebody wants given at once.
+#[derive(Clone, Debug, Default)]
+pub struct SyncNow {
+    /// Whether what somebody else wrote there is written over.
+    pub overwrite: bool,
+    /// Behind which path the turn goes on; `None` at the beginning.
+    pub after: Option<String>,
 }
 
 /// How something is given.
@@ -109,6 +122,10 @@ pub(super) struct How {
     pub(super) overwrite: bool,
     /// For how long the duty is taken before each.
     pub(super) duty: Duration,
+    /// How many in one turn.
+    most: usize,
+    /// How many in a row may be refused or not answered before the rest is put off.
+    most_in_vain: usize,
 }
 
 /// Paths to deal with, in order.
@@ -134,7 +151,8 @@ impl Engine {
             }
             // Somebody gives everything at this moment.
             let Ok(_giving) = backend.giving.try_lock() else { continue };
-            let how = How { again: false, overwrite, duty };
+            let (most, most_in_vain) = (AT_ONCE, MOST_IN_VAIN);
+            let how = How { again: false, overwrite, duty, most, most_in_vain };
             match self.sync_turn(backend, changes, how).await {
                 Ok(is_more) => more |= is_more,
                 Err(error) => warn!(
@@ -158,7 +176,7 @@ impl Engine {
             return Ok(false);
         }
         let after = backend.pass.go_on(changes);
-        let due = self.due(backend, after.as_deref(), how.again).await?;
+        let due = self.due(backend, after.as_deref(), how).await?;
         let mut synced = Synced::default();
         let (last, outcome) = self.give(backend, &due.paths, how, &mut synced).await;
         let is_end = due.is_end && outcome.is_ok() && last.as_ref() == due.paths.last();
@@ -178,16 +196,16 @@ impl Engine {
         Ok(self.store.take_duty(DUTY, &holder, length).await?)
     }
 
-    /// Looks through everything and gives another store at once what it lacks, and what it did not take
-    /// before, too. With `overwrite` what somebody else wrote there is written over. `None` if there is no
-    /// such store.
+    /// Looks through some secrets and gives another store at once what it lacks, and what it did not take
+    /// before, too; [`Synced::next`] says where to go on. `None` if there is no such store.
     pub async fn sync_now(
         &self,
         permit: &Permit<'_, ManageVault>,
         name: &str,
-        overwrite: bool,
+        wanted: SyncNow,
         duty: Duration,
     ) -> Result<Option<Synced>, VaultError> {
+        let SyncNow { overwrite, after } = wanted;
         let Some(backend) = self.backends.all.iter().find(|it| it.name() == name) else {
             return Ok(None);
         };
@@ -206,32 +224,31 @@ impl Engine {
         if self.take_giving(duty).await?.is_none() {
             return Err(VaultError::Busy);
         }
-        let how = How { again: true, overwrite: overwrite || always, duty };
-        let (mut synced, mut after) = (Synced::default(), None);
-        loop {
-            let due = self.due(backend, after.as_deref(), how.again).await?;
-            let (last, outcome) = self.give(backend, &due.paths, how, &mut synced).await;
-            outcome?;
-            after = last.or(after);
-            if due.is_end {
-                return Ok(Some(synced));
-            }
-        }
+        // Somebody waits: the first that the store does not answer ends the turn.
+        let (most, most_in_vain) = (AT_ONCE_BY_HAND, 1);
+        let overwrite = overwrite || always;
+        let how = How { again: true, overwrite, duty, most, most_in_vain };
+        let due = self.due(backend, after.as_deref(), how).await?;
+        let mut synced = Synced::default();
+        let (last, outcome) = self.give(backend, &due.paths, how, &mut synced).await;
+        outcome?;
+        synced.next = last.or(after).filter(|_| !due.is_end);
+        Ok(Some(synced))
     }
 
-    /// Paths behind that one whose secret there is not as here; with `again` all that are here or there.
+    /// Paths behind that one whose secret there is not as here; all of them, if all are looked through.
     async fn due(
         &self,
         backend: &Backend,
         after: Option<&str>,
-        again: bool,
+        how: How,
     ) -> Result<Due, VaultError> {
-        let mut paths = self.due_here(backend, after, again).await?;
-        paths.extend(self.due_there(backend, after).await?);
+        let mut paths = self.due_here(backend, after, how).await?;
+        paths.extend(self.due_there(backend, after, how).await?);
         paths.sort_unstable();
         paths.dedup();
-        let is_end = paths.len() <= AT_ONCE;
-        paths.truncate(AT_ONCE);
+        let is_end = paths.len() <= how.most;
+        paths.truncate(how.most);
         Ok(Due { paths, is_end })
     }
 
@@ -240,12 +257,12 @@ impl Engine {
         &self,
         backend: &Backend,
         after: Option<&str>,
-        again: bool,
+        how: How,
     ) -> Result<Vec<String>, VaultError> {
         let (project, prefix) = (&backend.options.project, backend.options.folder.as_str());
         let mut paths = Vec::new();
         let mut from = after.map(str::to_owned);
-        while paths.len() <= AT_ONCE {
+        while paths.len() <= how.most {
             let bound = from.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
             let records = &self.vault.records;
             let found = records.beginning_with(project, RecordKind::Secret, prefix, bound, STEP);
@@ -253,7 +270,7 @@ impl Engine {
             from = Some(last.record.id.to_string());
             for known in found {
                 let path = known.record.id.to_string();
-                if again || self.is_due(backend, &path, &known).await? {
+                if how.again || self.is_due(backend, &path, &known).await? {
                     paths.push(path);
                 }
             }
@@ -295,11 +312,12 @@ impl Engine {
         &self,
         backend: &Backend,
         after: Option<&str>,
+        how: How,
     ) -> Result<Vec<String>, VaultError> {
         let (project, folder) = (&backend.options.project, backend.options.folder.as_str());
         let mut paths = Vec::new();
         let mut from = after.map(str::to_owned);
-        while paths.len() <= AT_ONCE {
+        while paths.len() <= how.most {
             let found = self.mirrors(backend, from.as_deref(), STEP);
             let Some((last, _)) = found.last() else { break };
             from = Some(last.clone());
@@ -311,7 +329,8 @@ impl Engine {
                 }
                 let Ok(mirror) = self.read_mirror(backend, &known) else { continue };
                 let is_known = mirror.failure.as_ref().is_some_and(|it| it.step.version == 0);
-                if (mirror.remote.is_some() || mirror.trying.is_some()) && !is_known {
+                if (mirror.remote.is_some() || mirror.trying.is_some()) && (how.again || !is_known)
+                {
                     paths.push(path);
                 }
             }
@@ -361,7 +380,7 @@ impl Engine {
                     break;
                 }
             }
-            if in_vain >= MOST_IN_VAIN {
+            if in_vain >= how.most_in_vain {
                 break;
             }
         }

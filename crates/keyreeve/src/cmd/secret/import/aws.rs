@@ -14,11 +14,10 @@ use keyreeve_engine::vault::BackendError;
 
 use super::{
     super::Outcome,
-    history::{History, OldVersion, Report},
+    history::{History, OldVersion, take_over_all},
 };
 use crate::{
-    catalogue, cli::secret::ImportArgs, config::Flags, context::Context, environment::Environment,
-    output::progress, system::SystemClock,
+    cli::secret::ImportArgs, context::Context, environment::Environment, system::SystemClock,
 };
 
 pub(super) async fn run(
@@ -28,32 +27,14 @@ pub(super) async fn run(
     context: &Context,
 ) -> anyhow::Result<Outcome> {
     let source = source(region, &context.environment)?;
-    let config = context.config(Flags::default())?;
-    let catalog = catalogue::open(config.catalog.folder.as_deref())?;
     let (from, target) = (args.from_path.as_str(), args.target());
-    let mut names = source.names(from).await.map_err(|error| said(&error))?;
-    names.sort();
-    let mut report = Report::new(args.dry_run);
-    let mut outcome = Ok(());
-    for (done, name) in (1..).zip(&names) {
+    let names = source.names(from).await.map_err(|error| said(&error))?;
+    let read = async |name: &str| {
         let rest = name.strip_prefix(from).unwrap_or(name).trim_start_matches('/');
-        outcome = match source.history(name).await.map_err(|error| said(&error)) {
-            Ok(versions) => match history(versions, format!("{target}{rest}")) {
-                Ok(history) => report.take_over(history, args, &catalog, client).await,
-                Err(error) => Err(error),
-            },
-            Err(error) => Err(error),
-        };
-        if outcome.is_err() {
-            break;
-        }
-        context.output.progress(&progress::bar("importing", done, names.len() as u64));
-    }
-    context.output.progress("");
-    // What was done is told, however it ended.
-    report.show(context)?;
-    outcome?;
-    Ok(if report.is_partial() { Outcome::Negative } else { Outcome::Done })
+        let versions = source.history(name).await.map_err(|error| said(&error))?;
+        history(versions, format!("{target}{rest}"))
+    };
+    take_over_all(args, &names, read, client, context).await
 }
 
 /// The store, with the credential that AWS's own programs take from the environment.

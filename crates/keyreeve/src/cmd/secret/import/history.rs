@@ -5,12 +5,16 @@ use keyreeve_api::{Client, SecretBounds, SecretFields, SecretMetadataView, Write
 use keyreeve_catalog::{Catalog, CredentialPlace};
 use serde::Serialize;
 
+use super::super::Outcome;
 use crate::{
+    catalogue,
     cli::secret::ImportArgs,
+    config::Flags,
     context::Context,
     output::{
         canvas::Canvas,
         printable::printable,
+        progress,
         table::{Cell, Column, Table},
     },
 };
@@ -54,7 +58,7 @@ struct Row {
 
 /// What became of all of them.
 #[derive(Debug, Serialize)]
-pub(super) struct Report {
+struct Report {
     dry_run: bool,
     secrets: Vec<Row>,
 }
@@ -67,32 +71,35 @@ enum There {
     Other(&'static str),
 }
 
-impl Report {
-    pub(super) fn new(dry_run: bool) -> Self {
-        Self { dry_run, secrets: Vec::new() }
+/// Takes over secrets one after the other, each as `history` reads it, and tells what was done, however it
+/// ends.
+pub(super) async fn take_over_all(
+    args: &ImportArgs,
+    names: &[String],
+    history: impl AsyncFn(&str) -> anyhow::Result<History>,
+    client: &Client,
+    context: &Context,
+) -> anyhow::Result<Outcome> {
+    let config = context.config(Flags::default())?;
+    let catalog = catalogue::open(config.catalog.folder.as_deref())?;
+    let mut report = Report { dry_run: args.dry_run, secrets: Vec::new() };
+    let mut outcome = Ok(());
+    for (done, name) in (1..).zip(names) {
+        let taken = async { take_over(history(name).await?, args, &catalog, client).await };
+        match taken.await {
+            Ok(row) => report.secrets.push(row),
+            Err(error) => {
+                outcome = Err(error);
+                break;
+            }
+        }
+        context.output.progress(&progress::bar("importing", done, names.len() as u64));
     }
-
-    /// Takes over one secret, or says why not.
-    pub(super) async fn take_over(
-        &mut self,
-        history: History,
-        args: &ImportArgs,
-        catalog: &Catalog,
-        client: &Client,
-    ) -> anyhow::Result<()> {
-        let row = take_over(history, args, catalog, client).await?;
-        self.secrets.push(row);
-        Ok(())
-    }
-
-    /// Whether anything was left out.
-    pub(super) fn is_partial(&self) -> bool {
-        self.secrets.iter().any(|row| row.was_left_out)
-    }
-
-    pub(super) fn show(&self, context: &Context) -> anyhow::Result<()> {
-        context.output.show(self, page)
-    }
+    context.output.progress("");
+    context.output.show(&report, page)?;
+    outcome?;
+    let is_partial = report.secrets.iter().any(|row| row.was_left_out);
+    Ok(if is_partial { Outcome::Negative } else { Outcome::Done })
 }
 
 /// Writes the versions in their order. None of them is read before the one that is current at the source

@@ -9,15 +9,10 @@ use keyreeve_core::Secret;
 
 use super::{
     super::Outcome,
-    history::{History, OldVersion, Report},
+    history::{History, OldVersion, take_over_all},
 };
 use crate::{
-    catalogue,
-    cli::secret::ImportArgs,
-    config::Flags,
-    connect::Whereabouts,
-    context::Context,
-    output::{printable::printable, progress},
+    cli::secret::ImportArgs, connect::Whereabouts, context::Context, output::printable::printable,
 };
 
 /// The most secrets and folders that are taken over.
@@ -41,28 +36,13 @@ pub(super) async fn run(
         allow_plaintext,
     };
     let source = whereabouts.connect()?.at_mount(args.mount.trim_matches('/'));
-    let config = context.config(Flags::default())?;
-    let catalog = catalogue::open(config.catalog.folder.as_deref())?;
     let (from, target) = (args.from_path.as_str(), args.target());
     let names = names_below(&source, from).await?;
-    let mut report = Report::new(args.dry_run);
-    let mut outcome = Ok(());
-    for (done, name) in (1..).zip(&names) {
+    let read = async |name: &str| {
         let (old, new) = (format!("{from}{name}"), format!("{target}{name}"));
-        outcome = match history(&source, &old, new, context.now).await {
-            Ok(history) => report.take_over(history, args, &catalog, client).await,
-            Err(error) => Err(error),
-        };
-        if outcome.is_err() {
-            break;
-        }
-        context.output.progress(&progress::bar("importing", done, names.len() as u64));
-    }
-    context.output.progress("");
-    // What was done is told, however it ended.
-    report.show(context)?;
-    outcome?;
-    Ok(if report.is_partial() { Outcome::Negative } else { Outcome::Done })
+        history(&source, &old, new, context.now).await
+    };
+    take_over_all(args, &names, read, client, context).await
 }
 
 /// The names of all secrets below a folder, found folder by folder: not every vault lists all at once.
