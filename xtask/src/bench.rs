@@ -1,7 +1,7 @@
 //! `xtask bench`: Keyreeve measured against a bare server of the same shape.
 //!
-//! A benchmark of unoptimised code says nothing, so the debug task builds the release binaries
-//! and starts itself again from there.
+//! A benchmark of unoptimised code says nothing, so the debug task builds the binaries as they
+//! are handed out, with the profile `dist`, and starts itself again from there.
 
 mod bare;
 mod cluster;
@@ -13,6 +13,8 @@ mod load;
 mod migrate;
 mod nodes;
 mod outage;
+mod pace;
+mod proxy;
 mod report;
 mod seed;
 mod server;
@@ -36,7 +38,7 @@ pub(crate) struct BenchArgs {
     /// How the result is printed.
     #[arg(long, global = true, value_enum, default_value = "table")]
     format: report::Format,
-    /// Set by the task itself when it starts again from the release build.
+    /// Set by the task itself when it starts again from the optimised build.
     #[arg(long, global = true, hide = true)]
     already_release: bool,
 }
@@ -58,9 +60,11 @@ enum What {
     Outage(outage::OutageOptions),
     /// Secrets read and written a second, beside OpenBao.
     Vault(vault::VaultOptions),
+    /// Requests a second, latency and throughput through the proxy, beside nginx and Caddy.
+    Proxy(proxy::ProxyOptions),
 }
 
-/// Runs a benchmark, from the release build.
+/// Runs a benchmark, from the optimised build.
 pub(crate) fn run(args: &BenchArgs) -> anyhow::Result<()> {
     if !args.already_release {
         return build_and_run_again();
@@ -78,6 +82,7 @@ pub(crate) fn run(args: &BenchArgs) -> anyhow::Result<()> {
         What::Migrate(options) => migrate::run(options, &binaries, args.format),
         What::Outage(options) => outage::run(options, &binaries, args.format),
         What::Vault(options) => vault::run(options, &binaries, args.format),
+        What::Proxy(options) => proxy::run(options, &binaries, args.format),
     }
 }
 
@@ -86,16 +91,18 @@ pub(crate) fn run_bare(args: &BareArgs) -> anyhow::Result<()> {
     bare::run(args)
 }
 
-/// Builds the release binaries and starts this task again from them, with the same arguments.
+/// Builds the binaries as they are handed out and starts this task again from them, with the same arguments.
 fn build_and_run_again() -> anyhow::Result<()> {
-    eprintln!("bench: building the release binaries");
+    eprintln!(
+        "bench: building the binaries as they are handed out (profile dist; ten minutes the first time)"
+    );
     let built = Command::new(workspace::cargo())
-        .args(["build", "--release", "-p", "keyreeve", "-p", "xtask"])
+        .args(["build", "--profile", "dist", "-p", "keyreeve", "-p", "xtask"])
         .current_dir(workspace::root()?)
         .status()
         .context("cannot start cargo build")?;
-    anyhow::ensure!(built.success(), "cargo build --release failed ({built})");
-    let binary = release_folder()?.join("xtask");
+    anyhow::ensure!(built.success(), "cargo build --profile dist failed ({built})");
+    let binary = dist_folder()?.join("xtask");
     let ended = Command::new(&binary)
         .args(std::env::args_os().skip(1))
         .arg("--already-release")
@@ -105,13 +112,13 @@ fn build_and_run_again() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The folder cargo builds release binaries into.
-fn release_folder() -> anyhow::Result<PathBuf> {
+/// The folder cargo builds these binaries into.
+fn dist_folder() -> anyhow::Result<PathBuf> {
     let metadata = workspace::metadata()?;
     let target = metadata["target_directory"]
         .as_str()
         .context("cargo metadata names no target directory")?;
-    Ok(Path::new(target).join("release"))
+    Ok(Path::new(target).join("dist"))
 }
 
 /// The folder of the running binary: the one that holds `keyreeve` too.

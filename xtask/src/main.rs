@@ -10,6 +10,7 @@
 mod bench;
 mod clock;
 mod fuzz;
+mod program;
 mod test;
 mod tidy;
 mod workspace;
@@ -29,7 +30,7 @@ struct Cli {
 enum Task {
     /// Measure Keyreeve on this machine.
     Bench(bench::BenchArgs),
-    /// The bare hyper server that `bench verify` compares with.
+    /// The bare hyper server that `bench verify` compares with and `bench proxy` puts proxies before.
     #[command(hide = true)]
     BareServer(bench::BareArgs),
     /// Format check, lints, tests and the licence check.

@@ -47,6 +47,8 @@ error_table! {
     NotFound = "not_found", 404, "There is no such thing here";
     /// The path exists, the method does not.
     MethodNotAllowed = "method_not_allowed", 405, "The path does not take this method";
+    /// The page at this origin may not call through the connection.
+    ForbiddenOrigin = "forbidden_origin", 403, "Pages of this origin may not call here";
     /// The request did not arrive or was not served in time.
     Timeout = "timeout", 408, "The request took too long";
     /// The name is taken.
@@ -73,6 +75,19 @@ error_table! {
     LockedOut = "locked_out", 429, "Too many bad credentials came from this address";
     /// A bug or a broken machine; the log holds the details under the request id.
     Internal = "internal", 500, "Something went wrong on our side";
+    /// The service behind the connection cannot be reached, or broke off.
+    ServiceUnreachable = "service_unreachable", 502, "The service behind it cannot be reached";
+    /// What the service behind the connection answered cannot be passed on.
+    ServiceAnswer = "service_answer", 502, "The answer of the service behind it cannot be passed on";
+    /// The service behind the connection took too long.
+    ServiceTimeout = "service_timeout", 504, "The service behind it took too long";
+    /// The service behind the connection did not answer the last calls, so it is left alone for a while.
+    CircuitOpen = "circuit_open", 503, "The service behind it is left alone for a while";
+    /// The vault is sealed, so there is no credential to call with.
+    VaultSealed = "vault_sealed", 503, "The vault is sealed";
+    /// The connection's credential is missing or does not fit.
+    CredentialUnavailable = "credential_unavailable", 503,
+        "There is no credential to call with";
     /// More requests are waiting than the limit allows.
     Overloaded = "overloaded", 503, "Too many requests are waiting";
     /// The store cannot be reached or cannot write.

@@ -2,6 +2,7 @@
 
 mod api_key;
 mod audit;
+mod connection;
 mod environment;
 mod import;
 mod keyspace;
@@ -22,6 +23,10 @@ pub use api_key::{
     UpdateApiKeyRequest, UsageView,
 };
 pub use audit::{AuditEntryView, CheckpointView, ListAuditQuery, RequestOriginView, TargetView};
+pub use connection::{
+    CallCountView, CallLimitsView, CallUsageQuery, CallView, ConnectionView,
+    CreateConnectionRequest, ListCallsQuery, PatienceView, UpdateConnectionRequest,
+};
 pub use environment::{CreateEnvironmentRequest, EnvironmentView};
 pub use import::{ImportRequest, ImportRowRequest, ImportView, ImportedRowView};
 pub use keyspace::{CreateKeyspaceRequest, KeyspaceView, UpdateKeyspaceRequest};

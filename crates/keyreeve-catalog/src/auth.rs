@@ -16,8 +16,9 @@ pub struct Auth {
     pub method: AuthMethod,
 }
 
-/// How credentials get into a request.
-#[derive(Clone, Debug)]
+/// How credentials get into a request. Read from the same table, without the `id`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(try_from = "AuthFile")]
 pub enum AuthMethod {
     /// `Authorization: Bearer …` (RFC 6750).
     Bearer {
@@ -54,7 +55,13 @@ pub enum AuthMethod {
         secret_access_key: Template,
         /// Of a temporary key.
         session_token: Option<Template>,
+        /// The region in signatures; what the host's name says if `None`.
+        region: Option<Template>,
+        /// The service in signatures; what the host's name says if `None`.
+        service: Option<Template>,
     },
+    /// An HMAC over parts of the request.
+    Hmac(HmacMethod),
     /// Azure Storage Shared Key.
     AzureSharedKey {
         /// The storage account.
@@ -100,6 +107,50 @@ pub enum AuthMethod {
     },
 }
 
+/// An HMAC (RFC 2104) over parts of the request, in a header.
+#[derive(Clone, Debug)]
+pub struct HmacMethod {
+    /// What signs.
+    pub key: Template,
+    /// The hash.
+    pub algorithm: HmacHash,
+    /// What is signed. `{method}`, `{path}`, `{query}`, `{body}`, `{body_sha256}` and `{timestamp}` (in
+    /// whole seconds) stand for parts of the request.
+    pub message: Template,
+    /// The header that carries it.
+    pub header: String,
+    /// What stands in the header; `{signature}` and `{timestamp}` have their places there.
+    pub value: Template,
+    /// How the signature is written.
+    pub encoding: SignatureEncoding,
+    /// A header that carries the timestamp by itself.
+    pub timestamp_header: Option<String>,
+}
+
+/// The hash of an HMAC.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum HmacHash {
+    /// SHA-256.
+    #[default]
+    Sha256,
+    /// SHA-512.
+    Sha512,
+    /// SHA-1, for services that know nothing better.
+    Sha1,
+}
+
+/// How a signature is written.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum SignatureEncoding {
+    /// In hexadecimal, lower case.
+    #[default]
+    Hex,
+    /// In base64 (RFC 4648 §4).
+    Base64,
+}
+
 /// Where a client shows its secret to a token endpoint.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
@@ -125,6 +176,7 @@ type Templates = BTreeMap<String, Template>;
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct AuthFile {
+    #[serde(default)]
     id: String,
     kind: Kind,
     token: Option<Template>,
@@ -139,8 +191,16 @@ pub(crate) struct AuthFile {
     access_key_id: Option<Template>,
     secret_access_key: Option<Template>,
     session_token: Option<Template>,
+    region: Option<Template>,
+    service: Option<Template>,
     account: Option<Template>,
     key: Option<Template>,
+    algorithm: Option<HmacHash>,
+    message: Option<Template>,
+    header: Option<String>,
+    value: Option<Template>,
+    encoding: Option<SignatureEncoding>,
+    timestamp_header: Option<String>,
     token_url: Option<Template>,
     client_id: Option<Template>,
     client_secret: Option<Template>,
@@ -164,6 +224,7 @@ enum Kind {
     Form,
     Json,
     AwsSigv4,
+    Hmac,
     AzureSharedKey,
     Oauth2Client,
     Oauth2Jwt,
@@ -175,11 +236,23 @@ impl TryFrom<AuthFile> for Auth {
     type Error = String;
 
     fn try_from(mut file: AuthFile) -> Result<Self, String> {
+        let id = std::mem::take(&mut file.id);
+        if id.is_empty() {
+            return Err("an auth needs `id`".to_owned());
+        }
+        Ok(Self { id, method: file.try_into()? })
+    }
+}
+
+impl TryFrom<AuthFile> for AuthMethod {
+    type Error = String;
+
+    fn try_from(mut file: AuthFile) -> Result<Self, String> {
         let method = file.method()?;
         if let Some(name) = file.left_over() {
             return Err(format!("`{name}` does not belong to an auth of this kind"));
         }
-        Ok(Self { id: file.id, method })
+        Ok(method)
     }
 }
 
@@ -214,7 +287,18 @@ impl AuthFile {
                 access_key_id: needed(&mut self.access_key_id, "access_key_id")?,
                 secret_access_key: needed(&mut self.secret_access_key, "secret_access_key")?,
                 session_token: self.session_token.take(),
+                region: self.region.take(),
+                service: self.service.take(),
             },
+            Kind::Hmac => AuthMethod::Hmac(HmacMethod {
+                key: needed(&mut self.key, "key")?,
+                algorithm: self.algorithm.take().unwrap_or_default(),
+                message: needed(&mut self.message, "message")?,
+                header: needed(&mut self.header, "header")?,
+                value: self.value.take().unwrap_or_else(|| "{signature}".to_owned().into()),
+                encoding: self.encoding.take().unwrap_or_default(),
+                timestamp_header: self.timestamp_header.take(),
+            }),
             Kind::AzureSharedKey => AuthMethod::AzureSharedKey {
                 account: needed(&mut self.account, "account")?,
                 key: needed(&mut self.key, "key")?,
@@ -254,8 +338,12 @@ impl AuthFile {
             (&self.access_key_id, "access_key_id"),
             (&self.secret_access_key, "secret_access_key"),
             (&self.session_token, "session_token"),
+            (&self.region, "region"),
+            (&self.service, "service"),
             (&self.account, "account"),
             (&self.key, "key"),
+            (&self.message, "message"),
+            (&self.value, "value"),
             (&self.token_url, "token_url"),
             (&self.client_id, "client_id"),
             (&self.client_secret, "client_secret"),
@@ -276,8 +364,15 @@ impl AuthFile {
         let left = left.or_else(|| {
             maps.into_iter().find(|(member, _)| member.is_some()).map(|(_, name)| name)
         });
-        left.or_else(|| self.client_auth.is_some().then_some("client_auth"))
-            .or_else(|| self.scope.is_some().then_some("scope"))
+        let others = [
+            (self.client_auth.is_some(), "client_auth"),
+            (self.scope.is_some(), "scope"),
+            (self.algorithm.is_some(), "algorithm"),
+            (self.header.is_some(), "header"),
+            (self.encoding.is_some(), "encoding"),
+            (self.timestamp_header.is_some(), "timestamp_header"),
+        ];
+        left.or_else(|| others.into_iter().find(|(given, _)| *given).map(|(_, name)| name))
     }
 }
 
@@ -294,9 +389,12 @@ impl AuthMethod {
             | Self::Cookie(many)
             | Self::Form(many)
             | Self::Json(many) => many.values().collect(),
-            Self::AwsSigV4 { access_key_id, secret_access_key, session_token } => {
-                [access_key_id, secret_access_key].into_iter().chain(session_token).collect()
+            Self::AwsSigV4 { access_key_id, secret_access_key, session_token, region, service } => {
+                let more = [session_token, region, service].into_iter().flatten();
+                [access_key_id, secret_access_key].into_iter().chain(more).collect()
             }
+            // What the message and the value hold besides are parts of the request.
+            Self::Hmac(hmac) => vec![&hmac.key],
             Self::AzureSharedKey { account, key } => vec![account, key],
             Self::OAuth2Client { token_url, client_id, client_secret, .. } => {
                 vec![token_url, client_id, client_secret]
@@ -322,6 +420,7 @@ impl AuthMethod {
             Self::Form(_) => "form",
             Self::Json(_) => "json",
             Self::AwsSigV4 { .. } => "aws_sigv4",
+            Self::Hmac(_) => "hmac",
             Self::AzureSharedKey { .. } => "azure_shared_key",
             Self::OAuth2Client { .. } => "oauth2_client",
             Self::OAuth2Jwt { .. } => "oauth2_jwt",

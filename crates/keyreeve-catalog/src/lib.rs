@@ -13,7 +13,7 @@ mod provider;
 mod template;
 
 pub use self::{
-    auth::{Auth, AuthMethod, ClientAuth, SshProof},
+    auth::{Auth, AuthMethod, ClientAuth, HmacHash, HmacMethod, SignatureEncoding, SshProof},
     catalog::{Catalog, Known},
     judge::{Judgement, Objection, Place as CredentialPlace},
     load::LARGEST_FILE,

@@ -7,6 +7,7 @@
 pub mod audit;
 pub mod client_address;
 pub mod duration;
+pub mod egress;
 mod invalid;
 pub mod key;
 pub mod lifecycle;

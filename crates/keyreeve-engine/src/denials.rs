@@ -45,6 +45,15 @@ pub(crate) enum DenialKind {
         /// The limit that was reached.
         limit: &'static str,
     },
+    /// A call through a connection was refused.
+    Call {
+        /// The key it came with.
+        key: Option<KeyId>,
+        /// The connection, as it was asked for.
+        connection: String,
+        /// Why.
+        code: &'static str,
+    },
     /// A request came without a credential that lets it in.
     Authentication {
         /// Where it came from.
@@ -106,6 +115,7 @@ impl DenialKind {
             Self::Admission { key: Some(_), .. } => "admission",
             // Apart: noise from nowhere must not hide what keys do.
             Self::Admission { key: None, .. } => "anonymous",
+            Self::Call { .. } => "call",
             Self::Authentication { .. } => "authentication",
         }
     }
@@ -141,6 +151,10 @@ impl DenialKind {
             Self::Admission { key: None, ip, limit } => {
                 json!({"ip": ip, "limit": limit, "count": count})
             }
+            Self::Call { key, connection, code } => json!({
+                "key": key.map(|id| id.to_string()), "connection": connection, "code": code,
+                "count": count
+            }),
             Self::Authentication { ip, code } => json!({"ip": ip, "code": code, "count": count}),
         }
     }

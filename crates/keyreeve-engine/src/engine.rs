@@ -26,6 +26,7 @@ use crate::{
     admission::Admission,
     cells::CellTable,
     claims::ClaimQueue,
+    connections::{CallLedger, ConnectionStates},
     denials::{DenialKind, DenialLedger},
     fingerprint::Fingerprints,
     live::{LiveKey, LiveTable},
@@ -106,6 +107,8 @@ pub struct Engine {
     pub(crate) import_secret: Option<HmacSecret>,
     pub(crate) credential_types: Option<Arc<dyn CredentialTypes>>,
     pub(crate) backends: Backends,
+    pub(crate) connections: ConnectionStates,
+    pub(crate) calls: CallLedger,
     pub(crate) request_cells: CellTable<RequestSubject>,
     pub(crate) slow_hashes: SlowHashes,
     pub(crate) shared: Option<SharedCounting>,
@@ -172,6 +175,8 @@ impl Engine {
             key_turns: Turns::default(),
             key_reads: AtomicU64::new(0),
             bound_ns: u64::try_from(options.bound.as_nanos()).unwrap_or(u64::MAX),
+            connections: ConnectionStates::default(),
+            calls: CallLedger::default(),
             request_cells: CellTable::new(MOST_REQUEST_CELLS),
             slow_hashes: SlowHashes::default(),
             secret_seed,
@@ -292,7 +297,7 @@ impl Engine {
     ///
     /// What cannot be stored is kept for the next call; the last error is returned.
     pub async fn flush(&self) -> Result<(), Error> {
-        let mut outcome = Ok(());
+        let mut outcome = self.flush_calls().await;
         for batch in self.denials.drain() {
             let details = batch.details();
             let entry = self.system_entry(&batch.project, "denials", "denial.batch", details);

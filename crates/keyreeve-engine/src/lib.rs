@@ -12,6 +12,7 @@ mod bootstrap;
 mod caller;
 mod cells;
 mod claims;
+pub mod connections;
 mod countries;
 mod degradation;
 mod denials;

@@ -122,6 +122,10 @@ actions! {
     ManageAppRoles = "approle.manage", "keyreeve.secrets.manage";
     /// Seal the vault, change its keys.
     ManageVault = "vault.manage", "keyreeve.vault.manage", Installation;
+    /// See connections.
+    ReadConnections = "connection.read", "keyreeve.connections.read";
+    /// Make, change and remove connections.
+    ManageConnections = "connection.manage", "keyreeve.connections.manage";
     /// See the metrics where they are not open.
     ReadMetrics = "metrics.read", "keyreeve.metrics.read", Installation;
 }

@@ -28,8 +28,8 @@ pub use error::{CommitError, Kind, StoreError};
 pub use page::{Cursor, ListPage, PageRequest};
 pub use query::{AuditFilter, AuditRecord, KeyFilter, SequencedEntry};
 pub use unit::{
-    Change, DutyTerm, IdempotentResult, Peaks, QuotaClaim, QuotaSubject, Receipt, Tx, UnitOfWork,
-    UsageDelta,
+    CallBatch, CallCount, Change, DutyTerm, IdempotentResult, Peaks, QuotaClaim, QuotaSubject,
+    Receipt, Tx, UnitOfWork, UsageDelta,
 };
 pub use vault::{RecordKind, SealedOf, SealedRow, VaultRecord};
 
@@ -236,6 +236,23 @@ pub trait Store: Send + Sync + 'static {
         key: u32,
         limit: u32,
     ) -> Result<Vec<SealedOf>, StoreError>;
+
+    /// At most `limit` batches of calls that ended before a moment, the latest first.
+    async fn call_batches(
+        &self,
+        project: &ProjectName,
+        before: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<CallBatch>, StoreError>;
+
+    /// At most `limit` sums of calls from a day on (UTC, `YYYY-MM-DD`), in the order of days,
+    /// connections and clients.
+    async fn call_counts(
+        &self,
+        project: &ProjectName,
+        from_day: &str,
+        limit: u32,
+    ) -> Result<Vec<CallCount>, StoreError>;
 
     /// Whether the store can read and write now.
     async fn check(&self) -> Result<(), StoreError>;

@@ -9,6 +9,7 @@ mod approle;
 mod backends;
 mod error;
 mod fields;
+mod for_connections;
 mod keyring;
 mod listing;
 mod policies;

@@ -2,6 +2,7 @@
 
 mod api_keys;
 mod audit;
+mod connections;
 mod environments;
 mod fields;
 mod health;
@@ -16,7 +17,7 @@ use std::sync::{Arc, atomic::AtomicBool};
 
 use axum::extract::FromRef;
 
-use crate::{Metrics, MetricsAccess, ServerOptions, extract::EngineRef};
+use crate::{DataPlane, Metrics, MetricsAccess, ServerOptions, extract::EngineRef};
 
 pub(crate) use api_keys::import;
 pub(crate) use router::router;
@@ -28,6 +29,7 @@ pub(crate) struct AppState {
     pub(crate) engine: EngineRef,
     pub(crate) metrics: Metrics,
     pub(crate) metrics_access: MetricsAccess,
+    pub(crate) data_plane: Arc<dyn DataPlane>,
     pub(crate) draining: Arc<AtomicBool>,
     pub(crate) max_body_bytes: usize,
     pub(crate) max_import_bytes: usize,
@@ -38,6 +40,7 @@ impl AppState {
     pub(crate) fn new(
         engine: EngineRef,
         metrics: Metrics,
+        data_plane: Arc<dyn DataPlane>,
         draining: Arc<AtomicBool>,
         options: &ServerOptions,
     ) -> Self {
@@ -45,6 +48,7 @@ impl AppState {
             engine,
             metrics,
             metrics_access: options.metrics,
+            data_plane,
             draining,
             max_body_bytes: options.limits.max_body_bytes,
             max_import_bytes: options.limits.max_import_bytes,

@@ -58,7 +58,7 @@ pub(crate) async fn serve<I>(
             Ok::<_, Infallible>(response.map(|body| Watched::new(body, &busy)))
         }
     });
-    let mut connection = pin!(builder.serve_connection(TokioIo::new(io), handler));
+    let mut connection = pin!(builder.serve_connection_with_upgrades(TokioIo::new(io), handler));
     // Not set anew by each request: when it rings, it is looked up what happened meanwhile.
     let mut alarm = pin!(sleep_until(activity.deadline(patience)));
     let mut told_idle = false;

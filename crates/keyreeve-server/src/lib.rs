@@ -2,13 +2,14 @@
 //!
 //! The way of a request, and the file of each step: listen (`listen`) → frame (`connection`) →
 //! limits and headers around every answer (`service`) → authenticate (`authenticate`) → route
-//! (`api::router`, or `verify` in place) → use-case (`keyreeve_engine`) → answer (`view`,
+//! (`api::router`; in place `verify`, `authz`, `vault_api` and what is not for us, `data_plane`) → use-case (`keyreeve_engine`) → answer (`view`,
 //! `problem`).
 
 mod api;
 mod authenticate;
 mod authz;
 mod connection;
+mod data_plane;
 mod extract;
 mod json;
 mod listen;
@@ -23,6 +24,7 @@ mod view;
 
 pub use api::{PUBLIC_ROUTES, openapi};
 pub use authz::AuthorizerOptions;
+pub use data_plane::{Body, DataPlane, Incoming, NotPassed, Passed, Passing};
 pub use listen::{BindError, TlsError};
 pub use metrics::Metrics;
 pub use options::{Limits, MetricsAccess, ServerOptions, TlsOptions};

@@ -6,7 +6,7 @@ mod tally;
 use std::sync::Arc;
 
 use keyreeve_core::verdict::VerdictCode;
-use metrics::{Counter, Gauge, counter, gauge, histogram, with_local_recorder};
+use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram, with_local_recorder};
 use metrics_exporter_prometheus::{BuildError, PrometheusBuilder, PrometheusRecorder};
 
 use self::tally::Tally;
@@ -16,7 +16,7 @@ const LATENCY_BUCKETS_S: [f64; 12] =
 
 /// What hot routes answer with. Their counters are made up front, so that counting one request
 /// looks nothing up and makes no text.
-const STATUSES: [u16; 10] = [200, 400, 401, 403, 408, 413, 415, 429, 500, 503];
+const STATUSES: [u16; 12] = [200, 204, 400, 401, 403, 404, 408, 413, 415, 429, 500, 503];
 
 /// All figures of one server. Cheap to clone.
 #[derive(Clone)]
@@ -25,6 +25,7 @@ pub struct Metrics {
     verdicts: Arc<[Counter]>,
     requests: Arc<[[Counter; STATUSES.len()]]>,
     hot: Arc<Hot>,
+    vault_seconds: Histogram,
     connections: Gauge,
     connections_refused: Counter,
     live_keys: Gauge,
@@ -41,7 +42,7 @@ pub struct Metrics {
 struct Hot {
     /// In the order of the enum.
     verdicts: Tally<{ VerdictCode::ALL.len() }>,
-    requests: [Tally<{ STATUSES.len() }>; 2],
+    requests: [Tally<{ STATUSES.len() }>; HotRoute::ALL.len()],
 }
 
 /// A route that is served in place of being routed.
@@ -51,16 +52,19 @@ pub(crate) enum HotRoute {
     Verify,
     /// Questions of gateways, about requests of any method.
     Authorize,
+    /// Calls of clients of Vault.
+    Vault,
 }
 
 impl HotRoute {
-    const ALL: [Self; 2] = [Self::Verify, Self::Authorize];
+    const ALL: [Self; 3] = [Self::Verify, Self::Authorize, Self::Vault];
 
     /// The counter of the recorder that is set where this is called.
     fn counter(self, status: u16) -> Counter {
         let (route, method) = match self {
             Self::Verify => (crate::verify::PATH, "POST"),
             Self::Authorize => (crate::authz::PREFIX, "any"),
+            Self::Vault => (crate::vault_api::ROUTE, "any"),
         };
         counter!(
             "keyreeve_http_requests_total",
@@ -128,6 +132,10 @@ impl Metrics {
             requests: HotRoute::ALL
                 .map(|route| STATUSES.map(|status| route.counter(status)))
                 .into(),
+            vault_seconds: histogram!(
+                "keyreeve_http_request_seconds",
+                "route" => crate::vault_api::ROUTE
+            ),
             connections: gauge!("keyreeve_connections"),
             connections_refused: counter!("keyreeve_connections_refused_total"),
             live_keys: gauge!("keyreeve_live_keys"),
@@ -151,6 +159,11 @@ impl Metrics {
         } else {
             with_local_recorder(&*self.recorder, || route.counter(status).increment(1));
         }
+    }
+
+    /// Records how long a call of a client of Vault took.
+    pub(crate) fn time_vault(&self, seconds: f64) {
+        self.vault_seconds.record(seconds);
     }
 
     pub(crate) fn count_request(
@@ -217,6 +230,7 @@ impl Metrics {
 struct Handles {
     verdicts: Arc<[Counter]>,
     requests: Arc<[[Counter; STATUSES.len()]]>,
+    vault_seconds: Histogram,
     connections: Gauge,
     connections_refused: Counter,
     live_keys: Gauge,
@@ -235,6 +249,7 @@ impl Handles {
             verdicts: self.verdicts,
             requests: self.requests,
             hot: Arc::default(),
+            vault_seconds: self.vault_seconds,
             connections: self.connections,
             connections_refused: self.connections_refused,
             live_keys: self.live_keys,

@@ -17,7 +17,7 @@ use tokio_rustls::TlsAcceptor;
 use tracing::{error, info, warn};
 
 use crate::{
-    Metrics, ServerOptions,
+    DataPlane, Metrics, ServerOptions,
     api::{self, AppState},
     listen::{self, BindError, Certificates, Gate, TlsError},
     service::Service,
@@ -76,16 +76,23 @@ impl Server {
         self,
         engine: Arc<Engine>,
         clock: Arc<dyn Clock>,
+        data_plane: Arc<dyn DataPlane>,
         mut stop: watch::Receiver<bool>,
     ) -> Result<Stopped, TlsError> {
         let acceptor = self.certificates.as_ref().map(|tls| tls.acceptor()).transpose()?;
         let draining = Arc::new(AtomicBool::new(false));
-        let state =
-            AppState::new(engine.clone(), self.metrics.clone(), draining.clone(), &self.options);
+        let state = AppState::new(
+            engine.clone(),
+            self.metrics.clone(),
+            data_plane,
+            draining.clone(),
+            &self.options,
+        );
         let service = Arc::new(Service {
             engine,
             clock,
-            router: api::router(state, &self.options),
+            router: api::router(state.clone(), &self.options),
+            state,
             metrics: self.metrics.clone(),
             limits: self.options.limits,
             origins: self.options.origins(),

@@ -29,8 +29,8 @@ use tower::ServiceExt;
 use tracing::{debug, error, info};
 
 use crate::{
-    AuthorizerOptions,
-    api::import,
+    AuthorizerOptions, Passed,
+    api::{AppState, import},
     authenticate::Arrival,
     authz,
     metrics::{HotRoute, Metrics},
@@ -52,6 +52,8 @@ pub(crate) struct Service {
     pub(crate) engine: Arc<Engine>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) router: Router,
+    /// What handlers share that are not reached through the router.
+    pub(crate) state: AppState,
     pub(crate) metrics: Metrics,
     pub(crate) limits: Limits,
     /// Origins that browsers may call from.
@@ -104,6 +106,15 @@ impl Service {
                 reader = Reader::Program;
             }
             response
+        } else if self.state.data_plane.takes(request.uri().path()) {
+            let (mut response, origin) = self.pass(request, &arrival).await;
+            // What passes through says itself how it may be kept and shown.
+            self.finish_passed(&mut response, &id, origin);
+            return response;
+        } else if request.uri().path().starts_with(vault_api::PREFIX)
+            && request.method() != Method::OPTIONS
+        {
+            Box::pin(self.vault(request, &arrival)).await
         } else {
             // Boxed, so that a verification does not carry its room about.
             Box::pin(self.route(request, arrival)).await
@@ -191,6 +202,89 @@ impl Service {
         }
     }
 
+    /// Has a request served that is not for us. It may be a stream without end, so there is no limit on
+    /// its time here.
+    async fn pass(
+        &self,
+        request: Request<Incoming>,
+        arrival: &Arrival,
+    ) -> (Response<Body>, Option<HeaderValue>) {
+        let id = arrival.meta.id;
+        let method = method_label(request.method());
+        let passing = self.state.data_plane.pass(request, arrival.meta);
+        match AssertUnwindSafe(passing).catch_unwind().await {
+            Ok(Passed { answer: Ok(response), cors }) => {
+                debug!(
+                    request.id = id.as_str(),
+                    method,
+                    status = response.status().as_u16(),
+                    "passed"
+                );
+                (response, cors)
+            }
+            Ok(Passed { answer: Err(refused), cors }) => {
+                let mut failure = Failure::new(refused.code);
+                if let Some(detail) = refused.detail {
+                    failure = failure.detail(detail);
+                }
+                if let Some(seconds) = refused.retry_after_s {
+                    failure = failure.retry_after(seconds);
+                }
+                let code = refused.code.as_str();
+                info!(request.id = id.as_str(), method, code, "not passed");
+                (failure.respond(&id), cors)
+            }
+            Err(panic) => (panicked(&*panic, &id), None),
+        }
+    }
+
+    fn finish_passed(
+        &self,
+        response: &mut Response<Body>,
+        id: &RequestId,
+        origin: Option<HeaderValue>,
+    ) {
+        let headers = response.headers_mut();
+        headers.insert(REQUEST_ID, verify::request_id_header(id));
+        headers.append(header::VARY, HeaderValue::from_static("origin"));
+        if let Some(origin) = origin {
+            headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+            headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("*"));
+        }
+        if self.tls {
+            headers.insert(
+                header::STRICT_TRANSPORT_SECURITY,
+                HeaderValue::from_static("max-age=31536000"),
+            );
+        }
+    }
+
+    /// Answers a client of Vault. What it was told is in the audit, one by one, so only what went
+    /// wrong is worth a line of the log.
+    async fn vault(&self, request: Request<Incoming>, arrival: &Arrival) -> Response<Body> {
+        let begun = self.clock.now();
+        let id = arrival.meta.id;
+        let method = method_label(request.method());
+        let answer = vault_api::serve(&self.state, request.map(Body::new), arrival);
+        let served = pin!(AssertUnwindSafe(answer).catch_unwind());
+        let response = match within(self.limits.request_timeout, served).await {
+            Ok(Ok(response)) => response,
+            Ok(Err(panic)) => panicked(&*panic, &id),
+            Err(_) => vault_api::out_of_time(&id),
+        };
+        let status = response.status().as_u16();
+        let took = Duration::try_from(self.clock.now().duration_since(begun)).unwrap_or_default();
+        self.metrics.count_hot(HotRoute::Vault, status);
+        self.metrics.time_vault(took.as_secs_f64());
+        let (route, took_us) = (vault_api::ROUTE, took.as_micros());
+        if status < 300 {
+            debug!(request.id = id.as_str(), method, route, status, took_us, "served");
+        } else {
+            info!(request.id = id.as_str(), method, route, status, took_us, "served");
+        }
+        response
+    }
+
     async fn read(&self, body: Incoming) -> Result<Bytes, Failure> {
         let collect = pin!(Limited::new(body, self.limits.max_body_bytes).collect());
         match within(self.limits.request_timeout, collect).await {
@@ -239,9 +333,7 @@ impl Service {
         let status = response.status().as_u16();
         self.metrics.count_request(&route, method, status, took.as_secs_f64());
         let took_us = took.as_micros();
-        // What the vault answered is in the audit, one by one.
-        let is_audited = route == vault_api::ROUTE && status < 300;
-        if is_audited || matches!(route.as_str(), "/healthz" | "/readyz" | "/metrics") {
+        if matches!(route.as_str(), "/healthz" | "/readyz" | "/metrics") {
             debug!(request.id = id.as_str(), method, route, status, took_us, "served");
         } else {
             info!(request.id = id.as_str(), method, route, status, took_us, "served");

@@ -17,13 +17,7 @@ mod token;
 mod visitor;
 mod wrapping;
 
-use axum::{
-    Router,
-    body::Body,
-    extract::{Request, State},
-    response::Response,
-    routing::any,
-};
+use axum::{body::Body, extract::Request, response::Response};
 use http::Method;
 use keyreeve_api::ErrorCode;
 use keyreeve_engine::RequestId;
@@ -34,28 +28,25 @@ use crate::{api::AppState, authenticate::Arrival, problem::Failure};
 
 /// What all its paths begin with.
 pub(crate) const PREFIX: &str = "/v1/";
-/// All of them, as the router and the metrics know them.
+/// All of them, as the log and the metrics know them.
 pub(crate) const ROUTE: &str = "/v1/{*path}";
 /// The one mount.
 const MOUNT: &str = "secret";
 
-/// Its routes. Paths hold slashes and methods are not only those of HTTP, so they are told apart here
-/// and not by the router.
-pub(crate) fn routes() -> Router<AppState> {
-    Router::new().route(ROUTE, any(serve))
-}
-
-async fn serve(State(state): State<AppState>, request: Request) -> Response<Body> {
-    let arrival = request.extensions().get::<Arrival>().copied();
-    let Some(arrival) = arrival else {
-        return Failure::new(ErrorCode::Internal).respond(&state.engine.next_request_id());
-    };
+/// Answers one call. Paths hold slashes and methods are not only those of HTTP, so they are told apart
+/// here and not by the router, where every reading of a secret would pass layers it has no use for.
+pub(crate) async fn serve(state: &AppState, request: Request, arrival: &Arrival) -> Response<Body> {
     let id = arrival.meta.id;
     let answer = match VaultRequest::read(request).await {
-        Ok(request) => answer(&state, &request, &arrival).await,
+        Ok(request) => answer(state, &request, arrival).await,
         Err(refusal) => Err(refusal),
     };
     answer.unwrap_or_else(|refusal| refusal.respond(&id))
+}
+
+/// What a call is told that was not answered in time.
+pub(crate) fn out_of_time(id: &RequestId) -> Response<Body> {
+    Refusal::from(Failure::new(ErrorCode::Timeout)).respond(id)
 }
 
 /// The answer, wrapped if that is wanted.

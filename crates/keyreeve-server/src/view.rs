@@ -133,7 +133,7 @@ pub(crate) fn peaks(peaks: Peaks) -> PeaksView {
     PeaksView { ten_seconds: peaks.ten_seconds, hour: peaks.hour, day: peaks.day }
 }
 
-fn restrictions(restrictions: &Restrictions) -> RestrictionsView {
+pub(crate) fn restrictions(restrictions: &Restrictions) -> RestrictionsView {
     fn texts<T: ToString>(items: &[T]) -> Vec<String> {
         items.iter().map(ToString::to_string).collect()
     }

@@ -28,6 +28,7 @@ macro_rules! assert_refused {
 }
 
 mod audit;
+mod calls;
 mod closing;
 mod concurrency;
 mod duties;
@@ -90,6 +91,10 @@ pub const CASES: &[Case] = cases! {
         words_follow_updates,
         a_purged_key_leaves_nothing,
         a_key_that_changed_is_not_purged,
+    }
+    calls {
+        calls_add_up_by_day,
+        batches_are_found_and_forgotten,
     }
     usage {
         usage_adds_up,

@@ -4,6 +4,7 @@
 //! that. Everything happens under one lock, so a sink must not call back into the store.
 
 mod apply;
+mod calls;
 mod lists;
 mod log;
 mod tables;
@@ -22,9 +23,9 @@ use keyreeve_core::{
     vault::VersionNumber,
 };
 use keyreeve_engine::store::{
-    AuditFilter, AuditRecord, Change, ChangeSink, CommitError, DutyTerm, IdempotentResult,
-    KeyFilter, ListPage, PageRequest, QuotaClaim, QuotaSubject, Receipt, RecordKind, SealedOf,
-    SequencedEntry, Store, StoreError, StoredKey, UnitOfWork, VaultRecord,
+    AuditFilter, AuditRecord, CallBatch, CallCount, Change, ChangeSink, CommitError, DutyTerm,
+    IdempotentResult, KeyFilter, ListPage, PageRequest, QuotaClaim, QuotaSubject, Receipt,
+    RecordKind, SealedOf, SequencedEntry, Store, StoreError, StoredKey, UnitOfWork, VaultRecord,
 };
 use parking_lot::{Mutex, MutexGuard};
 
@@ -303,6 +304,24 @@ impl Store for MemoryStore {
         limit: u32,
     ) -> Result<Vec<SealedOf>, StoreError> {
         Ok(vault::under_other_keys(&self.state()?.tables, key, limit))
+    }
+
+    async fn call_batches(
+        &self,
+        project: &ProjectName,
+        before: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<CallBatch>, StoreError> {
+        Ok(calls::batches(&self.state()?.tables, project, before, limit))
+    }
+
+    async fn call_counts(
+        &self,
+        project: &ProjectName,
+        from_day: &str,
+        limit: u32,
+    ) -> Result<Vec<CallCount>, StoreError> {
+        Ok(calls::counts(&self.state()?.tables, project, from_day, limit))
     }
 
     async fn check(&self) -> Result<(), StoreError> {

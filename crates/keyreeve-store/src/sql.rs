@@ -5,6 +5,7 @@
 
 pub(crate) mod apply;
 pub(crate) mod audit;
+pub(crate) mod calls;
 pub(crate) mod columns;
 pub(crate) mod commands;
 pub(crate) mod duties;

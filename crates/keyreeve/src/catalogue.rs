@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::{Context as _, bail};
-use keyreeve_catalog::{Catalog, CredentialPlace, LARGEST_FILE, Mistake};
+use keyreeve_catalog::{Catalog, CredentialPlace, LARGEST_FILE, Mistake, Provider};
 use keyreeve_core::vault::SecretPath;
 use keyreeve_engine::vault::{CredentialJudgement, CredentialTypes};
 use tracing::error;
@@ -44,6 +44,11 @@ impl CredentialTypes for CatalogTypes {
             provider: judged.known.map(|known| known.provider.id.clone()),
             objection: judged.objection.map(|objection| objection.to_string()),
         }
+    }
+
+    fn provider(&self, id: &str) -> Option<(&Provider, &serde_json::Value)> {
+        let catalog = self.0.as_ref()?;
+        Some((catalog.provider(id)?, catalog.document(id)?))
     }
 }
 

@@ -8,6 +8,7 @@ pub(crate) mod audit;
 pub(crate) mod backend;
 pub(crate) mod backup;
 pub(crate) mod catalog;
+pub(crate) mod connection;
 pub(crate) mod environment;
 pub(crate) mod key;
 pub(crate) mod keyspace;
@@ -31,6 +32,7 @@ use self::{
     backend::BackendCommand,
     backup::{BackupArgs, RestoreArgs},
     catalog::CatalogCommand,
+    connection::ConnectionCommand,
     environment::EnvironmentCommand,
     key::KeyCommand,
     keyspace::KeyspaceCommand,
@@ -161,6 +163,9 @@ pub(crate) enum Command {
     /// Other stores that keep secrets, or are given them
     #[command(subcommand, after_help = backend::ABOUT)]
     Backend(BackendCommand),
+    /// Outside services that are called through Keyreeve, with secrets that callers never see
+    #[command(subcommand, after_help = connection::ABOUT)]
+    Connection(ConnectionCommand),
     /// What is known of providers: their credentials, how they are checked, sent and changed
     #[command(subcommand, after_help = catalog::ABOUT)]
     Catalog(CatalogCommand),

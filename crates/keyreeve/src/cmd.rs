@@ -6,6 +6,7 @@ mod backup;
 mod catalog;
 mod change;
 mod completions;
+mod connection;
 mod copying;
 mod deletion;
 mod doctor;
@@ -57,6 +58,7 @@ pub(crate) fn run(command: &Command, context: &Context) -> anyhow::Result<Outcom
         Command::Run(args) => block_on(run::run(args, context)),
         Command::Vault(command) => block_on(vault::run(command, context)),
         Command::Backend(command) => block_on(backend::run(command, context)),
+        Command::Connection(command) => block_on(connection::run(command, context)),
         Command::Catalog(command) => catalog::run(command, context),
         Command::Audit(command) => block_on(audit::run(command, context)),
         Command::Backup(args) => backup::backup(args, context),

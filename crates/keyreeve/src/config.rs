@@ -15,6 +15,7 @@ pub(crate) mod idempotency;
 pub(crate) mod import;
 pub(crate) mod keys;
 pub(crate) mod log;
+pub(crate) mod proxy;
 pub(crate) mod secret;
 pub(crate) mod secret_url;
 pub(crate) mod server;
@@ -51,6 +52,7 @@ use self::{
     keys::{KeysConfig, RawKeys},
     limits::RawLimits,
     log::{LogConfig, RawLog},
+    proxy::{ProxyConfig, RawProxy},
     server::{RawServer, ServerConfig},
     store::{RawStore, StoreConfig},
     usage::{RawUsage, UsageConfig},
@@ -94,6 +96,8 @@ pub(crate) struct Config {
     pub(crate) catalog: CatalogConfig,
     /// Where the vault's root key is.
     pub(crate) vault: VaultConfig,
+    /// How outside services are called.
+    pub(crate) proxy: ProxyConfig,
     /// Other stores that hold secrets.
     pub(crate) backends: Vec<BackendConfig>,
     /// What clients keep for when the server cannot be reached.
@@ -129,6 +133,7 @@ struct RawConfig {
     geo: RawGeo,
     catalog: RawCatalog,
     vault: RawVault,
+    proxy: RawProxy,
     backends: BTreeMap<String, RawBackend>,
     cache: RawCache,
 }
@@ -178,6 +183,7 @@ impl RawConfig {
         let geo = self.geo.resolve(rules);
         let catalog = self.catalog.resolve(rules);
         let vault = self.vault.resolve(rules);
+        let proxy = self.proxy.resolve(rules);
         let backends = backends::resolve(self.backends, rules);
         let cache = self.cache.resolve(rules);
         Some(Config {
@@ -196,6 +202,7 @@ impl RawConfig {
             geo: geo?,
             catalog: catalog?,
             vault: vault?,
+            proxy: proxy?,
             backends: backends?,
             cache: cache?,
         })

@@ -9,6 +9,7 @@ pub(crate) mod api_key;
 pub(crate) mod audit;
 pub(crate) mod canvas;
 pub(crate) mod catalog;
+pub(crate) mod connection;
 pub(crate) mod fields;
 pub(crate) mod import;
 pub(crate) mod keyspace;

@@ -2,6 +2,7 @@
 //! global elsewhere is made here, once, and passed on.
 
 mod backends;
+mod data_plane;
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, thread, time::Duration};
 
@@ -24,6 +25,7 @@ use keyreeve_store::{
     valkey::{self, ValkeyOptions},
 };
 
+pub(crate) use self::data_plane::Gateway;
 use crate::{
     catalogue::CatalogTypes,
     config::{

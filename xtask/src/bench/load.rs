@@ -44,6 +44,18 @@ pub(crate) struct Plan {
     pub(crate) body_check: Option<fn(&[u8]) -> bool>,
 }
 
+impl Plan {
+    /// What is wrong with an answer, if anything.
+    pub(super) fn fault(&self, status: u16, body: &[u8]) -> Option<String> {
+        let wrong_status = status != self.expected_status;
+        let wrong_body = self.body_check.is_some_and(|holds| !holds(body));
+        (wrong_status || wrong_body).then(|| {
+            let shown = &body[..body.len().min(300)];
+            format!("status {status}: {}", String::from_utf8_lossy(shown))
+        })
+    }
+}
+
 /// The requests of a run, built once.
 #[derive(Debug)]
 pub(crate) struct Requests {
@@ -137,18 +149,6 @@ struct Job {
     closes: Instant,
 }
 
-impl Job {
-    /// What is wrong with an answer, if anything.
-    fn fault(&self, head: Head, body: &[u8]) -> Option<String> {
-        let wrong_status = head.status != self.plan.expected_status;
-        let wrong_body = self.plan.body_check.is_some_and(|holds| !holds(body));
-        (wrong_status || wrong_body).then(|| {
-            let shown = &body[..body.len().min(300)];
-            format!("status {}: {}", head.status, String::from_utf8_lossy(shown))
-        })
-    }
-}
-
 /// Drives the connections of one thread until the window closes.
 fn drive_share(share: Share, job: Job) -> anyhow::Result<Tally> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -201,7 +201,7 @@ async fn drive(
         stream.write_all(request).await.context("cannot send a request")?;
         let head = receive(&mut stream, &mut incoming).await?;
         let ended = clock::now();
-        let fault = job.fault(head, incoming.body(head));
+        let fault = job.plan.fault(head.status, incoming.body(head));
         let mut tally = tally.borrow_mut();
         if began >= job.opens {
             tally.record(began, ended);
@@ -225,7 +225,7 @@ async fn receive(stream: &mut TcpStream, incoming: &mut Incoming) -> anyhow::Res
 
 /// What a thread has counted so far.
 #[derive(Debug, Default)]
-struct Tally {
+pub(super) struct Tally {
     latencies: Histogram,
     last_ended: Option<Instant>,
     errors: u64,
@@ -234,13 +234,13 @@ struct Tally {
 
 impl Tally {
     /// Counts one answered request of the window.
-    fn record(&mut self, began: Instant, ended: Instant) {
+    pub(super) fn record(&mut self, began: Instant, ended: Instant) {
         self.latencies.record(ended.saturating_duration_since(began));
         self.last_ended = self.last_ended.max(Some(ended));
     }
 
     /// Counts a fault, if there is one, and keeps the first.
-    fn note(&mut self, fault: Option<String>) {
+    pub(super) fn note(&mut self, fault: Option<String>) {
         if let Some(fault) = fault {
             self.errors += 1;
             self.first_error.get_or_insert(fault);
@@ -248,7 +248,7 @@ impl Tally {
     }
 
     /// Adds what another thread counted.
-    fn merge(&mut self, other: Self) {
+    pub(super) fn merge(&mut self, other: Self) {
         self.latencies.merge(&other.latencies);
         self.last_ended = self.last_ended.max(other.last_ended);
         self.errors += other.errors;
@@ -256,7 +256,7 @@ impl Tally {
     }
 
     /// The figures of the whole run.
-    fn into_report(self, opens: Instant) -> anyhow::Result<LoadReport> {
+    pub(super) fn into_report(self, opens: Instant) -> anyhow::Result<LoadReport> {
         let last_ended = self.last_ended.context("not one request was answered in the window")?;
         let seconds = last_ended.saturating_duration_since(opens).as_secs_f64();
         let requests = self.latencies.total();

@@ -17,8 +17,6 @@ use keyreeve_engine::store::{Change, Store, begin};
 use keyreeve_store::sqlite::{self, SqliteOptions};
 use serde_json::{Map, Value};
 
-use crate::workspace;
-
 const KEYS_PER_UNIT: usize = 1_000;
 const MOST_SAMPLES: usize = 10_000;
 
@@ -120,7 +118,7 @@ pub(crate) fn fill(
 
 /// Initialises a data folder, with these settings; gives the admin key.
 pub(crate) fn init(data_dir: &Path, settings: &[(&str, &str)]) -> anyhow::Result<String> {
-    let binary = workspace::root()?.join("target/release/keyreeve");
+    let binary = super::own_folder()?.join("keyreeve");
     let output = Command::new(binary)
         .envs(settings.iter().copied())
         .args(["init", "--format", "json", "--data-dir"])

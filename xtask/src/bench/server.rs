@@ -18,16 +18,28 @@ const START_LIMIT: Duration = Duration::from_mins(1);
 const CHECK_LIMIT: Duration = Duration::from_secs(1);
 /// The pause between two health checks, and so the precision of the start time.
 const CHECK_PAUSE: Duration = Duration::from_millis(2);
+/// How long a server that is asked to end may take.
+const STOP_LIMIT: Duration = Duration::from_secs(5);
 /// How much of a server's output an error shows.
 const SHOWN_OUTPUT: usize = 2_000;
 /// How a server of ours says that it is well.
 const HEALTHY: (&str, u16) = ("/healthz", 200);
+
+/// How a server is ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stop {
+    /// At once.
+    Kill,
+    /// By asking it first, since it has children of its own, which only it can end.
+    Ask,
+}
 
 /// A running server.
 #[derive(Debug)]
 pub(crate) struct Server {
     name: &'static str,
     child: Child,
+    stop: Stop,
     address: SocketAddr,
     start_time: Duration,
     output: NamedTempFile,
@@ -63,14 +75,41 @@ impl Server {
         }
         command.arg("serve").arg("--data-dir").arg(data_dir);
         command.arg("--listen").arg(address.to_string());
-        Self::start("keyreeve", command, address, HEALTHY)
+        Self::start("keyreeve", command, address, HEALTHY, Stop::Kill)
     }
 
     /// Starts OpenBao with this configuration. It answers, and is not initialised yet.
     pub(crate) fn openbao(bao: &Path, config: &Path, address: SocketAddr) -> anyhow::Result<Self> {
         let mut command = Command::new(bao);
         command.arg("server").arg("-config").arg(config);
-        Self::start("OpenBao", command, address, ("/v1/sys/health", 501))
+        Self::start("OpenBao", command, address, ("/v1/sys/health", 501), Stop::Kill)
+    }
+
+    /// Starts nginx in this folder, with this configuration.
+    pub(crate) fn nginx(
+        nginx: &Path,
+        folder: &Path,
+        config: &Path,
+        address: SocketAddr,
+    ) -> anyhow::Result<Self> {
+        let mut command = Command::new(nginx);
+        command.arg("-p").arg(folder).arg("-c").arg(config).args(["-e", "stderr"]);
+        Self::start("nginx", command, address, HEALTHY, Stop::Ask)
+    }
+
+    /// Starts Caddy with this configuration, on this many threads; what it writes goes into the folder.
+    pub(crate) fn caddy(
+        caddy: &Path,
+        folder: &Path,
+        config: &Path,
+        address: SocketAddr,
+        threads: usize,
+    ) -> anyhow::Result<Self> {
+        let mut command = Command::new(caddy);
+        command.args(["run", "--adapter", "caddyfile", "--config"]).arg(config);
+        command.env("XDG_DATA_HOME", folder).env("XDG_CONFIG_HOME", folder);
+        command.env("GOMAXPROCS", threads.to_string());
+        Self::start("Caddy", command, address, HEALTHY, Stop::Kill)
     }
 
     /// Starts the bare server.
@@ -84,7 +123,24 @@ impl Server {
         command.arg("bare-server").arg("--listen").arg(address.to_string());
         command.arg("--threads").arg(threads.to_string());
         command.arg("--response-bytes").arg(response_bytes.to_string());
-        Self::start("bare hyper", command, address, HEALTHY)
+        Self::start("bare hyper", command, address, HEALTHY, Stop::Kill)
+    }
+
+    /// Starts the bare server as what proxies are put in front of.
+    pub(crate) fn upstream(
+        binaries: &Path,
+        threads: usize,
+        (small_bytes, big_bytes): (usize, usize),
+        bearer: &str,
+    ) -> anyhow::Result<Self> {
+        let address = free_address()?;
+        let mut command = Command::new(binaries.join("xtask"));
+        command.arg("bare-server").arg("--listen").arg(address.to_string());
+        command.arg("--threads").arg(threads.to_string());
+        command.arg("--response-bytes").arg(small_bytes.to_string());
+        command.arg("--big-bytes").arg(big_bytes.to_string());
+        command.arg("--bearer").arg(bearer);
+        Self::start("upstream", command, address, HEALTHY, Stop::Kill)
     }
 
     /// Starts the command, and waits until it answers its health check with that status.
@@ -93,6 +149,7 @@ impl Server {
         mut command: Command,
         address: SocketAddr,
         health: (&str, u16),
+        stop: Stop,
     ) -> anyhow::Result<Self> {
         let output = NamedTempFile::new().context("cannot create a file for the output")?;
         let stdout = output.reopen()?;
@@ -100,7 +157,7 @@ impl Server {
         command.stdin(Stdio::null()).stdout(stdout).stderr(stderr);
         let spawned = clock::now();
         let child = command.spawn().with_context(|| format!("cannot start {name}"))?;
-        let mut server = Self { name, child, address, start_time: Duration::ZERO, output };
+        let mut server = Self { name, child, stop, address, start_time: Duration::ZERO, output };
         server.wait_until_ready(spawned, health)?;
         server.start_time = clock::now().duration_since(spawned);
         Ok(server)
@@ -152,6 +209,22 @@ impl Server {
         Ok(())
     }
 
+    /// Asks the process to end, and waits a moment for it.
+    fn ask_to_end(&mut self) {
+        let pid = self.child.id().to_string();
+        let asked = clock::now();
+        // While it has not been waited for, its number is nobody else's.
+        let mut runs = matches!(self.child.try_wait(), Ok(None));
+        if runs {
+            // If it cannot be asked, the time runs out, and it is killed.
+            let _ = Command::new("kill").args(["-TERM", &pid]).output();
+        }
+        while runs && clock::now().duration_since(asked) < STOP_LIMIT {
+            thread::sleep(CHECK_PAUSE);
+            runs = matches!(self.child.try_wait(), Ok(None));
+        }
+    }
+
     /// Its process.
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
@@ -183,6 +256,9 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
+        if self.stop == Stop::Ask {
+            self.ask_to_end();
+        }
         // Fails only when the process has already ended, and then there is nothing left to stop.
         let _ = self.child.kill();
         let _ = self.child.wait();
@@ -221,10 +297,37 @@ mod tests {
     fn a_program_that_ends_at_once_is_reported_with_its_output() -> anyhow::Result<()> {
         let mut command = Command::new("sh");
         command.args(["-c", "echo no such folder >&2; exit 3"]);
-        let failed = Server::start("a shell", command, free_address()?, HEALTHY);
+        let failed = Server::start("a shell", command, free_address()?, HEALTHY, Stop::Kill);
         let message = failed.err().map(|error| error.to_string()).unwrap_or_default();
         assert!(message.contains("ended before it was ready"), "{message}");
         assert!(message.contains("no such folder"), "{message}");
+        Ok(())
+    }
+
+    #[test]
+    fn a_program_with_children_is_asked_to_end() -> anyhow::Result<()> {
+        let folder = tempfile::tempdir()?;
+        let (ready, ended) = (folder.path().join("ready"), folder.path().join("ended"));
+        let script = format!(
+            "trap 'touch {}; exit' TERM; touch {}; while :; do sleep 0.01; done",
+            ended.display(),
+            ready.display()
+        );
+        let child = Command::new("sh").args(["-c", &script]).spawn()?;
+        let server = Server {
+            name: "a shell",
+            child,
+            stop: Stop::Ask,
+            address: free_address()?,
+            start_time: Duration::ZERO,
+            output: NamedTempFile::new()?,
+        };
+        let began = clock::now();
+        while !ready.exists() && clock::now().duration_since(began) < START_LIMIT {
+            thread::sleep(CHECK_PAUSE);
+        }
+        drop(server);
+        assert!(ended.exists());
         Ok(())
     }
 }

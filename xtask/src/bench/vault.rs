@@ -142,7 +142,8 @@ fn start_openbao(bao: &Path, folder: &Path) -> anyhow::Result<(Server, String)> 
     Ok((server, token))
 }
 
-fn request(method: &str, path: &str, token: &str, body: &str) -> Vec<u8> {
+/// The bytes of a request as clients of Vault make it.
+pub(super) fn request(method: &str, path: &str, token: &str, body: &str) -> Vec<u8> {
     let length = body.len();
     format!(
         "{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Vault-Request: true\r\n\

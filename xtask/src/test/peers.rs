@@ -14,7 +14,7 @@ use std::{
 
 use anyhow::{Context as _, ensure};
 
-use crate::workspace;
+use crate::{program, workspace};
 
 /// What the tests are told by.
 const NGINX: &str = "KEYREEVE_NGINX";
@@ -75,7 +75,7 @@ pub(super) fn prepare() -> anyhow::Result<Peers> {
 }
 
 fn nginx() -> anyhow::Result<PathBuf> {
-    found_or_installed("nginx-light", || find(NGINX, "nginx", Path::new("/usr/sbin/nginx")))
+    found_or_installed("nginx-light", || find(NGINX, "nginx", Path::new(program::NGINX)))
 }
 
 /// The folder with PostgreSQL's programs.
@@ -151,7 +151,7 @@ fn program_of_python(
     name: &str,
     package: &str,
 ) -> anyhow::Result<PathBuf> {
-    let ours = root.join("target/peers/venv/bin").join(name);
+    let ours = root.join(program::OF_PYTHON).join(name);
     if let Some(program) = find(variable, name, &ours) {
         return Ok(program);
     }
@@ -176,12 +176,8 @@ fn install_of_python(root: &Path, package: &str) -> anyhow::Result<()> {
 
 /// The program: as the variable says, on the path, or at its usual place.
 fn find(variable: &str, name: &str, usual: &Path) -> Option<PathBuf> {
-    if let Some(told) = env::var_os(variable) {
-        return Some(told.into());
-    }
-    let path = env::var_os("PATH").unwrap_or_default();
-    let on_path = env::split_paths(&path).map(|folder| folder.join(name));
-    on_path.chain([usual.to_owned()]).find(|program| program.is_file())
+    let told = env::var_os(variable).map(PathBuf::from);
+    told.or_else(|| program::find(name, usual))
 }
 
 /// Installs a package of the distribution.

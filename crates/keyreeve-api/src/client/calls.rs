@@ -4,15 +4,16 @@ use reqwest::Method;
 
 use super::{Client, ClientError};
 use crate::wire::{
-    ApiKeyView, AuditEntryView, CheckpointView, CleanupExpiredRequest, CleanupExpiredView,
-    CommitReservationRequest, CreateApiKeyRequest, CreateEnvironmentRequest, CreateKeyspaceRequest,
+    ApiKeyView, AuditEntryView, CallCountView, CallUsageQuery, CallView, CheckpointView,
+    CleanupExpiredRequest, CleanupExpiredView, CommitReservationRequest, ConnectionView,
+    CreateApiKeyRequest, CreateConnectionRequest, CreateEnvironmentRequest, CreateKeyspaceRequest,
     CreateOwnerRequest, CreateProjectRequest, CreateRoleRequest, CreatedApiKeyView,
     CreatedProjectView, DeriveApiKeyRequest, EnvironmentView, ExpiringQuery, ExplainRequest,
     ExplanationView, FinishRotationRequest, ImportRequest, ImportView, KeyspaceView,
-    ListApiKeysQuery, ListAuditQuery, OwnerView, Page, PageQuery, ProjectView, PurgeView,
-    QuotaLevelView, ReadinessView, ReasonRequest, RoleView, RotateApiKeyRequest, RotatedApiKeyView,
-    SuggestedLimitsView, UpdateApiKeyRequest, UpdateKeyspaceRequest, UpdateOwnerRequest,
-    UpdateRoleRequest, VerifyRequest, VerifyView,
+    ListApiKeysQuery, ListAuditQuery, ListCallsQuery, OwnerView, Page, PageQuery, ProjectView,
+    PurgeView, QuotaLevelView, ReadinessView, ReasonRequest, RoleView, RotateApiKeyRequest,
+    RotatedApiKeyView, SuggestedLimitsView, UpdateApiKeyRequest, UpdateConnectionRequest,
+    UpdateKeyspaceRequest, UpdateOwnerRequest, UpdateRoleRequest, VerifyRequest, VerifyView,
 };
 
 impl Client {
@@ -175,6 +176,54 @@ impl Client {
     /// Asks whether a key is good.
     pub async fn verify(&self, body: &VerifyRequest) -> Result<VerifyView, ClientError> {
         self.send(Method::POST, &["verify"], body).await
+    }
+
+    /// Makes a connection.
+    pub async fn create_connection(
+        &self,
+        body: &CreateConnectionRequest,
+    ) -> Result<ConnectionView, ClientError> {
+        self.send(Method::POST, &["connections"], body).await
+    }
+
+    /// Lists connections.
+    pub async fn list_connections(&self) -> Result<Page<ConnectionView>, ClientError> {
+        self.get(&["connections"]).await
+    }
+
+    /// One connection.
+    pub async fn connection(&self, name: &str) -> Result<ConnectionView, ClientError> {
+        self.get(&["connections", name]).await
+    }
+
+    /// Changes a connection.
+    pub async fn update_connection(
+        &self,
+        name: &str,
+        body: &UpdateConnectionRequest,
+    ) -> Result<ConnectionView, ClientError> {
+        self.send(Method::PATCH, &["connections", name], body).await
+    }
+
+    /// Removes a connection.
+    pub async fn delete_connection(&self, name: &str) -> Result<(), ClientError> {
+        self.delete(&["connections", name]).await
+    }
+
+    /// What was called through connections, by day and client.
+    pub async fn connection_usage(
+        &self,
+        query: &CallUsageQuery,
+    ) -> Result<Page<CallCountView>, ClientError> {
+        self.find(&["connection-usage"], query).await
+    }
+
+    /// Single calls, the latest first.
+    pub async fn connection_calls(
+        &self,
+        query: &ListCallsQuery,
+    ) -> Result<Page<CallView>, ClientError> {
+        self.find(&["connection-calls"], query).await
     }
 
     /// Makes a keyspace.

@@ -232,10 +232,10 @@ impl AwsSecretsManager {
             method: "POST",
             host: &host,
             path: url.path(),
-            query: &[],
+            query: aws::Query::Pairs(&[]),
             headers: &headers,
             // EXPOSE: signed.
-            body: body.expose(),
+            payload: aws::Payload::Bytes(body.expose()),
         };
         let signer = aws::Signer {
             access_key_id: &self.credentials.access_key_id,

@@ -1,21 +1,33 @@
 //! AWS Signature Version 4:
 //! <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html>.
 //!
-//! For every service but S3, which wants its paths neither tidied nor encoded twice.
+//! S3 has rules of its own: paths are neither tidied nor encoded twice, and the digest of the body
+//! is a header, too.
+//! <https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-header-based-auth.html>.
 
-use std::{collections::BTreeMap, fmt::Write as _};
+mod canonical;
+mod host;
+#[cfg(test)]
+mod tests;
+
+use std::fmt::Write as _;
 
 use aws_lc_rs::{digest, hmac};
 use jiff::Timestamp;
 use zeroize::Zeroizing;
 
+use self::canonical::{Headers, canonical_digest, folded};
+pub use self::host::{ServiceAt, service_of};
 use crate::Secret;
 
 const ALGORITHM: &str = "AWS4-HMAC-SHA256";
+const CONTENT: &str = "x-amz-content-sha256";
 const DATE: &str = "x-amz-date";
 const TOKEN: &str = "x-amz-security-token";
 /// The headers that the signer itself answers for.
-const OWN_HEADERS: [&str; 4] = ["authorization", "host", DATE, TOKEN];
+const OWN_HEADERS: [&str; 5] = ["authorization", "host", CONTENT, DATE, TOKEN];
+/// The names in signatures of the services that follow the rules of S3.
+const S3_NAMES: [&str; 4] = ["s3", "s3-object-lambda", "s3-outposts", "s3express"];
 /// The bytes of a SHA-256.
 const HASH: usize = 32;
 
@@ -30,7 +42,8 @@ pub struct Signer<'a> {
     pub session_token: Option<&'a Secret<String>>,
     /// The region, such as `eu-central-1`.
     pub region: &'a str,
-    /// The service's name in signatures, such as `secretsmanager`.
+    /// The service's name in signatures, such as `secretsmanager`. `s3` and its kin are signed by
+    /// the rules of S3.
     pub service: &'a str,
 }
 
@@ -41,23 +54,60 @@ pub struct UnsignedRequest<'a> {
     pub method: &'a str,
     /// The `host` header as it will be sent, with the port if that is not the usual one.
     pub host: &'a str,
-    /// The path as it will be sent.
+    /// The path as it will be sent, without the query.
     pub path: &'a str,
-    /// Names and values of the query, before any encoding, in any order.
-    pub query: &'a [(&'a str, &'a str)],
-    /// The other headers that are to be signed, in any order. What the signer itself answers for
-    /// (`host`, `x-amz-date`, `x-amz-security-token`, `authorization`) is passed over here.
+    /// The query.
+    pub query: Query<'a>,
+    /// The other headers that are to be signed, in any order. AWS wants every `x-amz-…` header
+    /// that is sent to be among them. What the signer itself answers for (`host`, `x-amz-date`,
+    /// `x-amz-content-sha256`, `x-amz-security-token`, `authorization`) is passed over here.
     pub headers: &'a [(&'a str, &'a str)],
     /// The body.
-    pub body: &'a [u8],
+    pub payload: Payload<'a>,
 }
 
-/// Headers by name in lower case, each with its values in the order they stood in.
-type Headers = BTreeMap<String, Vec<Zeroizing<String>>>;
+/// The query of a request that is to be signed. Cannot be printed: it may hold a secret.
+#[derive(Clone, Copy)]
+pub enum Query<'a> {
+    /// Names and values before any encoding, in any order.
+    Pairs(&'a [(&'a str, &'a str)]),
+    /// What will be sent behind the `?`, encoded as it is there. A `+` is a space; a `%` that
+    /// begins no escape is itself.
+    Raw(&'a str),
+}
+
+/// What a signature says of the body of a request. Cannot be printed: the body may be a secret.
+#[derive(Clone, Copy)]
+pub enum Payload<'a> {
+    /// The signature covers these bytes, which are the whole body.
+    Bytes(&'a [u8]),
+    /// The signature covers the body with this SHA-256, in hexadecimal.
+    Sha256(&'a str),
+    /// The signature does not cover the body. Only for S3 and the few services that say they take
+    /// it, and only over TLS, which is then all that protects the body.
+    Unsigned,
+    /// The same for a body in AWS's own chunks with a checksum behind them (`aws-chunked`), which
+    /// only S3 takes.
+    UnsignedWithTrailer,
+}
+
+impl Payload<'_> {
+    /// What stands for the body in what is signed.
+    fn digest(self) -> String {
+        match self {
+            Self::Bytes(bytes) => hex(digest::digest(&digest::SHA256, bytes).as_ref()),
+            Self::Sha256(digest) => digest.to_ascii_lowercase(),
+            Self::Unsigned => "UNSIGNED-PAYLOAD".to_owned(),
+            Self::UnsignedWithTrailer => "STREAMING-UNSIGNED-PAYLOAD-TRAILER".to_owned(),
+        }
+    }
+}
 
 impl Signer<'_> {
-    /// The headers that the request needs on top of its own: `x-amz-date`, `authorization`, and
-    /// `x-amz-security-token` if there is a session token.
+    /// The headers that the request needs on top of its own: `x-amz-date`, `authorization`,
+    /// `x-amz-content-sha256` if the service wants it, the body is not covered or the request has
+    /// it, and `x-amz-security-token` if there is a session token. They take the place of headers
+    /// of the same name.
     pub fn sign(
         &self,
         request: &UnsignedRequest<'_>,
@@ -65,11 +115,13 @@ impl Signer<'_> {
     ) -> Vec<(&'static str, Secret<String>)> {
         let time = at.strftime("%Y%m%dT%H%M%SZ").to_string();
         let date = at.strftime("%Y%m%d").to_string();
-        let headers = self.canonical_headers(request, &time);
+        let payload = request.payload.digest();
+        let content = self.tells_digest(request).then_some(payload.as_str());
+        let headers = self.canonical_headers(request, &time, content);
         let names: Vec<&str> = headers.keys().map(String::as_str).collect();
         let names = names.join(";");
         let scope = format!("{date}/{}/{}/aws4_request", self.region, self.service);
-        let digest = canonical_digest(request, &headers, &names);
+        let digest = canonical_digest(request, self.is_s3(), &headers, &names, &payload);
         let to_sign = format!("{ALGORITHM}\n{time}\n{scope}\n{digest}");
         let signature = hmac_sha256(self.key(&date).as_slice(), &to_sign);
         let authorization = format!(
@@ -77,8 +129,10 @@ impl Signer<'_> {
             self.access_key_id,
             hex(signature.as_slice()),
         );
+        let content = content.map(str::to_owned);
         let mut added =
             vec![(DATE, Secret::new(time)), ("authorization", Secret::new(authorization))];
+        added.extend(content.map(|content| (CONTENT, Secret::new(content))));
         if let Some(token) = self.session_token {
             // EXPOSE: becomes a header.
             added.push((TOKEN, Secret::new(token.expose().clone())));
@@ -86,8 +140,27 @@ impl Signer<'_> {
         added
     }
 
+    /// Whether the service follows the rules of S3.
+    fn is_s3(&self) -> bool {
+        S3_NAMES.contains(&self.service)
+    }
+
+    /// Whether what stands for the body is told as a header, too.
+    fn tells_digest(&self, request: &UnsignedRequest<'_>) -> bool {
+        let is_unsigned =
+            matches!(request.payload, Payload::Unsigned | Payload::UnsignedWithTrailer);
+        let is_told = |(name, _): &(&str, &str)| name.eq_ignore_ascii_case(CONTENT);
+        // One that came with the request may belong to a body that was changed since.
+        self.is_s3() || is_unsigned || request.headers.iter().any(is_told)
+    }
+
     /// Everything that is signed as a header.
-    fn canonical_headers(&self, request: &UnsignedRequest<'_>, time: &str) -> Headers {
+    fn canonical_headers(
+        &self,
+        request: &UnsignedRequest<'_>,
+        time: &str,
+        content: Option<&str>,
+    ) -> Headers {
         let mut headers = Headers::new();
         let mut add = |name: &str, value: &str| {
             headers.entry(name.to_ascii_lowercase()).or_default().push(folded(value));
@@ -99,6 +172,9 @@ impl Signer<'_> {
         }
         add("host", request.host);
         add(DATE, time);
+        if let Some(content) = content {
+            add(CONTENT, content);
+        }
         if let Some(token) = self.session_token {
             // EXPOSE: goes into the digest.
             add(TOKEN, token.expose());
@@ -126,84 +202,6 @@ pub fn request_token(attempt: &str) -> String {
     hex(digest::digest(&digest::SHA256, attempt.as_bytes()).as_ref())
 }
 
-/// SHA-256 of the canonical request, in hexadecimal.
-fn canonical_digest(request: &UnsignedRequest<'_>, headers: &Headers, names: &str) -> String {
-    let mut context = digest::Context::new(&digest::SHA256);
-    let mut add = |piece: &str| context.update(piece.as_bytes());
-    let path = canonical_path(request.path);
-    let query = canonical_query(request.query);
-    for line in [request.method, path.as_str(), query.as_str()] {
-        add(line);
-        add("\n");
-    }
-    for (name, values) in headers {
-        add(name);
-        let mut mark = ":";
-        for value in values {
-            add(mark);
-            add(value);
-            mark = ",";
-        }
-        add("\n");
-    }
-    add("\n");
-    add(names);
-    add("\n");
-    add(&hex(digest::digest(&digest::SHA256, request.body).as_ref()));
-    hex(context.finish().as_ref())
-}
-
-/// A path without empty segments and dots, each segment encoded, whether it already was or not.
-fn canonical_path(path: &str) -> String {
-    let mut segments = Vec::new();
-    for segment in path.split('/') {
-        match segment {
-            "" | "." => {}
-            ".." => {
-                segments.pop();
-            }
-            segment => segments.push(encoded(segment)),
-        }
-    }
-    let end = if path.ends_with('/') && !segments.is_empty() { "/" } else { "" };
-    format!("/{}{end}", segments.join("/"))
-}
-
-/// A query, encoded and then sorted by name and value.
-fn canonical_query(query: &[(&str, &str)]) -> String {
-    let mut pairs: Vec<_> =
-        query.iter().map(|(name, value)| (encoded(name), encoded(value))).collect();
-    pairs.sort_unstable();
-    let pairs: Vec<_> = pairs.iter().map(|(name, value)| format!("{name}={value}")).collect();
-    pairs.join("&")
-}
-
-/// Every byte but RFC 3986's unreserved ones as `%XX`.
-fn encoded(text: &str) -> String {
-    text.bytes().fold(String::with_capacity(text.len()), |mut encoded, byte| {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            encoded.push(char::from(byte));
-        } else {
-            // Writing into a string cannot fail.
-            let _ = write!(encoded, "%{byte:02X}");
-        }
-        encoded
-    })
-}
-
-/// A header's value without spaces around it, and with one where more stood in a row.
-fn folded(value: &str) -> Zeroizing<String> {
-    // The room is made at once: growing would leave a copy of a session token behind.
-    let mut folded = Zeroizing::new(String::with_capacity(value.len()));
-    for word in value.split_ascii_whitespace() {
-        if !folded.is_empty() {
-            folded.push(' ');
-        }
-        folded.push_str(word);
-    }
-    folded
-}
-
 fn hmac_sha256(key: &[u8], text: &str) -> Zeroizing<[u8; HASH]> {
     let mut out = Zeroizing::new([0; HASH]);
     let key = hmac::Key::new(hmac::HMAC_SHA256, key);
@@ -218,164 +216,4 @@ fn hex(bytes: &[u8]) -> String {
         let _ = write!(text, "{byte:02x}");
         text
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const BLANK: UnsignedRequest<'static> = UnsignedRequest {
-        method: "GET",
-        host: "example.amazonaws.com",
-        path: "/",
-        query: &[],
-        headers: &[],
-        body: b"",
-    };
-
-    /// What the signer of AWS's published test suite adds to a request.
-    fn signed(request: UnsignedRequest<'_>, token: Option<&str>) -> BTreeMap<&'static str, String> {
-        let secret = Secret::new("wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY".to_owned());
-        let token = token.map(|token| Secret::new(token.to_owned()));
-        let signer = Signer {
-            access_key_id: "AKIDEXAMPLE",
-            secret_access_key: &secret,
-            session_token: token.as_ref(),
-            region: "us-east-1",
-            service: "service",
-        };
-        let added = signer.sign(&request, "2015-08-30T12:36:00Z".parse().unwrap());
-        added.into_iter().map(|(name, value)| (name, value.expose().clone())).collect()
-    }
-
-    #[test]
-    fn the_whole_header_is_as_published() {
-        let added = signed(BLANK, None);
-        assert_eq!(added.len(), 2);
-        assert_eq!(added["x-amz-date"], "20150830T123600Z");
-        let expected = "AWS4-HMAC-SHA256 \
-            Credential=AKIDEXAMPLE/20150830/us-east-1/service/aws4_request, \
-            SignedHeaders=host;x-amz-date, \
-            Signature=5fa00fa31553b73ebf1942676e86291e8372ff2a2260956d9b8aae1d763fbf31";
-        assert_eq!(added["authorization"], expected);
-    }
-
-    #[test]
-    fn the_published_vectors_are_met() {
-        const UNRESERVED: &str =
-            "-._~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
-        let vectors = [
-            (
-                "get-vanilla-query-order-key-case",
-                UnsignedRequest { query: &[("Param2", "value2"), ("Param1", "value1")], ..BLANK },
-                "b97d918cfa904a5beff61c982a1b6f458b799221646efd99d3219ec94cdf2500",
-            ),
-            (
-                "get-vanilla-query-unreserved",
-                UnsignedRequest { query: &[(UNRESERVED, UNRESERVED)], ..BLANK },
-                "9c3e54bfcdf0b19771a7f523ee5669cdf59bc7cc0884027167c21bb143a40197",
-            ),
-            (
-                "get-utf8",
-                UnsignedRequest { path: "/ሴ", ..BLANK },
-                "8318018e0b0f223aa2bbf98705b62bb787dc9c0e678f255a891fd03141be5d85",
-            ),
-            (
-                "get-space",
-                UnsignedRequest { path: "/example space/", ..BLANK },
-                "652487583200325589f1fba4c7e578f72c47cb61beeca81406b39ddec1366741",
-            ),
-            (
-                "get-slashes",
-                UnsignedRequest { path: "//example//", ..BLANK },
-                "9a624bd73a37c9a373b5312afbebe7a714a789de108f0bdfe846570885f57e84",
-            ),
-            (
-                "get-header-key-duplicate",
-                UnsignedRequest {
-                    headers: &[
-                        ("My-Header1", "value2"),
-                        ("My-Header1", "value2"),
-                        ("My-Header1", "value1"),
-                    ],
-                    ..BLANK
-                },
-                "c9d5ea9f3f72853aea855b47ea873832890dbdd183b4468f858259531a5138ea",
-            ),
-            (
-                "get-header-value-trim",
-                UnsignedRequest {
-                    headers: &[("My-Header1", " value1"), ("My-Header2", " \"a   b   c\"")],
-                    ..BLANK
-                },
-                "acc3ed3afb60bb290fc8d2dd0098b9911fcaa05412b367055dee359757a9c736",
-            ),
-            (
-                "post-x-www-form-urlencoded",
-                UnsignedRequest {
-                    method: "POST",
-                    headers: &[("Content-Type", "application/x-www-form-urlencoded")],
-                    body: b"Param1=value1",
-                    ..BLANK
-                },
-                "ff11897932ad3f4e8b18135d722051e5ac45fc38421b1da7b9d196a0fe09473a",
-            ),
-        ];
-        for (name, request, signature) in vectors {
-            let added = signed(request, None);
-            let authorization = &added["authorization"];
-            assert!(authorization.ends_with(signature), "{name}: {authorization}");
-        }
-    }
-
-    #[test]
-    fn a_session_token_is_signed_and_sent() {
-        // The suite's "post-sts-header-before".
-        let token = "AQoDYXdzEPT//////////wEXAMPLEtc764bNrC9SAPBSM22wDOk4x4HIZ8j4FZTwdQWLWsKWHGBuFqwAe\
-            MicRXmxfpSPfIeoIYRqTflfKD8YUuwthAx7mSEI/qkPpKPi/kMcGdQrmGdeehM4IC1NtBmUpp2wUE8phUZampKsb\
-            urEDy0KPkyQDYwT7WZ0wq5VSXDvp75YU9HFvlRd8Tx6q6fE8YQcHNVXAkiY9q6d+xo0rKwT38xVqr7ZD0u0iPPkU\
-            L64lIZbqBAz+scqKmlzm8FDrypNC9Yjc8fPOLn9FX9KSYvKTr4rvx3iSIlTJabIQwj2ICCR/oLxBA==";
-        let added = signed(UnsignedRequest { method: "POST", ..BLANK }, Some(token));
-        assert_eq!(added["x-amz-security-token"], token);
-        let authorization = &added["authorization"];
-        assert!(authorization.contains("SignedHeaders=host;x-amz-date;x-amz-security-token,"));
-        let signature = "85d96828115b5dc0cfc3bd16ad9e210dd772bbebba041836c64533a82be05ead";
-        assert!(authorization.ends_with(signature), "{authorization}");
-    }
-
-    #[test]
-    fn what_the_signer_answers_for_is_not_taken_from_the_request() {
-        let headers = [("Host", "elsewhere"), ("X-Amz-Date", "19700101T000000Z")];
-        let given = UnsignedRequest { headers: &headers, ..BLANK };
-        assert_eq!(signed(given, None), signed(BLANK, None));
-    }
-
-    #[test]
-    fn paths_are_tidied_and_encoded() {
-        for (path, canonical) in [
-            ("", "/"),
-            ("//", "/"),
-            ("/./", "/"),
-            ("/example/..", "/"),
-            ("/./example", "/example"),
-            ("/../../a/b/../c/", "/a/c/"),
-            ("/a%20b", "/a%2520b"),
-            ("/a:b", "/a%3Ab"),
-        ] {
-            assert_eq!(canonical_path(path), canonical, "{path}");
-        }
-    }
-
-    #[test]
-    fn queries_are_encoded_before_they_are_sorted() {
-        let query = [("a", "b c"), ("a", "/"), ("-", ""), ("é", "1")];
-        assert_eq!(canonical_query(&query), "%C3%A9=1&-=&a=%2F&a=b%20c");
-    }
-
-    #[test]
-    fn tokens_of_requests_are_the_same_for_the_same_attempt() {
-        // FIPS 180-4's example.
-        let digest = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
-        assert_eq!(request_token("abc"), digest);
-    }
 }

@@ -2,6 +2,8 @@
 
 use std::{fmt, str::FromStr, sync::Arc};
 
+use serde::{Deserialize, Serialize};
+
 use crate::Invalid;
 
 /// The longest path, in bytes.
@@ -11,7 +13,8 @@ const DEEPEST: usize = 32;
 
 /// The path of a secret: segments between slashes, none of them empty, `.` or `..`, none with
 /// control characters. Exactly one text names one secret: nothing is normalised.
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct SecretPath(Arc<str>);
 
 /// A folder of secrets: empty for all, else a path that ends in a slash.
@@ -39,6 +42,20 @@ impl SecretPathPrefix {
     /// The folder as text, with the slash at its end.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+impl TryFrom<String> for SecretPath {
+    type Error = Invalid;
+
+    fn try_from(text: String) -> Result<Self, Invalid> {
+        text.parse()
+    }
+}
+
+impl From<SecretPath> for String {
+    fn from(path: SecretPath) -> Self {
+        path.as_str().to_owned()
     }
 }
 

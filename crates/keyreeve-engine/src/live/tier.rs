@@ -19,8 +19,14 @@ pub enum Tier {
     Admin,
 }
 
-/// Rights under `keyreeve.` that make nobody more than a service.
-const OF_SERVICES: [&str; 2] = ["keyreeve.keys.verify", "keyreeve.connections.call"];
+/// Whether a right under `keyreeve.` makes nobody more than a service.
+fn is_of_services(permission: &str) -> bool {
+    let one_connection = || {
+        let name = permission.strip_prefix("keyreeve.connections.");
+        name.is_some_and(|name| name.ends_with(".call") && !name.contains('*'))
+    };
+    matches!(permission, "keyreeve.keys.verify" | "keyreeve.connections.call") || one_connection()
+}
 
 impl Tier {
     /// What a role makes of its bearer; `None` if it opens nothing of Keyreeve's own.
@@ -38,11 +44,7 @@ impl Tier {
     pub(super) fn of_permissions(permissions: &PermissionSet) -> Option<Self> {
         let own = permissions.iter().map(Permission::as_str);
         own.filter(|permission| permission.starts_with("keyreeve."))
-            .map(
-                |permission| {
-                    if OF_SERVICES.contains(&permission) { Self::Service } else { Self::Viewer }
-                },
-            )
+            .map(|permission| if is_of_services(permission) { Self::Service } else { Self::Viewer })
             .max()
     }
 }
@@ -61,6 +63,9 @@ mod tests {
         assert_eq!(tier(&["documents.read"]), None);
         assert_eq!(tier(&["keyreeve.keys.verify", "documents.read"]), Some(Tier::Service));
         assert_eq!(tier(&["keyreeve.keys.verify", "keyreeve.keys.read"]), Some(Tier::Viewer));
+        let calls = ["keyreeve.connections.maps.call", "keyreeve.connections.call"];
+        assert_eq!(tier(&calls), Some(Tier::Service));
+        assert_eq!(tier(&["keyreeve.connections.*.call"]), Some(Tier::Viewer));
         let admin = BuiltinRole::Admin.permissions();
         assert_eq!(Tier::of_role("admin", admin), Some(Tier::Admin));
         assert_eq!(Tier::of_role("verifier", admin), Some(Tier::Service));

@@ -7,6 +7,7 @@ use std::fmt;
 #[expect(missing_docs, reason = "the names say it")]
 pub enum Kind {
     ApiKey,
+    Connection,
     Duty,
     Environment,
     IdempotentResult,
@@ -25,6 +26,7 @@ impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::ApiKey => "API key",
+            Self::Connection => "connection",
             Self::Duty => "duty",
             Self::Environment => "environment",
             Self::IdempotentResult => "idempotent result",

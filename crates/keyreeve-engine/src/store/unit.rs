@@ -73,6 +73,10 @@ pub enum Change {
     SettleQuota(Vec<QuotaClaim>),
     /// A request was answered under an idempotency key.
     RememberResult(IdempotentResult),
+    /// Calls were made through connections.
+    AddCalls(Box<CallBatch>),
+    /// Batches of calls that ended before this are forgotten, in all projects; their sums are not.
+    ForgetCallsBefore(Timestamp),
     /// Answers older than this are forgotten, in all projects.
     ForgetResultsBefore(Timestamp),
     /// A record of the vault as it is now; refused unless what is stored is what it follows.
@@ -132,6 +136,44 @@ pub struct UsageDelta {
     pub last_user_agent: Option<String>,
     /// The busiest spans since the process started.
     pub peaks: Peaks,
+}
+
+/// Calls of one project through connections, as they are stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CallBatch {
+    /// The digest of the rows, in hexadecimal, as the audit has it.
+    pub sha256: String,
+    /// The first of them.
+    pub from: Timestamp,
+    /// The last of them.
+    pub until: Timestamp,
+    /// How many.
+    pub calls: u64,
+    /// One JSON object a line.
+    pub rows: String,
+    /// Sums by day, connection and client.
+    pub counts: Vec<CallCount>,
+}
+
+/// How much a client called through a connection on a day.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CallCount {
+    /// The day in UTC, `YYYY-MM-DD`.
+    pub day: String,
+    /// The connection's name.
+    pub connection: String,
+    /// The client's key.
+    pub client: String,
+    /// Calls.
+    pub calls: u64,
+    /// Those that were answered with 400 and above.
+    pub failed: u64,
+    /// Bytes of requests' bodies.
+    pub request_bytes: u64,
+    /// Bytes of answers' bodies.
+    pub answer_bytes: u64,
+    /// How long all of them took, in microseconds.
+    pub took_us: u64,
 }
 
 /// The most requests in any one span of each length; spans begin at whole multiples of it.

@@ -29,11 +29,15 @@ pub enum RecordKind {
     Wrapping,
     /// What was agreed on with another store, by its name and the path.
     Mirror,
+    /// A connection, by name.
+    Connection,
+    /// A token of a client of connections, by digest.
+    ClientToken,
 }
 
 impl RecordKind {
     /// All kinds.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
         Self::Keyring,
         Self::Mount,
         Self::Secret,
@@ -43,6 +47,8 @@ impl RecordKind {
         Self::Token,
         Self::Wrapping,
         Self::Mirror,
+        Self::Connection,
+        Self::ClientToken,
     ];
 
     /// As it is stored.
@@ -57,6 +63,8 @@ impl RecordKind {
             Self::Token => "token",
             Self::Wrapping => "wrapping",
             Self::Mirror => "mirror",
+            Self::Connection => "connection",
+            Self::ClientToken => "client-token",
         }
     }
 

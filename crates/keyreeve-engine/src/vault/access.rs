@@ -19,14 +19,14 @@ pub(super) const MANAGE: &str = "keyreeve.secrets.manage";
 /// Somebody at the vault's door, with the policies that hold for them.
 #[derive(Clone, Debug)]
 pub struct VaultAccess {
-    project: ProjectName,
-    actor: Actor,
-    request: RequestMeta,
-    rights: Rights,
+    pub(super) project: ProjectName,
+    pub(super) actor: Actor,
+    pub(super) request: RequestMeta,
+    pub(super) rights: Rights,
 }
 
 #[derive(Clone, Debug)]
-enum Rights {
+pub(super) enum Rights {
     Everything,
     Policies(Vec<Arc<VaultPolicy>>),
 }
@@ -140,7 +140,7 @@ impl VaultAccess {
     }
 
     /// An audit entry about a secret.
-    pub(super) fn entry(
+    pub(crate) fn entry(
         &self,
         engine: &Engine,
         action: &'static str,

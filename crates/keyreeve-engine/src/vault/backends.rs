@@ -108,7 +108,7 @@ impl Backends {
     }
 
     /// The store that counts for a path, if that is another one.
-    fn behind(&self, project: &ProjectName, path: &SecretPath) -> Option<&Backend> {
+    pub(super) fn behind(&self, project: &ProjectName, path: &SecretPath) -> Option<&Backend> {
         self.all.iter().find(|backend| backend.is_read_through() && backend.holds(project, path))
     }
 

@@ -16,9 +16,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, json};
 use tracing::error;
 
-use super::{Seal, Unlock, VaultError};
+use super::{Seal, Unlock, Vault, VaultError};
 use crate::{
     Engine, Entropy, Error,
+    connections::MadeCredentials,
     store::{Change, CommitError, Kind, RecordKind, VaultRecord},
 };
 
@@ -32,6 +33,8 @@ pub(super) struct Opened {
     /// are two.
     roots: Vec<Arc<RootKey>>,
     loaded: ArcSwap<Loaded>,
+    /// What connections inject. It goes when the vault is sealed, like everything in clear.
+    credentials: MadeCredentials,
 }
 
 impl Opened {
@@ -134,6 +137,16 @@ pub(super) struct StoredKeyring {
     pub(super) revision: Revision,
 }
 
+impl Vault {
+    /// Looks at what connections inject, while the vault is open.
+    pub(crate) fn made_credentials<T>(
+        &self,
+        look: impl FnOnce(&MadeCredentials) -> T,
+    ) -> Option<T> {
+        self.opened.load().as_deref().map(|opened| look(&opened.credentials))
+    }
+}
+
 impl Engine {
     /// Whether the vault can be used.
     pub fn vault_state(&self) -> VaultState {
@@ -180,7 +193,8 @@ impl Engine {
 
     fn keep_open(&self, roots: Vec<Arc<RootKey>>, keyring: Keyring, revision: Revision) {
         let loaded = ArcSwap::from_pointee(Loaded { revision, keyring });
-        self.vault.opened.store(Some(Arc::new(Opened { roots, loaded })));
+        let credentials = MadeCredentials::default();
+        self.vault.opened.store(Some(Arc::new(Opened { roots, loaded, credentials })));
     }
 
     /// The news of a keyring that another node made may not be here yet. Gives whether there were any.

@@ -208,6 +208,15 @@ impl RecordTable {
         self.projects.read().get(project)?.get(&kind)?.get(id).cloned()
     }
 
+    /// The records of that kind and id, of every project that has one.
+    pub(super) fn named(&self, kind: RecordKind, id: &str) -> Vec<(ProjectName, Arc<Known>)> {
+        let projects = self.projects.read();
+        let named = projects.iter().filter_map(|(project, kinds)| {
+            Some((project.clone(), kinds.get(&kind)?.get(id)?.clone()))
+        });
+        named.collect()
+    }
+
     /// A record of whichever project.
     pub(super) fn find(&self, kind: RecordKind, id: &str) -> Option<(ProjectName, Arc<Known>)> {
         self.projects.read().iter().find_map(|(project, kinds)| {

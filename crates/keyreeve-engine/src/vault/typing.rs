@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use keyreeve_catalog::Provider;
 use keyreeve_core::{Invalid, vault::SecretPath};
-use serde_json::value::RawValue;
+use serde_json::{Value, value::RawValue};
 use zeroize::Zeroizing;
 
 use super::{Fields, VaultError};
@@ -13,6 +14,9 @@ use crate::{Engine, FieldError};
 pub trait CredentialTypes: Send + Sync {
     /// What a value is, and whether it can be meant for that field of a secret.
     fn judge(&self, path: &SecretPath, field: &str, value: &str) -> CredentialJudgement;
+
+    /// A provider of the catalogue, and its file as JSON.
+    fn provider(&self, id: &str) -> Option<(&Provider, &Value)>;
 }
 
 /// What a value turned out to be. Nothing of the value may be in it.

@@ -108,7 +108,8 @@ pub(crate) async fn metrics(State(state): State<AppState>, mut parts: Parts) -> 
         let Authenticated(caller) = Authenticated::from_request_parts(&mut parts, &state).await?;
         state.engine.authorize::<ReadMetrics>(&caller).await?;
     }
-    let page = state.metrics.render(&state.engine);
+    let mut page = state.metrics.render(&state.engine);
+    state.data_plane.render_figures(&mut page);
     Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], page).into_response())
 }
 

@@ -22,10 +22,10 @@ use utoipa::{
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
-    AppState, api_keys, audit, environments, health, keyspaces, owners, projects, reservations,
-    roles,
+    AppState, api_keys, audit, connections, environments, health, keyspaces, owners, projects,
+    reservations, roles,
 };
-use crate::{ServerOptions, problem::Failure, vault_api, verify};
+use crate::{ServerOptions, problem::Failure, verify};
 
 /// Routes that need no credential. A test holds that every other route refuses without one.
 pub const PUBLIC_ROUTES: &[&str] =
@@ -124,6 +124,11 @@ fn documented() -> OpenApiRouter<AppState> {
         .routes(routes!(roles::list, roles::create))
         .routes(routes!(roles::show, roles::update, roles::delete))
         .routes(routes!(projects::list, projects::create))
+        // Services that are called.
+        .routes(routes!(connections::list, connections::create))
+        .routes(routes!(connections::show, connections::update, connections::delete))
+        .routes(routes!(connections::usage))
+        .routes(routes!(connections::calls))
         // The record.
         .routes(routes!(audit::list))
         .routes(routes!(audit::checkpoint))
@@ -141,8 +146,6 @@ fn documented() -> OpenApiRouter<AppState> {
 pub(crate) fn router(state: AppState, options: &ServerOptions) -> Router {
     let (router, _) = documented().split_for_parts();
     router
-        // What clients of Vault speak has its own page.
-        .merge(vault_api::routes())
         // POST is served before the router; this answers every other method.
         .route(verify::PATH, any(async || Failure::new(ErrorCode::MethodNotAllowed)))
         .fallback(async || Failure::new(ErrorCode::NotFound).detail("no such path"))
@@ -199,6 +202,6 @@ mod tests {
                 assert!(public || responses.contains_key("4XX"), "{place} never fails?");
             }
         }
-        assert_eq!(operations, 50);
+        assert_eq!(operations, 57);
     }
 }

@@ -68,6 +68,8 @@ fn said(change: &Change) -> String {
             format!("quota of {}", all.join(", "))
         }
         Change::AddUsage(deltas) => format!("add usage of {}", deltas.len()),
+        Change::AddCalls(batch) => format!("add {} calls", batch.calls),
+        Change::ForgetCallsBefore(_) => "forget calls".to_owned(),
         Change::RememberResult(_) => "remember a result".to_owned(),
         Change::ForgetResultsBefore(_) => "forget results".to_owned(),
         Change::OnDuty(term) => format!("on duty {}", term.duty),

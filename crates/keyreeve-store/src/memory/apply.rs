@@ -13,6 +13,7 @@ use keyreeve_engine::store::{
 };
 
 use super::{
+    calls,
     tables::{Draft, Table, Tables},
     vault,
 };
@@ -67,6 +68,14 @@ pub(super) fn apply(
             for delta in deltas {
                 add_usage(draft, project, delta);
             }
+            Ok(())
+        }
+        Change::AddCalls(batch) => {
+            calls::add(draft, project, batch);
+            Ok(())
+        }
+        Change::ForgetCallsBefore(time) => {
+            calls::forget_before(draft, *time);
             Ok(())
         }
         Change::RecogniseKey { id, digest } => recognise(draft, project, *id, *digest),

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use jiff::Timestamp;
 use keyreeve_core::{
     key::KeyId,
     model::{ApiKey, Environment, Keyspace, Owner, Project, Role},
@@ -9,7 +10,9 @@ use keyreeve_core::{
     quota::Stored as StoredQuota,
     vault::{SealedVersion, VersionNumber},
 };
-use keyreeve_engine::store::{IdempotentResult, QuotaSubject, RecordKind, Usage, VaultRecord};
+use keyreeve_engine::store::{
+    CallBatch, CallCount, IdempotentResult, QuotaSubject, RecordKind, Usage, VaultRecord,
+};
 
 /// Everything but the audit log.
 #[derive(Default)]
@@ -26,6 +29,10 @@ pub(super) struct Tables {
     pub(super) duties: BTreeMap<&'static str, (u64, String)>,
     pub(super) records: BTreeMap<(ProjectName, RecordKind, Arc<str>), Arc<VaultRecord>>,
     pub(super) sealed: BTreeMap<(ProjectName, Arc<str>, VersionNumber), SealedVersion>,
+    /// By the end of the last call and the digest.
+    pub(super) call_batches: BTreeMap<(ProjectName, Timestamp, String), CallBatch>,
+    /// By day, connection and client.
+    pub(super) call_counts: BTreeMap<(ProjectName, (String, String, String)), CallCount>,
     pub(super) results: BTreeMap<(ProjectName, [u8; 32]), IdempotentResult>,
 }
 

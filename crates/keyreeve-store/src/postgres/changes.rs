@@ -82,6 +82,8 @@ impl Entry {
             | Change::ClaimQuota(_)
             | Change::SettleQuota(_)
             | Change::AddUsage(_)
+            | Change::AddCalls(_)
+            | Change::ForgetCallsBefore(_)
             | Change::RememberResult(_)
             | Change::ForgetResultsBefore(_)
             | Change::OnDuty(_) => return None,

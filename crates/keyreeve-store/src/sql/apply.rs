@@ -8,7 +8,7 @@ mod tenancy;
 use keyreeve_core::name::ProjectName;
 use keyreeve_engine::store::{Change, QuotaClaim};
 
-use super::{duties, failure::Refusal, session::Session, vault};
+use super::{calls, duties, failure::Refusal, session::Session, vault};
 
 /// Applies one change of a unit of work in `project`; gives what of quotas is claimed since, if it is
 /// about those.
@@ -35,6 +35,8 @@ pub(crate) fn apply(
         Change::UpdateKey(new) => keys::update(session, project, new),
         Change::PurgeKey { id, revision } => keys::purge(session, project, *id, *revision),
         Change::AddUsage(deltas) => keys::add_usage(session, project, deltas),
+        Change::AddCalls(batch) => calls::add(session, project, batch),
+        Change::ForgetCallsBefore(time) => calls::forget_before(session, *time),
         Change::RecogniseKey { id, digest } => keys::recognise(session, project, *id, digest),
         Change::ClaimQuota(claims) => return claims::claim(session, project, claims),
         Change::SettleQuota(claims) => return claims::settle(session, project, claims),

@@ -12,12 +12,12 @@ use keyreeve_core::{
     vault::VersionNumber,
 };
 use keyreeve_engine::store::{
-    AuditFilter, AuditRecord, ChangeSink, CommitError, DutyTerm, IdempotentResult, KeyFilter,
-    ListPage, PageRequest, QuotaSubject, Receipt, RecordKind, SealedOf, SequencedEntry, Store,
-    StoreError, StoredKey, UnitOfWork, VaultRecord,
+    AuditFilter, AuditRecord, CallBatch, CallCount, ChangeSink, CommitError, DutyTerm,
+    IdempotentResult, KeyFilter, ListPage, PageRequest, QuotaSubject, Receipt, RecordKind,
+    SealedOf, SequencedEntry, Store, StoreError, StoredKey, UnitOfWork, VaultRecord,
 };
 
-use super::{audit, commands::DutyRequest, keys, quota, readers::Readers, tenancy, vault};
+use super::{audit, calls, commands::DutyRequest, keys, quota, readers::Readers, tenancy, vault};
 
 /// What a database does in its own way.
 #[async_trait]
@@ -254,6 +254,26 @@ impl Store for DatabaseStore {
         limit: u32,
     ) -> Result<Vec<SealedOf>, StoreError> {
         self.readers.read(move |db| vault::sealed_under_other_keys(db, key, limit)).await
+    }
+
+    async fn call_batches(
+        &self,
+        project: &ProjectName,
+        before: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<CallBatch>, StoreError> {
+        let project = project.clone();
+        self.readers.read(move |db| calls::batches(db, &project, before, limit)).await
+    }
+
+    async fn call_counts(
+        &self,
+        project: &ProjectName,
+        from_day: &str,
+        limit: u32,
+    ) -> Result<Vec<CallCount>, StoreError> {
+        let (project, from_day) = (project.clone(), from_day.to_owned());
+        self.readers.read(move |db| calls::counts(db, &project, &from_day, limit)).await
     }
 
     async fn check(&self) -> Result<(), StoreError> {

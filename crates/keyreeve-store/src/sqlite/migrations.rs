@@ -10,6 +10,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0003_duties.sql"),
     include_str!("migrations/0004_vault.sql"),
     include_str!("migrations/0005_audit_blocks.sql"),
+    include_str!("migrations/0006_calls.sql"),
 ];
 
 /// The newest schema, which is the number of the last step.

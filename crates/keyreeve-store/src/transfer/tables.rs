@@ -116,6 +116,26 @@ pub(super) const TABLES: &[Table] = &[
         key: 3,
         columns: &["project", "secret", "version", "key", "sealed"],
     },
+    Table {
+        name: "call_batches",
+        key: 3,
+        columns: &["project", "until_ms", "sha256", "from_ms", "calls", "rows"],
+    },
+    Table {
+        name: "call_counts",
+        key: 4,
+        columns: &[
+            "project",
+            "day",
+            "connection",
+            "client",
+            "calls",
+            "failed",
+            "request_bytes",
+            "answer_bytes",
+            "took_us",
+        ],
+    },
 ];
 
 /// Entries are only ever added, so they are copied from where the copy ends.

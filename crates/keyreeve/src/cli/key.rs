@@ -124,6 +124,9 @@ pub(crate) struct CreateArgs {
     /// Permission it carries besides; can be repeated
     #[arg(long = "permission", value_name = "PERMISSION")]
     pub(crate) permissions: Vec<String>,
+    /// Connection it may call through; narrows the role client to those named; can be repeated
+    #[arg(long = "connection", value_name = "NAME")]
+    pub(crate) connections: Vec<String>,
     /// Word to filter by; can be repeated
     #[arg(long = "tag", value_name = "TAG")]
     pub(crate) tags: Vec<String>,

@@ -21,7 +21,7 @@ use crate::{
     cli::local::ServeArgs,
     config::{Config, Flags},
     context::Context,
-    wire::{self, Installation, Policy, Running},
+    wire::{self, Gateway, Installation, Policy, Running},
 };
 
 /// Serves until told to stop. The main thread and one thread a core serve; everything that
@@ -93,7 +93,9 @@ fn serve(
 ) -> anyhow::Result<()> {
     let clock = running.clock.clone();
     let tasks = tasks::start(background, engine, running, metrics, config, &stopped);
-    let ended = server.run(engine.clone(), clock, stopped)?;
+    let port = server.address().port();
+    let gateway = Arc::new(Gateway::new(engine.clone(), clock.clone(), config, port)?);
+    let ended = server.run(engine.clone(), clock, gateway, stopped)?;
     if ended.cut_off > 0 {
         warn!(connections = ended.cut_off, "connections were cut off at the end of the drain");
     }

@@ -112,7 +112,13 @@ fn for_problem(problem: &Problem) -> Option<String> {
             "wait as long as it says, and look for what sends bad keys from this address; on the \
              server's own machine the socket is still open: leave out --url"
         }
+        ErrorCode::VaultSealed => "unseal it with `keyreeve vault unseal`",
+        ErrorCode::CredentialUnavailable => {
+            "look at the secret that the connection uses: `keyreeve connection show NAME`"
+        }
         ErrorCode::Timeout
+        | ErrorCode::ServiceTimeout
+        | ErrorCode::CircuitOpen
         | ErrorCode::Overloaded
         | ErrorCode::StoreUnavailable
         | ErrorCode::CountsUnavailable => {
@@ -123,6 +129,9 @@ fn for_problem(problem: &Problem) -> Option<String> {
             return Some(format!("the log of the server has the details under request {id}"));
         }
         ErrorCode::InvalidRequest
+        | ErrorCode::ForbiddenOrigin
+        | ErrorCode::ServiceUnreachable
+        | ErrorCode::ServiceAnswer
         | ErrorCode::DuplicateHeader
         | ErrorCode::MethodNotAllowed
         | ErrorCode::PayloadTooLarge

@@ -50,6 +50,8 @@ impl ChangeSink for LiveTable {
             | Change::CreateEnvironment(_)
             | Change::DeleteEnvironment(_)
             | Change::AddUsage(_)
+            | Change::AddCalls(_)
+            | Change::ForgetCallsBefore(_)
             | Change::RememberResult(_)
             | Change::ForgetResultsBefore(_)
             | Change::OnDuty(_)

@@ -20,14 +20,25 @@ pub(super) async fn run(args: &CreateArgs, context: &Context) -> anyhow::Result<
     new_key::print(&answer, &answer.key, about, context)
 }
 
+/// The role `client` may call through every connection: where some are named, it is left out.
+fn roles(args: &CreateArgs) -> Vec<String> {
+    let is_narrowed = |role: &str| role == "client" && !args.connections.is_empty();
+    args.roles.iter().filter(|role| !is_narrowed(role)).cloned().collect()
+}
+
+fn permissions(args: &CreateArgs) -> Vec<String> {
+    let calls = args.connections.iter().map(|name| format!("keyreeve.connections.{name}.call"));
+    args.permissions.iter().cloned().chain(calls).collect()
+}
+
 fn request(args: &CreateArgs) -> anyhow::Result<CreateApiKeyRequest> {
     Ok(CreateApiKeyRequest {
         name: args.name.clone(),
         keyspace: args.keyspace.clone(),
         environment: args.environment.clone(),
         owner: args.owner.clone(),
-        roles: args.roles.clone(),
-        permissions: args.permissions.clone(),
+        roles: roles(args),
+        permissions: permissions(args),
         metadata: args.metadata.as_deref().map(metadata::parse).transpose()?.unwrap_or_default(),
         tags: args.tags.clone(),
         expires_in: args.expires_in.as_ref().map(Life::to_wire),

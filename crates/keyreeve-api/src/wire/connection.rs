@@ -1,0 +1,243 @@
+//! Connections: outside services that are called through Keyreeve.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use super::RestrictionsView;
+
+macro_rules! connection_request {
+    ($(#[$about:meta])* $name:ident { $($(#[$meta:meta])* $field:ident: $kind:ty,)* }) => {
+        $(#[$about])*
+        #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+        #[serde(default, deny_unknown_fields)]
+        pub struct $name {
+            $($(#[$meta])* pub $field: $kind,)*
+            /// The path of the secret that is the credential.
+            #[serde(skip_serializing_if = "Option::is_none")]
+            pub secret: Option<String>,
+            /// Where calls go, such as `https://api.example.com/v1`. The credential goes to no other host.
+            #[serde(skip_serializing_if = "Option::is_none")]
+            pub base_url: Option<String>,
+            /// How the credential gets into a request: a table as `[[auth]]` of the catalogue has it, such as
+            /// `{"kind":"bearer","token":"{token}"}`, where `{token}` is a field of the secret.
+            #[serde(skip_serializing_if = "Option::is_none")]
+            #[schema(value_type = Option<Object>)]
+            pub inject: Option<serde_json::Value>,
+            /// What stands for places of `inject` and the address that are no fields of the secret.
+            #[serde(skip_serializing_if = "Option::is_none")]
+            pub parameters: Option<BTreeMap<String, String>>,
+            /// Fields that are nothing secret: answers may show them.
+            #[serde(skip_serializing_if = "Option::is_none")]
+            pub public: Option<Vec<String>>,
+            /// Whether the service may be on this machine or in a private network.
+            #[serde(skip_serializing_if = "Option::is_none")]
+            pub allow_internal: Option<bool>,
+            /// Whether the credential may go without TLS.
+            #[serde(skip_serializing_if = "Option::is_none")]
+            pub allow_plaintext: Option<bool>,
+            /// `strict` (the default), or `lenient` for services whose paths hold `%2F`, `//` or `;`.
+            #[serde(skip_serializing_if = "Option::is_none")]
+            pub path_rules: Option<String>,
+            /// From where, when and for which calls it works; routes are of the service. Pages call only from
+            /// `origins`.
+            #[serde(skip_serializing_if = "Option::is_none")]
+            pub restrictions: Option<RestrictionsView>,
+            /// Who may call: ids of API keys, or `owner:<id>`; everybody with the permission if empty.
+            #[serde(skip_serializing_if = "Option::is_none")]
+            pub clients: Option<Vec<String>>,
+            /// How much may be called.
+            #[serde(skip_serializing_if = "Option::is_none")]
+            pub limits: Option<CallLimitsView>,
+            /// How long the service may take.
+            #[serde(skip_serializing_if = "Option::is_none")]
+            pub patience: Option<PatienceView>,
+            /// Whether it can be called.
+            #[serde(skip_serializing_if = "Option::is_none")]
+            pub enabled: Option<bool>,
+        }
+    };
+}
+
+connection_request! {
+    /// Makes a connection. What is absent says the provider of the catalogue, or a default; `secret`
+    /// must be there.
+    CreateConnectionRequest {
+        /// 1 to 64 characters of a-z, 0-9, '-', '_'; the provider's id if absent.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        name: Option<String>,
+        /// A provider of the catalogue, such as `stripe`.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        provider: Option<String>,
+    }
+}
+
+connection_request! {
+    /// Changes a connection. What is absent stays as it is.
+    UpdateConnectionRequest {}
+}
+
+/// How much may be called through a connection.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct CallLimitsView {
+    /// Calls of all clients together, such as `100/s`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rate: Option<String>,
+    /// Calls of each client.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rate_per_client: Option<String>,
+    /// Calls at once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub concurrency: Option<u32>,
+    /// The most bytes of a request's body.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_request_bytes: Option<u64>,
+    /// The most bytes of an answer's body.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_response_bytes: Option<u64>,
+    /// The most bytes of a body that the credential goes into or signs; 10 MiB if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_buffered_bytes: Option<u64>,
+}
+
+/// How long a service may take, in milliseconds.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct PatienceView {
+    /// To accept a connection; 5000 if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub connect_ms: Option<u32>,
+    /// To begin its answer; 60000 if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub first_byte_ms: Option<u32>,
+    /// Between two pieces of a body; 300000 if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub idle_ms: Option<u32>,
+}
+
+/// An outside service that is called through Keyreeve.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct ConnectionView {
+    /// Its name within the project.
+    pub name: String,
+    /// The provider in the catalogue, if it is one of those.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provider: Option<String>,
+    /// Where calls go.
+    pub base_url: String,
+    /// The path of the secret that is the credential.
+    pub secret: String,
+    /// How the credential gets into a request.
+    #[schema(value_type = Object)]
+    pub inject: serde_json::Value,
+    /// What stands for places that are no fields of the secret.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub parameters: BTreeMap<String, String>,
+    /// Fields that are nothing secret.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub public: Vec<String>,
+    /// Whether the service may be on this machine or in a private network.
+    pub allow_internal: bool,
+    /// Whether the credential may go without TLS.
+    pub allow_plaintext: bool,
+    /// `strict` or `lenient`.
+    pub path_rules: String,
+    /// From where, when and for which calls it works.
+    #[serde(default, skip_serializing_if = "RestrictionsView::is_empty")]
+    pub restrictions: RestrictionsView,
+    /// Who may call; everybody with the permission if empty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub clients: Vec<String>,
+    /// How much may be called.
+    pub limits: CallLimitsView,
+    /// How long the service may take.
+    pub patience: PatienceView,
+    /// Whether it can be called.
+    pub enabled: bool,
+    /// What a client must be granted.
+    pub permission: String,
+    /// Where clients call it.
+    pub path: String,
+    /// Who made it.
+    pub created_by: String,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it was last changed.
+    pub updated_at: Timestamp,
+}
+
+/// Asks what was called.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, IntoParams)]
+#[serde(default, deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct CallUsageQuery {
+    /// The first day, such as `2026-01-31`; 30 days ago if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
+}
+
+/// How much a client called through a connection on a day.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct CallCountView {
+    /// The day in UTC.
+    pub day: String,
+    /// The connection.
+    pub connection: String,
+    /// The client's key.
+    pub client: String,
+    /// Calls.
+    pub calls: u64,
+    /// Those that were answered with 400 and above.
+    pub failed: u64,
+    /// Bytes of requests' bodies.
+    pub request_bytes: u64,
+    /// Bytes of answers' bodies.
+    pub answer_bytes: u64,
+    /// How long a call took on average, in microseconds.
+    pub average_us: u64,
+}
+
+/// Asks for single calls.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, IntoParams)]
+#[serde(default, deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct ListCallsQuery {
+    /// Those that ended before this moment; now if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub before: Option<Timestamp>,
+    /// At most so many, 1 to 1000; 100 if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u32>,
+}
+
+/// A call that was made.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct CallView {
+    /// When it ended.
+    pub at: Timestamp,
+    /// The client's key.
+    pub client: String,
+    /// The connection.
+    pub connection: String,
+    /// The method.
+    pub method: String,
+    /// The pattern that the path fits; no values.
+    pub path: String,
+    /// The status of the answer.
+    pub status: u16,
+    /// Bytes of the request's body.
+    pub request_bytes: u64,
+    /// Bytes of the answer's body.
+    pub answer_bytes: u64,
+    /// From the request's head to the answer's end, in microseconds.
+    pub took_us: u64,
+    /// The version of the secret that was used.
+    pub version: u64,
+    /// Secrets that were overwritten in the answer.
+    pub scrubbed: u64,
+    /// Whether the answer came to its end.
+    pub whole: bool,
+}

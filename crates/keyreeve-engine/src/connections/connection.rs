@@ -1,0 +1,351 @@
+//! What a connection is.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use jiff::Timestamp;
+use keyreeve_catalog::AuthMethod;
+use keyreeve_core::{
+    Invalid,
+    egress::{BaseUrl, PathRules, Scheme},
+    limit::Rate,
+    restriction::Restrictions,
+    vault::SecretPath,
+};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::FieldError;
+
+/// The most bytes of a body that is put together here before it is sent on.
+const MOST_BUFFERED: u64 = 10 << 20;
+/// The most names that a connection says anything of: parameters, other names of fields, clients.
+const MOST_NAMES: usize = 100;
+
+/// What somebody decided about a connection.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ConnectionSettings {
+    /// The provider in the catalogue, if it is one of those.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provider: Option<String>,
+    /// Where calls go. The credential goes nowhere else.
+    pub base_url: BaseUrl,
+    /// Where the credential is kept.
+    pub secret: SecretPath,
+    /// How it gets into a request: a table as `[[auth]]` of the catalogue has it, without the `id`.
+    pub inject: Value,
+    /// What stands for places of `inject` that are no fields of the secret.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub parameters: BTreeMap<String, String>,
+    /// Other names that fields of the secret may have, by place.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub aliases: BTreeMap<String, Vec<String>>,
+    /// Places that hold nothing secret, such as the name of an account: answers may show them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub public: Vec<String>,
+    /// Whether the address may be of this machine or of a private network.
+    #[serde(default)]
+    pub allow_internal: bool,
+    /// Whether the credential may go without TLS.
+    #[serde(default)]
+    pub allow_plaintext: bool,
+    /// Which paths are taken.
+    #[serde(default)]
+    pub path_rules: PathRules,
+    /// From where, when and for which calls the connection works. Routes are of the service: what
+    /// stands behind the connection's name.
+    #[serde(default, skip_serializing_if = "Restrictions::is_empty")]
+    pub restrictions: Restrictions,
+    /// Who may call: ids of API keys, or owners as `owner:<id>`. Everybody with the permission if empty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub clients: Vec<String>,
+    /// How much may be called.
+    #[serde(default)]
+    pub limits: CallLimits,
+    /// How long the service may take.
+    #[serde(default)]
+    pub patience: Patience,
+}
+
+/// How much may be called.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct CallLimits {
+    /// Calls of all clients together, such as `100/s`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rate: Option<String>,
+    /// Calls of each client.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rate_per_client: Option<String>,
+    /// Calls at once, of all clients together. Counted by each node for itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub concurrency: Option<u32>,
+    /// The most bytes of a request's body; unlimited if `None`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_request_bytes: Option<u64>,
+    /// The most bytes of an answer's body; unlimited if `None`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_response_bytes: Option<u64>,
+    /// The most bytes of a body that has to be read whole because the credential goes into it or signs it.
+    pub max_buffered_bytes: u64,
+}
+
+impl Default for CallLimits {
+    fn default() -> Self {
+        Self {
+            rate: None,
+            rate_per_client: None,
+            concurrency: None,
+            max_request_bytes: None,
+            max_response_bytes: None,
+            max_buffered_bytes: MOST_BUFFERED,
+        }
+    }
+}
+
+/// How long the service may take, in milliseconds. There is no limit on the whole of an answer, which
+/// may be a stream of events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Patience {
+    /// To accept a connection, TLS included: 1 to 60,000.
+    pub connect_ms: u32,
+    /// To begin its answer once it has the request: 1 to 3,600,000.
+    pub first_byte_ms: u32,
+    /// Between two pieces of a body, of the request or the answer: 1 to 3,600,000.
+    pub idle_ms: u32,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self { connect_ms: 5_000, first_byte_ms: 60_000, idle_ms: 300_000 }
+    }
+}
+
+impl Patience {
+    /// To accept a connection.
+    pub fn connect(&self) -> Duration {
+        Duration::from_millis(self.connect_ms.into())
+    }
+
+    /// To begin its answer.
+    pub fn first_byte(&self) -> Duration {
+        Duration::from_millis(self.first_byte_ms.into())
+    }
+
+    /// Between two pieces of a body.
+    pub fn idle(&self) -> Duration {
+        Duration::from_millis(self.idle_ms.into())
+    }
+
+    fn check(&self) -> Result<(), FieldError> {
+        let bounds = [
+            ("patience.connect_ms", self.connect_ms, 60_000),
+            ("patience.first_byte_ms", self.first_byte_ms, 3_600_000),
+            ("patience.idle_ms", self.idle_ms, 3_600_000),
+        ];
+        match bounds.into_iter().find(|(_, given, most)| !(1..=*most).contains(given)) {
+            Some((field, _, most)) => {
+                Err(FieldError::new(field, Invalid::new(format!("must be 1 to {most}"))))
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+/// A connection as it is stored.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct StoredConnection {
+    pub(super) name: String,
+    pub(super) settings: ConnectionSettings,
+    pub(super) enabled: bool,
+    pub(super) created_at: Timestamp,
+    pub(super) updated_at: Timestamp,
+    pub(super) created_by: String,
+}
+
+/// A connection, ready for calls.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(try_from = "StoredConnection")]
+pub struct Connection {
+    /// Names it within its project.
+    pub name: String,
+    /// What somebody decided about it.
+    pub settings: ConnectionSettings,
+    /// Whether it can be called.
+    pub enabled: bool,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it was last changed.
+    pub updated_at: Timestamp,
+    /// Who made it.
+    pub created_by: String,
+    /// How the credential gets into a request.
+    pub(super) method: AuthMethod,
+    /// What a client must be granted.
+    pub(super) permission: String,
+    pub(super) rate: Option<Rate>,
+    pub(super) rate_per_client: Option<Rate>,
+}
+
+impl TryFrom<StoredConnection> for Connection {
+    type Error = FieldError;
+
+    fn try_from(stored: StoredConnection) -> Result<Self, FieldError> {
+        let method = stored.settings.check()?;
+        let limits = &stored.settings.limits;
+        Ok(Self {
+            rate: parse_rate("limits.rate", limits.rate.as_deref())?,
+            rate_per_client: parse_rate(
+                "limits.rate_per_client",
+                limits.rate_per_client.as_deref(),
+            )?,
+            permission: permission(&stored.name),
+            method,
+            name: stored.name,
+            settings: stored.settings,
+            enabled: stored.enabled,
+            created_at: stored.created_at,
+            updated_at: stored.updated_at,
+            created_by: stored.created_by,
+        })
+    }
+}
+
+impl std::fmt::Display for FieldError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {}", self.field, self.rule)
+    }
+}
+
+/// What a client of one connection must be granted; `keyreeve.connections.call` grants all.
+pub(super) fn permission(name: &str) -> String {
+    format!("keyreeve.connections.{name}.call")
+}
+
+fn parse_rate(field: &str, text: Option<&str>) -> Result<Option<Rate>, FieldError> {
+    let read = text.map(str::parse::<Rate>).transpose();
+    read.map_err(|rule| FieldError::new(field, rule))
+}
+
+impl ConnectionSettings {
+    /// Whether all of it can be meant; gives how the credential gets into a request.
+    pub(super) fn check(&self) -> Result<AuthMethod, FieldError> {
+        let refuse =
+            |field: &str, rule: &str| Err(FieldError::new(field, Invalid::new(rule.to_owned())));
+        if self.base_url.origin.scheme() == Scheme::Http && !self.allow_plaintext {
+            let rule = "must begin with https:// unless allow_plaintext is set: the credential \
+                        would go in clear text";
+            return refuse("base_url", rule);
+        }
+        let sizes = [
+            ("parameters", self.parameters.len()),
+            ("aliases", self.aliases.len()),
+            ("public", self.public.len()),
+            ("clients", self.clients.len()),
+        ];
+        if let Some((field, _)) = sizes.into_iter().find(|(_, size)| *size > MOST_NAMES) {
+            return refuse(field, "must be at most 100");
+        }
+        self.patience.check()?;
+        if self.limits.concurrency == Some(0) {
+            return refuse("limits.concurrency", "must be at least 1");
+        }
+        if !(1..=MOST_BUFFERED * 10).contains(&self.limits.max_buffered_bytes) {
+            return refuse("limits.max_buffered_bytes", "must be 1 to 104857600");
+        }
+        self.restrictions
+            .check_sizes()
+            .map_err(|(field, rule)| FieldError::new(format!("restrictions.{field}"), rule))?;
+        let method = serde_json::from_value::<AuthMethod>(self.inject.clone());
+        let method = method.map_err(|error| {
+            // Only names of members and kinds are in it: values are templates, which are no secrets.
+            FieldError::new("inject", Invalid::new(format!("cannot be read: {error}")))
+        })?;
+        match &method {
+            AuthMethod::ConnectionUrl { .. } | AuthMethod::Ssh { .. } => {
+                refuse("inject", "must be a kind that goes into HTTP requests")
+            }
+            AuthMethod::AzureSharedKey { .. } => {
+                refuse("inject", "cannot be azure_shared_key yet; use a SAS or a bearer token")
+            }
+            _ => Ok(method),
+        }
+    }
+}
+
+impl Connection {
+    /// What a client must be granted.
+    pub fn permission(&self) -> &str {
+        &self.permission
+    }
+
+    /// Whether pages of that origin may call: only those that are named may.
+    pub fn allows_origin(&self, origin: &str) -> bool {
+        self.settings.restrictions.origins.iter().any(|allowed| allowed.matches(origin))
+    }
+
+    /// What the record says of a path: the route that allows it, if routes are named; else its beginning,
+    /// with everything that could be an id or a value left out.
+    pub fn template(&self, method: &str, path: &str) -> Arc<str> {
+        let routes = &self.settings.restrictions.routes;
+        let host = Some(self.settings.base_url.origin.host().as_str());
+        match routes.iter().find(|route| route.matches(method, host, path)) {
+            Some(route) => route.to_string().into(),
+            None => template_of(path).into(),
+        }
+    }
+}
+
+/// A path with `*` for every segment that is no plain word.
+fn template_of(path: &str) -> String {
+    /// A word of a path is not longer; more segments tell nothing more.
+    const LONGEST_WORD: usize = 24;
+    const MOST_SEGMENTS: usize = 8;
+    let is_word = |segment: &str| {
+        segment.len() <= LONGEST_WORD
+            && segment.bytes().all(|b| b.is_ascii_lowercase() || matches!(b, b'-' | b'_'))
+            || is_version(segment)
+    };
+    let mut template = String::with_capacity(path.len().min(128));
+    for (n, segment) in path.split('/').skip(1).enumerate() {
+        template.push('/');
+        if n == MOST_SEGMENTS {
+            template.push_str("**");
+            break;
+        }
+        template.push_str(if is_word(segment) { segment } else { "*" });
+    }
+    template
+}
+
+/// Such as `v1` and `2010-04-01`.
+fn is_version(segment: &str) -> bool {
+    let number = segment.strip_prefix('v').unwrap_or_default();
+    let is_number = (1..=3).contains(&number.len()) && number.bytes().all(|b| b.is_ascii_digit());
+    let is_date = segment.len() == 10
+        && segment.bytes().enumerate().all(|(n, b)| match n {
+            4 | 7 => b == b'-',
+            _ => b.is_ascii_digit(),
+        });
+    is_number || is_date
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn templates_hold_words_and_no_values() {
+        for (path, template) in [
+            ("/", "/"),
+            ("/v1/charges", "/v1/charges"),
+            ("/v1/charges/ch_3MmlLr", "/v1/charges/*"),
+            ("/2010-04-01/Accounts/AC00/Messages.json", "/2010-04-01/*/*/*"),
+            ("/users/ada@example.com/mail", "/users/*/mail"),
+            ("/a/b/c/d/e/f/g/h/i/j", "/a/b/c/d/e/f/g/h/**"),
+        ] {
+            assert_eq!(template_of(path), template);
+        }
+    }
+}

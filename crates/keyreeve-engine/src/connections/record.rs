@@ -1,0 +1,288 @@
+//! What is kept of calls: one row each, in batches whose digest is in the audit.
+
+use std::{fmt::Write as _, sync::Arc, time::Duration};
+
+use jiff::Timestamp;
+use keyreeve_core::{
+    Invalid,
+    audit::{Hash, Target},
+    key::KeyId,
+    name::ProjectName,
+};
+use parking_lot::Mutex;
+use serde_json::{Map, json};
+
+use super::{Client, Connection};
+use crate::{
+    Engine, Error, FieldError, Permit,
+    action::ReadConnections,
+    store::{CallBatch, CallCount, Change},
+};
+
+/// Rows that may wait to be stored. When there are more, calls are refused: what cannot be recorded is
+/// not done.
+const MOST_WAITING: usize = 200_000;
+/// Rows of one batch.
+const ROWS_PER_BATCH: usize = 5_000;
+/// Stripes, so that cores do not wait for one another.
+const STRIPES: usize = 8;
+
+/// How a call went.
+#[derive(Debug)]
+pub struct CallSummary<'a> {
+    /// Through which connection.
+    pub connection: &'a Arc<Connection>,
+    /// The method.
+    pub method: &'a str,
+    /// The pattern that the path fits, never the path itself.
+    pub template: &'a Arc<str>,
+    /// The status of the answer.
+    pub status: u16,
+    /// Bytes of the request's body.
+    pub request_bytes: u64,
+    /// Bytes of the answer's body.
+    pub answer_bytes: u64,
+    /// From the request's head to the answer's end.
+    pub took: Duration,
+    /// The version of the secret that was used.
+    pub version: u64,
+    /// How many secrets were overwritten in the answer.
+    pub scrubbed: u64,
+    /// Whether the answer came to its end.
+    pub is_whole: bool,
+}
+
+#[derive(Debug)]
+struct Row {
+    at: Timestamp,
+    project: ProjectName,
+    client: KeyId,
+    connection: Arc<Connection>,
+    method: Box<str>,
+    template: Arc<str>,
+    status: u16,
+    request_bytes: u64,
+    answer_bytes: u64,
+    took_us: u64,
+    version: u64,
+    scrubbed: u64,
+    is_whole: bool,
+}
+
+/// Calls that are not stored yet.
+#[derive(Debug, Default)]
+pub(crate) struct CallLedger {
+    stripes: [Mutex<Vec<Row>>; STRIPES],
+}
+
+impl CallLedger {
+    fn add(&self, row: Row) {
+        let stripe = stripe_of_thread();
+        if let Some(stripe) = self.stripes.get(stripe) {
+            stripe.lock().push(row);
+        }
+    }
+
+    fn drain(&self) -> Vec<Row> {
+        let mut rows = Vec::new();
+        for stripe in &self.stripes {
+            rows.append(&mut stripe.lock());
+        }
+        rows
+    }
+
+    fn restore(&self, rows: Vec<Row>) {
+        if let Some(first) = self.stripes.first() {
+            let mut waiting = first.lock();
+            let younger = std::mem::replace(&mut *waiting, rows);
+            waiting.extend(younger);
+        }
+    }
+
+    /// Whether so much waits that nothing more can be taken in.
+    pub(super) fn is_full(&self) -> bool {
+        let stripe = self.stripes.get(stripe_of_thread());
+        stripe.is_some_and(|stripe| stripe.lock().len() >= MOST_WAITING / STRIPES)
+    }
+}
+
+/// Given out in turn, at a thread's first call.
+fn stripe_of_thread() -> usize {
+    use std::{
+        cell::Cell,
+        sync::atomic::{AtomicUsize, Ordering},
+    };
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    thread_local! {
+        static OWN: Cell<Option<usize>> = const { Cell::new(None) };
+    }
+    OWN.with(|own| {
+        own.get().unwrap_or_else(|| {
+            let next = NEXT.fetch_add(1, Ordering::Relaxed) % STRIPES;
+            own.set(Some(next));
+            next
+        })
+    })
+}
+
+impl Engine {
+    /// Takes down how a call went. It is stored with the next batch.
+    pub fn note_call(&self, client: &Client, call: &CallSummary<'_>) {
+        self.calls.add(Row {
+            at: self.now(),
+            project: client.project.clone(),
+            client: client.key,
+            connection: call.connection.clone(),
+            method: call.method.into(),
+            template: call.template.clone(),
+            status: call.status,
+            request_bytes: call.request_bytes,
+            answer_bytes: call.answer_bytes,
+            took_us: u64::try_from(call.took.as_micros()).unwrap_or(u64::MAX),
+            version: call.version,
+            scrubbed: call.scrubbed,
+            is_whole: call.is_whole,
+        });
+    }
+
+    /// Stores the calls that were taken down. What cannot be stored is kept for the next time.
+    pub async fn flush_calls(&self) -> Result<(), Error> {
+        let mut rows = self.calls.drain();
+        // Of one project together, each in the order they ended.
+        rows.sort_by(|one, other| one.project.cmp(&other.project).then(one.at.cmp(&other.at)));
+        while !rows.is_empty() {
+            let project = match rows.first() {
+                Some(row) => row.project.clone(),
+                None => break,
+            };
+            let of_project = rows.iter().take_while(|row| row.project == project).count();
+            let rest = rows.split_off(of_project.min(ROWS_PER_BATCH));
+            if let Err(error) = self.store_calls(&project, &rows).await {
+                rows.extend(rest);
+                self.calls.restore(rows);
+                return Err(error);
+            }
+            rows = rest;
+        }
+        Ok(())
+    }
+
+    /// What was called from a day on, by day, connection and client; the last 30 days if no day is given.
+    pub async fn call_usage(
+        &self,
+        permit: &Permit<'_, ReadConnections>,
+        from: Option<&str>,
+    ) -> Result<Vec<CallCount>, Error> {
+        const MOST: u32 = 10_000;
+        let from = match from {
+            Some(day) => day.parse::<jiff::civil::Date>().map_err(|_| {
+                Error::Invalid(FieldError::new("from", Invalid::new("must be a day: YYYY-MM-DD")))
+            })?,
+            None => {
+                let today = self.now().to_zoned(jiff::tz::TimeZone::UTC).date();
+                today.saturating_sub(jiff::Span::new().days(30))
+            }
+        };
+        Ok(self.store.call_counts(permit.project(), &from.to_string(), MOST).await?)
+    }
+
+    /// Calls that ended before a moment, as they are stored, the latest first.
+    pub async fn recent_calls(
+        &self,
+        permit: &Permit<'_, ReadConnections>,
+        before: Option<Timestamp>,
+        limit: u32,
+    ) -> Result<Vec<String>, Error> {
+        const BATCHES: u32 = 20;
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        let mut before = before.unwrap_or(Timestamp::MAX);
+        let mut rows = Vec::new();
+        loop {
+            let batches = self.store.call_batches(permit.project(), before, BATCHES).await?;
+            let Some(oldest) = batches.last().map(|batch| batch.until) else { break };
+            for batch in &batches {
+                rows.extend(batch.rows.lines().rev().map(str::to_owned));
+            }
+            if rows.len() >= limit {
+                break;
+            }
+            before = oldest;
+        }
+        rows.truncate(limit);
+        Ok(rows)
+    }
+
+    async fn store_calls(&self, project: &ProjectName, rows: &[Row]) -> Result<(), Error> {
+        let (text, counts) = (lines(rows), counts(rows));
+        let (Some(first), Some(last)) = (rows.first(), rows.last()) else { return Ok(()) };
+        let digest = Hash::of(text.as_bytes());
+        let scrubbed: u64 = rows.iter().map(|row| row.scrubbed).sum();
+        let mut details = Map::from_iter([
+            ("calls".to_owned(), json!(rows.len())),
+            ("from".to_owned(), json!(first.at)),
+            ("until".to_owned(), json!(last.at)),
+            ("sha256".to_owned(), json!(digest.to_string())),
+        ]);
+        if scrubbed > 0 {
+            details.insert("scrubbed".to_owned(), json!(scrubbed));
+        }
+        let mut entry = self.system_entry(project, "proxy", "proxy.calls", details);
+        entry.target = Target::new("calls", digest);
+        let batch = CallBatch {
+            sha256: digest.to_string(),
+            from: first.at,
+            until: last.at,
+            calls: rows.len() as u64,
+            rows: text,
+            counts,
+        };
+        self.begin(project).with(Change::AddCalls(Box::new(batch))).commit(entry).await?;
+        Ok(())
+    }
+}
+
+/// One JSON object a line, as the digest in the audit has it.
+fn lines(rows: &[Row]) -> String {
+    let mut text = String::with_capacity(rows.len() * 200);
+    for row in rows {
+        let line = json!({
+            "at": row.at,
+            "client": row.client.to_string(),
+            "connection": row.connection.name,
+            "method": row.method,
+            "path": &*row.template,
+            "status": row.status,
+            "request_bytes": row.request_bytes,
+            "answer_bytes": row.answer_bytes,
+            "took_us": row.took_us,
+            "version": row.version,
+            "scrubbed": row.scrubbed,
+            "whole": row.is_whole,
+        });
+        // Writing into a string cannot fail.
+        let _ = writeln!(text, "{line}");
+    }
+    text
+}
+
+/// Sums by day, connection and client.
+fn counts(rows: &[Row]) -> Vec<CallCount> {
+    let mut sums: std::collections::BTreeMap<(String, String, String), CallCount> =
+        std::collections::BTreeMap::new();
+    for row in rows {
+        let day = row.at.strftime("%Y-%m-%d").to_string();
+        let place = (day.clone(), row.connection.name.clone(), row.client.to_string());
+        let sum = sums.entry(place).or_insert_with(|| CallCount {
+            day,
+            connection: row.connection.name.clone(),
+            client: row.client.to_string(),
+            ..CallCount::default()
+        });
+        sum.calls += 1;
+        sum.failed += u64::from(row.status >= 400);
+        sum.request_bytes += row.request_bytes;
+        sum.answer_bytes += row.answer_bytes;
+        sum.took_us += row.took_us;
+    }
+    sums.into_values().collect()
+}

@@ -1,0 +1,127 @@
+//! What is counted for connections while they are called: rates, calls at once, how the service fares.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU32, AtomicU64, Ordering},
+};
+
+use keyreeve_core::{limit::GcraCell, name::ProjectName, vault::VersionNumber};
+use papaya::{Equivalent, HashMap};
+
+use super::Credential;
+use crate::{cells::CellTable, connections::Connection};
+
+/// Clients that are kept apart, of all connections together; the rest shares one count.
+const MOST_CLIENTS: usize = 100_000;
+
+/// Counts of all connections. They outlast changes of a connection's settings.
+#[derive(Debug)]
+pub(crate) struct ConnectionStates {
+    states: HashMap<Place, Arc<State>>,
+    /// By a digest of the connection and the client.
+    pub(super) clients: CellTable<u64>,
+}
+
+type Place = (ProjectName, String);
+
+/// A place by reference: it is looked up for each call, so no text is made for that.
+#[derive(Hash)]
+struct PlaceRef<'a>(&'a ProjectName, &'a str);
+
+impl Equivalent<Place> for PlaceRef<'_> {
+    fn equivalent(&self, (project, name): &Place) -> bool {
+        self.0 == project && self.1 == name
+    }
+}
+
+impl Default for ConnectionStates {
+    fn default() -> Self {
+        Self { states: HashMap::new(), clients: CellTable::new(MOST_CLIENTS) }
+    }
+}
+
+impl ConnectionStates {
+    /// The counts of a connection.
+    pub(super) fn of(&self, project: &ProjectName, connection: &Connection) -> Arc<State> {
+        let states = self.states.pin();
+        if let Some(state) = states.get(&PlaceRef(project, &connection.name)) {
+            return state.clone();
+        }
+        let place = (project.clone(), connection.name.clone());
+        states.get_or_insert_with(place, Arc::default).clone()
+    }
+
+    /// Lets go of what was counted for a connection that is gone.
+    pub(super) fn forget(&self, project: &ProjectName, name: &str) {
+        self.states.pin().remove(&PlaceRef(project, name));
+    }
+}
+
+/// The counts of one connection.
+#[derive(Debug, Default)]
+pub(super) struct State {
+    pub(super) rate: GcraCell,
+    pub(super) in_flight: Arc<AtomicU32>,
+    pub(super) rejections: Rejections,
+}
+
+/// How often the service refused a version of the credential, in a row.
+#[derive(Debug, Default)]
+pub(super) struct Rejections {
+    version: AtomicU64,
+    in_a_row: AtomicU32,
+    /// The version that is not used although it is current, because the service refuses it.
+    refused: AtomicU64,
+}
+
+impl Rejections {
+    /// Counts a refusal; gives how many there were in a row.
+    pub(super) fn count(&self, version: VersionNumber) -> u32 {
+        if self.version.swap(version, Ordering::AcqRel) != version {
+            self.in_a_row.store(0, Ordering::Release);
+        }
+        self.in_a_row.fetch_add(1, Ordering::AcqRel).saturating_add(1)
+    }
+
+    /// The service took this version.
+    pub(super) fn accepted(&self, version: VersionNumber) {
+        if self.version.load(Ordering::Acquire) == version
+            && self.in_a_row.load(Ordering::Acquire) != 0
+        {
+            self.in_a_row.store(0, Ordering::Release);
+        }
+    }
+
+    /// Whether this version is not to be used any more.
+    pub(super) fn is_refused(&self, version: VersionNumber) -> bool {
+        version != 0 && self.refused.load(Ordering::Acquire) == version
+    }
+
+    /// Uses this version no more; gives whether it was used until now.
+    pub(super) fn refuse(&self, version: VersionNumber) -> bool {
+        self.refused.swap(version, Ordering::AcqRel) != version
+    }
+}
+
+/// A credential, and what it was made of.
+#[derive(Debug)]
+pub(crate) struct Made {
+    pub(super) connection: Arc<Connection>,
+    pub(super) credential: Arc<Credential>,
+    pub(super) secret_id: Arc<str>,
+}
+
+/// Credentials that were made lately. They go when the vault is sealed.
+#[derive(Debug, Default)]
+pub(crate) struct MadeCredentials(HashMap<Place, Arc<Made>>);
+
+impl MadeCredentials {
+    pub(super) fn get(&self, project: &ProjectName, name: &str) -> Option<Arc<Made>> {
+        self.0.pin().get(&PlaceRef(project, name)).cloned()
+    }
+
+    pub(super) fn keep(&self, project: &ProjectName, made: Made) {
+        let place = (project.clone(), made.connection.name.clone());
+        self.0.pin().insert(place, Arc::new(made));
+    }
+}

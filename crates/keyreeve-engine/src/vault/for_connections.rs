@@ -1,0 +1,145 @@
+//! What connections ask of the vault.
+
+use std::{ops::Bound, sync::Arc};
+
+use keyreeve_core::{
+    audit::Actor,
+    model::Revision,
+    name::ProjectName,
+    vault::{SecretPath, SecretRecord, VersionNumber},
+};
+use serde::{Serialize, de::DeserializeOwned};
+
+use super::{
+    Fields, VaultAccess, VaultError, access::Rights, records::Known, stored::StoredSecret,
+};
+use crate::{
+    Engine, RequestMeta,
+    store::{RecordKind, VaultRecord},
+};
+
+/// A record of the vault, with what it follows.
+pub(crate) struct Kept<T> {
+    pub(crate) body: Arc<T>,
+    pub(crate) revision: Revision,
+}
+
+impl VaultAccess {
+    /// A connection, which uses the one secret that somebody gave it who may read it.
+    pub(crate) fn of_connection(project: ProjectName, name: &str, request: RequestMeta) -> Self {
+        let actor = Actor::System(format!("connection {name}").into());
+        Self { project, actor, request, rights: Rights::Everything }
+    }
+}
+
+impl Engine {
+    /// A secret, as this node knows it.
+    pub(crate) fn known_secret(
+        &self,
+        project: &ProjectName,
+        path: &SecretPath,
+    ) -> Result<Option<Arc<SecretRecord>>, VaultError> {
+        self.kept(project, RecordKind::Secret, path.as_str()).map(|it| it.map(|kept| kept.body))
+    }
+
+    /// A record, as this node knows it.
+    pub(crate) fn kept<T: DeserializeOwned + Send + Sync + 'static>(
+        &self,
+        project: &ProjectName,
+        kind: RecordKind,
+        id: &str,
+    ) -> Result<Option<Kept<T>>, VaultError> {
+        let known = self.vault.records.get(project, kind, id);
+        // Sealed is told also where there is nothing.
+        let Some(known) = known else { return self.keyring().map(|_| None) };
+        self.kept_of(project, &known).map(Some)
+    }
+
+    fn kept_of<T: DeserializeOwned + Send + Sync + 'static>(
+        &self,
+        project: &ProjectName,
+        known: &Known,
+    ) -> Result<Kept<T>, VaultError> {
+        Ok(Kept { body: self.parsed(project, known)?, revision: known.record.revision })
+    }
+
+    /// All records of a kind, by id.
+    pub(crate) fn all_kept<T: DeserializeOwned + Send + Sync + 'static>(
+        &self,
+        project: &ProjectName,
+        kind: RecordKind,
+    ) -> Result<Vec<Kept<T>>, VaultError> {
+        self.keyring()?;
+        let known =
+            self.vault.records.beginning_with(project, kind, "", Bound::Unbounded, usize::MAX);
+        known.iter().map(|known| self.kept_of(project, known)).collect()
+    }
+
+    /// The records of that kind and id, of every project that has one.
+    pub(crate) fn kept_anywhere<T: DeserializeOwned + Send + Sync + 'static>(
+        &self,
+        kind: RecordKind,
+        id: &str,
+    ) -> Result<Vec<(ProjectName, Kept<T>)>, VaultError> {
+        let named = self.vault.records.named(kind, id);
+        named
+            .into_iter()
+            .map(|(project, known)| {
+                let kept = self.kept_of(&project, &known)?;
+                Ok((project, kept))
+            })
+            .collect()
+    }
+
+    /// How many records of a kind a project has.
+    pub(crate) fn count_kept(&self, project: &ProjectName, kind: RecordKind) -> usize {
+        self.vault.records.count(project, kind)
+    }
+
+    /// A record with its tag, which takes the place of that revision; 0 for none.
+    pub(crate) fn tagged_record(
+        &self,
+        project: &ProjectName,
+        kind: RecordKind,
+        id: &str,
+        body: &impl Serialize,
+        follows: Revision,
+    ) -> Result<VaultRecord, VaultError> {
+        self.record(project, kind, id, body, follows)
+    }
+
+    /// An error, recorded if it is that something was tampered with.
+    pub(crate) async fn tampering_seen(
+        &self,
+        access: &VaultAccess,
+        error: VaultError,
+    ) -> VaultError {
+        self.record_tampering(access, error).await
+    }
+
+    /// Whether another store has to do with the secret at a path.
+    pub(crate) fn has_backend(&self, project: &ProjectName, path: &SecretPath) -> bool {
+        self.backends.behind(project, path).is_some()
+    }
+
+    /// Takes over what another store has at a path, if it is read through.
+    pub(crate) async fn follow_secret(
+        &self,
+        access: &VaultAccess,
+        path: &SecretPath,
+    ) -> Result<(), VaultError> {
+        self.follow(access, path).await
+    }
+
+    /// Opens a version. Recording that is the caller's.
+    pub(crate) async fn open_version_for(
+        &self,
+        access: &VaultAccess,
+        path: &SecretPath,
+        version: VersionNumber,
+    ) -> Result<Fields, VaultError> {
+        let stored: Option<StoredSecret> = self.secret(access, path).await?;
+        let stored = stored.ok_or_else(|| VaultError::NotFound(path.clone()))?;
+        self.open_fields(access, path, &stored, version).await
+    }
+}

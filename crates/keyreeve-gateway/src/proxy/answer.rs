@@ -1,0 +1,74 @@
+//! What comes back, as the client gets it.
+
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
+use hyper::body::{Body as _, Incoming};
+use keyreeve_engine::connections::Credential;
+
+use super::{Proxy, Refusal, RefusalKind, forward::Call, headers, record::Ending};
+use crate::{
+    body::{AnswerBody, Patient, Scrubbing},
+    upstream::Sender,
+};
+
+impl Proxy {
+    /// The service's answer, scrubbed. Redirects are passed on, never followed: the credential goes
+    /// nowhere but to its own host.
+    pub(super) fn answer(
+        &self,
+        call: Call,
+        credential: &Credential,
+        response: Response<Incoming>,
+        sender: Sender,
+        method: &Method,
+    ) -> Result<Response<AnswerBody>, Refusal> {
+        let (mut parts, body) = response.into_parts();
+        if parts.status == StatusCode::SWITCHING_PROTOCOLS {
+            let words = "the service changed the protocol, which nobody asked for";
+            return Err(Refusal::saying(RefusalKind::BadAnswer, words));
+        }
+        let settings = &call.connection.settings;
+        let mut scrubbing = Scrubbing::of(&credential.scrub);
+        if let Some(scrubbing) = &mut scrubbing {
+            if is_encoded(&parts.headers) && !body.is_end_stream() && method != Method::HEAD {
+                let words = "the service compressed its answer although it was asked not to, so the \
+                             answer cannot be looked through";
+                return Err(Refusal::saying(RefusalKind::BadAnswer, words));
+            }
+            scrubbing.mask_headers(&mut parts.headers);
+        }
+        headers::for_client(&mut parts.headers);
+        if let Some(most) = settings.limits.max_response_bytes
+            && body.size_hint().lower() > most
+        {
+            let words =
+                format!("the answer is longer than {most} bytes, which this connection allows");
+            return Err(Refusal::saying(RefusalKind::BadAnswer, words));
+        }
+        // Whatever comes is shown by no browser as a page of this server.
+        let own = [
+            (
+                header::CONTENT_SECURITY_POLICY,
+                "sandbox; default-src 'none'; frame-ancestors 'none'",
+            ),
+            (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        ];
+        for (name, value) in own {
+            parts.headers.insert(name, HeaderValue::from_static(value));
+        }
+        let patient = Patient::new(settings.patience.idle(), call.cut.clone());
+        let most = settings.limits.max_response_bytes;
+        let record = call.record.answered(parts.status.as_u16(), credential.version);
+        let ending = Box::new(Ending::new(record, Some((call.destination, sender))));
+        let body = AnswerBody::stream(body, scrubbing, patient, most, ending);
+        Ok(Response::from_parts(parts, body))
+    }
+}
+
+/// Whether a body is in another form than its own (RFC 9110 §8.4).
+fn is_encoded(headers: &HeaderMap) -> bool {
+    headers.get_all(header::CONTENT_ENCODING).iter().any(|value| {
+        let text = value.to_str().unwrap_or("?");
+        text.split(',')
+            .any(|it| !it.trim().eq_ignore_ascii_case("identity") && !it.trim().is_empty())
+    })
+}

@@ -1,0 +1,379 @@
+//! The call is sent on, and answered.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri, header, request::Parts,
+};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::body::{Body as _, Incoming};
+use keyreeve_core::egress::Scheme;
+use keyreeve_engine::{
+    RequestMeta,
+    connections::{Admitted, Connection, Credential},
+};
+use tokio::time::{Instant, timeout};
+use tracing::{debug, warn};
+
+use super::{
+    Proxy, Refusal, RefusalKind, headers,
+    inject::{self, Needs, Outgoing},
+    record::CallRecord,
+};
+use crate::{
+    body::{AnswerBody, BodyError, Cut, RequestBody, StreamedRequest},
+    upstream::{Breaker, Destination, DialError, Pool, Sender},
+};
+
+/// One call on its way.
+pub(super) struct Call {
+    pub(super) connection: Arc<Connection>,
+    pub(super) destination: Destination,
+    pub(super) breaker: Arc<Breaker>,
+    pub(super) record: CallRecord,
+    pub(super) cut: Cut,
+}
+
+/// A body that can be sent more than once, or not.
+enum Sendable {
+    Whole(Bytes),
+    Once(Option<RequestBody>),
+}
+
+impl Sendable {
+    fn take(&mut self) -> Option<RequestBody> {
+        match self {
+            Self::Whole(bytes) if bytes.is_empty() => Some(RequestBody::Empty),
+            Self::Whole(bytes) => Some(RequestBody::Whole(Some(bytes.clone()))),
+            Self::Once(body) => body.take(),
+        }
+    }
+
+    fn can_be_sent(&self) -> bool {
+        !matches!(self, Self::Once(None))
+    }
+}
+
+impl Proxy {
+    /// Puts the credential in, sends the call on, and gives the answer as the client gets it.
+    pub(super) async fn forward(
+        &self,
+        mut parts: Parts,
+        body: Incoming,
+        admitted: Admitted,
+        credential_header: HeaderName,
+        meta: RequestMeta,
+    ) -> Result<Response<AnswerBody>, Refusal> {
+        let Admitted { connection, target, credential, client, slot } = admitted;
+        let settings = &connection.settings;
+        let origin = &settings.base_url.origin;
+        let destination =
+            Destination { origin: origin.clone(), allow_internal: settings.allow_internal };
+        let breaker = self.breakers.of(&destination);
+        if let Err(wait) = breaker.admit(self.now_ns()) {
+            let seconds = wait.as_secs().saturating_add(1);
+            return Err(Refusal::new(RefusalKind::CircuitOpen).retry_after(seconds));
+        }
+        let mut call = Call {
+            record: CallRecord::new(self, &connection, &client, &parts.method, &target, slot),
+            connection: connection.clone(),
+            destination,
+            breaker,
+            cut: self.cut(),
+        };
+        let is_upgrade = super::upgrade::is_wanted(&parts);
+        let upgrade_headers = is_upgrade.then(|| super::upgrade::headers(&parts.headers));
+        let scrubs = !credential.scrub.is_empty();
+        headers::for_service(&mut parts.headers, &credential_header, scrubs);
+        if let Some(more) = upgrade_headers {
+            parts.headers.extend(more);
+            return self.forward_upgrade(parts, call, &target, &credential).await;
+        }
+        let sent = call.record.request_bytes();
+        let mut sendable = self.sendable(&call, body, &parts.headers, &credential, sent).await?;
+        let mut credential = credential;
+        loop {
+            let outgoing = Outgoing::new(
+                parts.method.clone(),
+                origin,
+                &settings.base_url.path,
+                &target,
+                &credential.injection,
+                parts.headers.clone(),
+            );
+            let request = self.request(outgoing, &credential, &mut sendable)?;
+            let (response, sender) = self.send(&call, request).await?;
+            let status = response.status();
+            if status != 401 && status != 403 {
+                self.engine.credential_accepted(&client, &connection, credential.version);
+            } else if let Some(other) = self
+                .engine
+                .credential_refused(&client, &connection, credential.version, meta)
+                .await?
+                .filter(|_| sendable.can_be_sent())
+            {
+                credential = other;
+                continue;
+            }
+            return self.answer(call, &credential, response, sender, &parts.method);
+        }
+    }
+
+    /// The body as it can be sent: whole where the credential goes into it, else as it comes.
+    async fn sendable(
+        &self,
+        call: &Call,
+        body: Incoming,
+        headers: &HeaderMap,
+        credential: &Credential,
+        sent: Arc<AtomicU64>,
+    ) -> Result<Sendable, Refusal> {
+        let settings = &call.connection.settings;
+        let limits = &settings.limits;
+        let most = limits.max_request_bytes;
+        let announced =
+            headers.get(header::CONTENT_LENGTH).and_then(|it| it.to_str().ok()?.parse().ok());
+        let too_large = |most: u64| {
+            let words = format!("the body must be at most {most} bytes for this connection");
+            Refusal::saying(RefusalKind::TooLarge, words)
+        };
+        if let Some(most) = most.filter(|most| announced.is_some_and(|size: u64| size > *most)) {
+            return Err(too_large(most));
+        }
+        if body.is_end_stream() {
+            return Ok(Sendable::Whole(Bytes::new()));
+        }
+        let idle = settings.patience.idle();
+        if inject::needs(&credential.injection) == Needs::Nothing {
+            let stream = StreamedRequest::new(body, most, idle, call.cut.clone(), sent);
+            return Ok(Sendable::Once(Some(RequestBody::Stream(Box::new(stream)))));
+        }
+        let most = most.unwrap_or(u64::MAX).min(limits.max_buffered_bytes);
+        let limit = usize::try_from(most).unwrap_or(usize::MAX);
+        match timeout(idle, Limited::new(body, limit).collect()).await {
+            Ok(Ok(collected)) => {
+                let bytes = collected.to_bytes();
+                sent.store(bytes.len() as u64, Ordering::Relaxed);
+                Ok(Sendable::Whole(bytes))
+            }
+            Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large(most)),
+            Ok(Err(_)) => {
+                Err(Refusal::saying(RefusalKind::Invalid, "the body did not arrive whole"))
+            }
+            Err(_) => Err(Refusal::saying(RefusalKind::Invalid, "the body did not arrive in time")),
+        }
+    }
+
+    fn request(
+        &self,
+        mut outgoing: Outgoing,
+        credential: &Credential,
+        sendable: &mut Sendable,
+    ) -> Result<Request<RequestBody>, Refusal> {
+        let injection = &credential.injection;
+        outgoing.set_headers(injection)?;
+        if let (Needs::Whole, Sendable::Whole(bytes)) = (inject::needs(injection), &*sendable) {
+            let bytes = outgoing.finish(injection, bytes.clone(), self.clock.now())?;
+            outgoing.headers.remove(header::CONTENT_LENGTH);
+            let body =
+                if bytes.is_empty() { RequestBody::Empty } else { RequestBody::Whole(Some(bytes)) };
+            return outgoing.into_request(body);
+        }
+        let body = sendable.take().ok_or_else(|| Refusal::new(RefusalKind::Internal))?;
+        outgoing.into_request(body)
+    }
+
+    /// Sends a request, on a connection that waits or on a new one.
+    pub(super) async fn send(
+        &self,
+        call: &Call,
+        mut request: Request<RequestBody>,
+    ) -> Result<(Response<Incoming>, Sender), Refusal> {
+        let patience = call.connection.settings.patience;
+        loop {
+            let waiting = Pool::take(&call.destination, Instant::now());
+            let is_reused = waiting.is_some();
+            let mut sender = match waiting {
+                Some(sender) => sender,
+                None => self.dial(call, patience.connect(), false).await?,
+            };
+            prepare(&mut request, &sender, &call.destination)?;
+            // Nothing of such a request is lost by sending it again.
+            let again = (is_reused && is_repeatable(&request)).then(|| copy(&request));
+            let outcome = timeout(patience.first_byte(), sender.send(request)).await;
+            match outcome {
+                Ok(Ok(response)) => {
+                    call.breaker.succeeded();
+                    return Ok((response, sender));
+                }
+                Ok(Err(Failed { unsent: Some(unsent), .. })) if is_reused => request = *unsent,
+                Ok(Err(failed)) => match again {
+                    Some(copy) => request = copy,
+                    None => return Err(self.failed(call, &failed.error)),
+                },
+                Err(_) => {
+                    call.breaker.failed(self.now_ns());
+                    debug!(connection = call.connection.name, "the service did not answer in time");
+                    return Err(Refusal::new(RefusalKind::TimedOut));
+                }
+            }
+        }
+    }
+
+    /// Says what went wrong, as far as the caller may know.
+    fn failed(&self, call: &Call, error: &hyper::Error) -> Refusal {
+        // What the client did, or did not do, is not the service's fault.
+        if let Some(own) =
+            std::error::Error::source(error).and_then(|it| it.downcast_ref::<BodyError>())
+        {
+            return match own {
+                BodyError::TooLong(most) => {
+                    let words =
+                        format!("the body must be at most {most} bytes for this connection");
+                    Refusal::saying(RefusalKind::TooLarge, words)
+                }
+                BodyError::Cut => Refusal::new(RefusalKind::Unavailable),
+                _ => Refusal::saying(RefusalKind::Invalid, "the body did not arrive whole"),
+            };
+        }
+        call.breaker.failed(self.now_ns());
+        warn!(connection = call.connection.name, %error, "the service broke off");
+        if error.is_parse() {
+            let words = "the service answered something that is no HTTP";
+            return Refusal::saying(RefusalKind::BadAnswer, words);
+        }
+        Refusal::saying(RefusalKind::Unreachable, "the service broke off before it answered")
+    }
+
+    /// A new connection to the service.
+    pub(super) async fn dial(
+        &self,
+        call: &Call,
+        patience: Duration,
+        only_http1: bool,
+    ) -> Result<Sender, Refusal> {
+        let dialled = self.dialer.dial(&call.destination, patience, only_http1).await;
+        dialled.map_err(|error| {
+            let name = &call.connection.name;
+            warn!(connection = name, error = full(&error), "no connection to the service");
+            if let DialError::Forbidden(_) = error {
+                self.figures.address_refused();
+                let words = "the service's address is one that this connection may not call";
+                return Refusal::saying(RefusalKind::Unreachable, words);
+            }
+            call.breaker.failed(self.now_ns());
+            match error {
+                DialError::TimedOut => Refusal::new(RefusalKind::TimedOut),
+                DialError::Tls(_) => Refusal::saying(
+                    RefusalKind::Unreachable,
+                    "the service's certificate is not one that can be trusted, or it speaks no TLS",
+                ),
+                _ => Refusal::new(RefusalKind::Unreachable),
+            }
+        })
+    }
+}
+
+fn full(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}
+
+/// A request that was not answered.
+pub(super) struct Failed {
+    pub(super) error: hyper::Error,
+    /// The request itself, if nothing of it was sent.
+    unsent: Option<Box<Request<RequestBody>>>,
+}
+
+impl Sender {
+    /// Sends a request and waits for the head of its answer.
+    async fn send(&mut self, request: Request<RequestBody>) -> Result<Response<Incoming>, Failed> {
+        let failed = |mut error: hyper::client::conn::TrySendError<Request<RequestBody>>| {
+            let unsent = error.take_message().map(Box::new);
+            Failed { error: error.into_error(), unsent }
+        };
+        match self {
+            Self::Http1(sender) => {
+                // The one before may still have to be put away.
+                if let Err(error) = sender.ready().await {
+                    return Err(Failed { error, unsent: Some(Box::new(request)) });
+                }
+                sender.try_send_request(request).await.map_err(failed)
+            }
+            Self::Http2(sender) => {
+                if let Err(error) = sender.ready().await {
+                    return Err(Failed { error, unsent: Some(Box::new(request)) });
+                }
+                sender.try_send_request(request).await.map_err(failed)
+            }
+        }
+    }
+
+    pub(super) fn is_http2(&self) -> bool {
+        matches!(self, Self::Http2(_))
+    }
+}
+
+impl Outgoing {
+    /// The request, addressed as HTTP/1.1 has it.
+    pub(super) fn into_request(self, body: RequestBody) -> Result<Request<RequestBody>, Refusal> {
+        let uri = Uri::try_from(self.path.as_str()).map_err(|_| inject::unusable())?;
+        let mut request = Request::new(body);
+        *request.method_mut() = self.method;
+        *request.uri_mut() = uri;
+        *request.headers_mut() = self.headers;
+        let host = HeaderValue::try_from(self.origin.authority());
+        let host = host.map_err(|_| Refusal::new(RefusalKind::Internal))?;
+        request.headers_mut().insert(header::HOST, host);
+        Ok(request)
+    }
+}
+
+/// Gives a request the form that the connection speaks: HTTP/2 has the host in the address.
+fn prepare(
+    request: &mut Request<RequestBody>,
+    sender: &Sender,
+    destination: &Destination,
+) -> Result<(), Refusal> {
+    if !sender.is_http2() {
+        return Ok(());
+    }
+    let path = request.uri().path_and_query().cloned();
+    let mut uri = http::uri::Parts::default();
+    uri.scheme = Some(match destination.origin.scheme() {
+        Scheme::Http => http::uri::Scheme::HTTP,
+        Scheme::Https => http::uri::Scheme::HTTPS,
+    });
+    uri.authority = destination.origin.authority().parse().ok();
+    uri.path_and_query = path;
+    *request.uri_mut() = Uri::from_parts(uri).map_err(|_| Refusal::new(RefusalKind::Internal))?;
+    request.headers_mut().remove(header::HOST);
+    *request.version_mut() = http::Version::HTTP_2;
+    Ok(())
+}
+
+/// Whether a request can be sent twice without doing anything twice (RFC 9110 §9.2.2).
+fn is_repeatable(request: &Request<RequestBody>) -> bool {
+    matches!(*request.method(), Method::GET | Method::HEAD) && request.body().is_end_stream()
+}
+
+fn copy(request: &Request<RequestBody>) -> Request<RequestBody> {
+    let mut copy = Request::new(RequestBody::Empty);
+    *copy.method_mut() = request.method().clone();
+    *copy.uri_mut() = request.uri().clone();
+    *copy.headers_mut() = request.headers().clone();
+    copy
+}

@@ -1,0 +1,167 @@
+//! Which headers go on, in both directions.
+
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+
+/// Headers of one connection only (RFC 9110 §7.6.1), which are never passed on.
+const HOP_BY_HOP: [HeaderName; 9] = [
+    header::CONNECTION,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    header::PROXY_AUTHENTICATE,
+    header::PROXY_AUTHORIZATION,
+    header::TE,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+    HeaderName::from_static("http2-settings"),
+];
+
+/// What a client's request carries that is none of the service's business: who asked and from where, what
+/// the client's browser keeps for this host, how we were to answer.
+const PRIVATE: [HeaderName; 14] = [
+    header::HOST,
+    header::EXPECT,
+    header::COOKIE,
+    header::ORIGIN,
+    header::REFERER,
+    header::FORWARDED,
+    header::VIA,
+    HeaderName::from_static("x-forwarded-for"),
+    HeaderName::from_static("x-forwarded-host"),
+    HeaderName::from_static("x-forwarded-proto"),
+    HeaderName::from_static("x-forwarded-port"),
+    HeaderName::from_static("x-real-ip"),
+    HeaderName::from_static("x-request-id"),
+    super::request::OWN_SLOT,
+];
+
+/// What an answer carries that is meant for whoever holds the credential, or for another host name.
+const ANSWER_PRIVATE: [HeaderName; 7] = [
+    header::SET_COOKIE,
+    header::STRICT_TRANSPORT_SECURITY,
+    header::CONTENT_SECURITY_POLICY,
+    header::ALT_SVC,
+    header::SERVER,
+    HeaderName::from_static("public-key-pins"),
+    HeaderName::from_static("clear-site-data"),
+];
+
+/// What the service says to browsers of other pages: here the connection says that.
+const CORS: &str = "access-control-";
+/// What browsers add about the page: it is none of the service's business.
+const FETCH_METADATA: &str = "sec-fetch-";
+
+/// Takes away what belongs to one connection; gives whether trailers are welcome.
+pub(super) fn strip_hop_by_hop(headers: &mut HeaderMap) -> bool {
+    let named: Vec<HeaderName> = headers
+        .get_all(header::CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .filter_map(|name| name.trim().parse().ok())
+        .collect();
+    let trailers = headers.get_all(header::TE).iter().any(|value| {
+        let text = value.to_str().unwrap_or_default();
+        text.split(',').any(|it| it.trim().eq_ignore_ascii_case("trailers"))
+    });
+    for name in named {
+        // Naming these takes nothing away from a request that it needs to be understood.
+        if name != header::HOST && name != header::CONTENT_LENGTH {
+            headers.remove(name);
+        }
+    }
+    for name in &HOP_BY_HOP {
+        headers.remove(name);
+    }
+    trailers
+}
+
+/// A client's headers as the service gets them, without any credential yet.
+pub(super) fn for_service(headers: &mut HeaderMap, credential: &HeaderName, scrubs: bool) {
+    let trailers = strip_hop_by_hop(headers);
+    for name in &PRIVATE {
+        headers.remove(name);
+    }
+    remove_beginning_with(headers, FETCH_METADATA);
+    headers.remove(credential);
+    if trailers {
+        headers.insert(header::TE, HeaderValue::from_static("trailers"));
+    }
+    if scrubs {
+        // What is compressed cannot be looked through, and a range may begin within a secret.
+        headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        headers.remove(header::RANGE);
+        headers.remove(header::IF_RANGE);
+    }
+}
+
+/// A service's headers as the client gets them.
+pub(super) fn for_client(headers: &mut HeaderMap) {
+    strip_hop_by_hop(headers);
+    for name in &ANSWER_PRIVATE {
+        headers.remove(name);
+    }
+    remove_beginning_with(headers, CORS);
+}
+
+fn remove_beginning_with(headers: &mut HeaderMap, prefix: &str) {
+    let found: Vec<HeaderName> =
+        headers.keys().filter(|name| name.as_str().starts_with(prefix)).cloned().collect();
+    for name in found {
+        headers.remove(name);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+        let mut map = HeaderMap::new();
+        for (name, value) in pairs {
+            map.append(*name, HeaderValue::from_static(value));
+        }
+        map
+    }
+
+    #[test]
+    fn what_connection_names_goes_too() {
+        let mut map = headers(&[
+            ("connection", "close, X-Secret-Hop"),
+            ("connection", "keep-alive,x-other"),
+            ("x-secret-hop", "1"),
+            ("x-other", "1"),
+            ("keep-alive", "timeout=5"),
+            ("te", "gzip, trailers"),
+            ("accept", "*/*"),
+        ]);
+        assert!(strip_hop_by_hop(&mut map));
+        assert_eq!(map.keys().map(HeaderName::as_str).collect::<Vec<_>>(), ["accept"]);
+    }
+
+    #[test]
+    fn a_request_keeps_its_length_whatever_connection_names() {
+        let mut map = headers(&[("connection", "content-length, host"), ("content-length", "5")]);
+        strip_hop_by_hop(&mut map);
+        assert!(map.contains_key(header::CONTENT_LENGTH));
+    }
+
+    #[test]
+    fn nothing_of_the_client_reaches_the_service() {
+        let mut map = headers(&[
+            ("cookie", "session=1"),
+            ("authorization", "Bearer ours"),
+            ("x-forwarded-for", "203.0.113.7"),
+            ("x-keyreeve-key", "ours"),
+            ("sec-fetch-site", "cross-site"),
+            ("range", "bytes=0-1"),
+            ("accept-encoding", "gzip"),
+            ("content-type", "text/plain"),
+        ]);
+        for_service(&mut map, &header::AUTHORIZATION, true);
+        let left: Vec<_> =
+            map.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
+        assert_eq!(left.len(), 2, "{left:?}");
+        assert_eq!(map[header::ACCEPT_ENCODING], "identity");
+        assert_eq!(map[header::CONTENT_TYPE], "text/plain");
+    }
+}

@@ -1,0 +1,120 @@
+//! What a client asks: which connection, which path behind it, with which credential.
+
+use http::{HeaderName, HeaderValue, header, request::Parts};
+use keyreeve_engine::{RequestMeta, connections::ProxyCall};
+use zeroize::Zeroizing;
+
+use super::{PREFIX, Refusal, RefusalKind};
+
+/// Carries a key where the service's own client fills every usual slot.
+pub(crate) const OWN_SLOT: HeaderName = HeaderName::from_static("x-keyreeve-key");
+/// The slots that clients of services fill, which may hold a key of ours instead of the service's.
+const API_KEY: [HeaderName; 2] =
+    [HeaderName::from_static("x-api-key"), HeaderName::from_static("x-goog-api-key")];
+
+/// A request to the proxy, taken apart.
+pub(crate) struct Asked<'r> {
+    pub(crate) connection: &'r str,
+    pub(crate) origin: Option<&'r str>,
+    rest: &'r str,
+    credential: Zeroizing<String>,
+    /// Where the credential stood: it is not passed on.
+    pub(crate) credential_header: HeaderName,
+}
+
+impl<'r> Asked<'r> {
+    pub(crate) fn read(parts: &'r Parts) -> Result<Self, Refusal> {
+        let path = parts.uri.path();
+        let behind = path.strip_prefix(PREFIX).unwrap_or_default();
+        let (connection, rest) = behind.split_at(behind.find('/').unwrap_or(behind.len()));
+        let is_name = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+        if connection.is_empty() || !connection.bytes().all(is_name) {
+            return Err(Refusal::saying(
+                RefusalKind::Invalid,
+                "the path must be /proxy/, the name of a connection, and the service's own path",
+            ));
+        }
+        if parts.uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
+            return Err(Refusal::saying(RefusalKind::Invalid, "the address must hold no user"));
+        }
+        let origin = single(parts, &header::ORIGIN)?;
+        let (credential, credential_header) = credential(parts)?;
+        Ok(Self { connection, origin, rest, credential, credential_header })
+    }
+
+    /// As the engine is asked.
+    pub(crate) fn call<'a>(&'a self, parts: &'a Parts, meta: RequestMeta) -> ProxyCall<'a> {
+        let text = |name: HeaderName| parts.headers.get(name).and_then(|value| value.to_str().ok());
+        ProxyCall {
+            connection: self.connection,
+            credential: &self.credential,
+            meta,
+            method: parts.method.as_str(),
+            host: parts.uri.host().or_else(|| text(header::HOST)),
+            origin: self.origin,
+            path: parts.uri.path(),
+            rest: self.rest,
+            query: parts.uri.query(),
+            user_agent: text(header::USER_AGENT),
+        }
+    }
+}
+
+/// A header's one value; two are an error.
+fn single<'r>(parts: &'r Parts, name: &HeaderName) -> Result<Option<&'r str>, Refusal> {
+    let mut values = parts.headers.get_all(name).iter();
+    let (first, second) = (values.next(), values.next());
+    if second.is_some() {
+        let detail = format!("the header {name} must stand once");
+        return Err(Refusal::saying(RefusalKind::TwoCredentials, detail));
+    }
+    let text = first.map(HeaderValue::to_str).transpose();
+    text.map_err(|_| {
+        Refusal::saying(RefusalKind::Invalid, format!("the header {name} must be visible ASCII"))
+    })
+}
+
+/// The credential: in a slot of our own, or in the one that a client of the service fills with what it
+/// takes for the service's key. Where it stands in our own, the others are of no interest.
+fn credential(parts: &Parts) -> Result<(Zeroizing<String>, HeaderName), Refusal> {
+    let owned = |text: &str| Zeroizing::new(text.to_owned());
+    if let Some(own) = single(parts, &OWN_SLOT)? {
+        return Ok((owned(own), OWN_SLOT));
+    }
+    let mut found: Option<(Zeroizing<String>, HeaderName)> = None;
+    let mut take = |credential: Zeroizing<String>, name: HeaderName| {
+        if found.is_some() {
+            return Err(Refusal::saying(
+                RefusalKind::TwoCredentials,
+                "send the key in one header: X-Keyreeve-Key, Authorization or X-API-Key",
+            ));
+        }
+        found = Some((credential, name));
+        Ok(())
+    };
+    if let Some(value) = single(parts, &header::AUTHORIZATION)? {
+        let (scheme, rest) = value.split_once(' ').unwrap_or((value, ""));
+        let rest = rest.trim_matches(' ');
+        if scheme.eq_ignore_ascii_case("bearer") {
+            take(owned(rest), header::AUTHORIZATION)?;
+        } else if scheme.eq_ignore_ascii_case("basic") {
+            take(from_basic(rest)?, header::AUTHORIZATION)?;
+        }
+    }
+    for name in API_KEY {
+        if let Some(value) = single(parts, &name)? {
+            take(owned(value), name)?;
+        }
+    }
+    found.ok_or_else(|| Refusal::new(RefusalKind::Unauthenticated))
+}
+
+/// The password, or the user where there is no password: clients of services use either.
+fn from_basic(text: &str) -> Result<Zeroizing<String>, Refusal> {
+    use base64::{Engine as _, prelude::BASE64_STANDARD};
+    let bad = || Refusal::saying(RefusalKind::Invalid, "the header authorization is no Basic");
+    let bytes = Zeroizing::new(BASE64_STANDARD.decode(text).map_err(|_| bad())?);
+    let pair = std::str::from_utf8(&bytes).map_err(|_| bad())?;
+    let (user, password) = pair.split_once(':').ok_or_else(bad)?;
+    Ok(Zeroizing::new(if password.is_empty() { user } else { password }.to_owned()))
+}

@@ -1,0 +1,177 @@
+//! Calls that change the protocol (RFC 9110 §7.8), as WebSocket does (RFC 6455 §4).
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header, request::Parts};
+use hyper::upgrade::{OnUpgrade, Upgraded};
+use hyper_util::rt::TokioIo;
+use keyreeve_core::egress::{ScrubSet, Target};
+use keyreeve_engine::connections::Credential;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf, split},
+    time::timeout,
+};
+use tracing::debug;
+
+use super::{
+    Proxy, Refusal, RefusalKind,
+    forward::Call,
+    headers,
+    inject::{self, Needs, Outgoing},
+    record::Ending,
+};
+use crate::{
+    body::{AnswerBody, Cut, RequestBody, Scrubbing},
+    upstream::Sender,
+};
+
+/// How much is read at once, in each direction.
+const PIECE: usize = 16 << 10;
+
+/// Whether the client wants to speak something else. HTTP/2 has another way for that.
+pub(super) fn is_wanted(parts: &Parts) -> bool {
+    parts.version == http::Version::HTTP_11
+        && parts.headers.contains_key(header::UPGRADE)
+        && parts.headers.get_all(header::CONNECTION).iter().any(|value| {
+            let text = value.to_str().unwrap_or_default();
+            text.split(',').any(|it| it.trim().eq_ignore_ascii_case("upgrade"))
+        })
+}
+
+/// The headers that ask for it.
+pub(super) fn headers(headers: &HeaderMap) -> Vec<(HeaderName, HeaderValue)> {
+    let upgrade = headers.get(header::UPGRADE).cloned();
+    let mut asked = vec![(header::CONNECTION, HeaderValue::from_static("upgrade"))];
+    asked.extend(upgrade.map(|value| (header::UPGRADE, value)));
+    asked
+}
+
+impl Proxy {
+    pub(super) async fn forward_upgrade(
+        &self,
+        mut parts: Parts,
+        call: Call,
+        target: &Target,
+        credential: &Arc<Credential>,
+    ) -> Result<Response<AnswerBody>, Refusal> {
+        if inject::needs(&credential.injection) != Needs::Nothing {
+            let words = "this connection's credential goes into the body, which an upgrade has not";
+            return Err(Refusal::saying(RefusalKind::Invalid, words));
+        }
+        let on_client = parts.extensions.remove::<OnUpgrade>();
+        let on_client = on_client.ok_or_else(|| Refusal::new(RefusalKind::Internal))?;
+        let settings = &call.connection.settings;
+        let base = &settings.base_url;
+        let mut outgoing = Outgoing::new(
+            parts.method.clone(),
+            &base.origin,
+            &base.path,
+            target,
+            &credential.injection,
+            parts.headers,
+        );
+        outgoing.set_headers(&credential.injection)?;
+        let request = outgoing.into_request(RequestBody::Empty)?;
+        let Sender::Http1(mut sender) = self.dial(&call, settings.patience.connect(), true).await?
+        else {
+            return Err(Refusal::new(RefusalKind::Internal));
+        };
+        let answered = timeout(settings.patience.first_byte(), sender.send_request(request)).await;
+        let mut response = match answered {
+            Ok(Ok(response)) => response,
+            Ok(Err(error)) => {
+                debug!(connection = call.connection.name, %error, "an upgrade was not answered");
+                return Err(Refusal::new(RefusalKind::Unreachable));
+            }
+            Err(_) => return Err(Refusal::new(RefusalKind::TimedOut)),
+        };
+        if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+            return self.answer(call, credential, response, Sender::Http1(sender), &parts.method);
+        }
+        let on_service = hyper::upgrade::on(&mut response);
+        let upgrade = response.headers().get(header::UPGRADE).cloned();
+        let (mut answered, _) = response.into_parts();
+        let mut scrubbing = Scrubbing::of(&credential.scrub);
+        if let Some(scrubbing) = &mut scrubbing {
+            scrubbing.mask_headers(&mut answered.headers);
+        }
+        headers::for_client(&mut answered.headers);
+        answered.headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+        if let Some(upgrade) = upgrade {
+            answered.headers.insert(header::UPGRADE, upgrade);
+        }
+        let tunnel = Tunnel {
+            idle: settings.patience.idle(),
+            cut: call.cut.clone(),
+            scrub: credential.scrub.clone(),
+        };
+        let record = call.record.answered(101, credential.version);
+        let ending = Box::new(Ending::new(record, None));
+        tokio::spawn(async move {
+            let (Ok(client), Ok(service)) = tokio::join!(on_client, on_service) else { return };
+            let (bytes, hits) = tunnel.run(client, service).await;
+            ending.end(bytes, hits, true);
+        });
+        Ok(Response::from_parts(answered, AnswerBody::whole(Bytes::new())))
+    }
+}
+
+/// Bytes both ways.
+struct Tunnel {
+    idle: Duration,
+    cut: Cut,
+    scrub: Arc<ScrubSet>,
+}
+
+impl Tunnel {
+    /// Until one side ends, nothing comes for too long, or all calls are cut. Gives how many bytes the
+    /// service sent, and how many secrets were among them.
+    async fn run(self, client: Upgraded, service: Upgraded) -> (u64, u64) {
+        let (from_client, to_client) = split(TokioIo::new(client));
+        let (from_service, to_service) = split(TokioIo::new(service));
+        let mut seen = (0, 0);
+        let up = pump(from_client, to_service, None, self.idle, None);
+        let scrubbing = Scrubbing::of(&self.scrub);
+        let down = pump(from_service, to_client, scrubbing, self.idle, Some(&mut seen));
+        tokio::select! {
+            () = async { tokio::join!(up, down); } => {}
+            () = self.cut.0.cancelled() => {}
+        }
+        seen
+    }
+}
+
+/// Bytes one way. What a service sends is not masked (RFC 6455 §5.1), so it can be looked through, and
+/// what is overwritten is as long as before, so frames stay whole.
+async fn pump(
+    mut from: ReadHalf<TokioIo<Upgraded>>,
+    mut to: WriteHalf<TokioIo<Upgraded>>,
+    mut scrubbing: Option<Scrubbing>,
+    idle: Duration,
+    mut seen: Option<&mut (u64, u64)>,
+) {
+    let mut piece = vec![0; PIECE];
+    loop {
+        let Ok(Ok(size)) = timeout(idle, from.read(&mut piece)).await else { break };
+        let Some(bytes) = piece.get(..size).filter(|bytes| !bytes.is_empty()) else { break };
+        let written = match &mut scrubbing {
+            Some(scrubbing) => match scrubbing.feed(Bytes::copy_from_slice(bytes)) {
+                Some(passed) => to.write_all(&passed).await,
+                None => Ok(()),
+            },
+            None => to.write_all(bytes).await,
+        };
+        if let Some((bytes, hits)) = seen.as_deref_mut() {
+            *bytes += size as u64;
+            *hits = scrubbing.as_ref().map_or(0, Scrubbing::hits);
+        }
+        if written.is_err() || to.flush().await.is_err() {
+            break;
+        }
+    }
+    if let Some(rest) = scrubbing.as_mut().and_then(Scrubbing::finish) {
+        let _ = to.write_all(&rest).await;
+    }
+    let _ = to.shutdown().await;
+}

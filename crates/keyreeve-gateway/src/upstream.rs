@@ -1,0 +1,71 @@
+//! Connections to services.
+
+mod breaker;
+mod dial;
+mod guard;
+mod pool;
+
+use std::{path::Path, sync::Arc};
+
+use keyreeve_core::egress::Origin;
+use rustls::{
+    ClientConfig, RootCertStore,
+    crypto::aws_lc_rs,
+    pki_types::{CertificateDer, pem::PemObject},
+};
+
+pub(crate) use self::{
+    breaker::{Breaker, Breakers},
+    dial::{DialError, Dialer},
+    pool::{Pool, Sender},
+};
+
+/// Where a connection leads. Calls of different connections share one only if the same rules held when
+/// it was dialled.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Destination {
+    pub(crate) origin: Origin,
+    pub(crate) allow_internal: bool,
+}
+
+/// Why nobody's certificate can be trusted.
+#[derive(Debug, thiserror::Error)]
+pub enum TrustError {
+    /// The system's authorities cannot be read, or there are none.
+    #[error("this system has no certificate authorities: install them, or name a file")]
+    NoAuthorities,
+    /// A file that was named.
+    #[error("cannot read certificate authorities from {path}")]
+    Unreadable {
+        /// Which file.
+        path: String,
+        /// What was wrong with it.
+        #[source]
+        source: rustls::pki_types::pem::Error,
+    },
+    /// TLS could not be set up.
+    #[error("TLS cannot be set up")]
+    Tls(#[from] rustls::Error),
+}
+
+/// TLS to services: the authorities of a file, or those of the system.
+pub(crate) fn tls(authorities: Option<&Path>) -> Result<ClientConfig, TrustError> {
+    let mut roots = RootCertStore::empty();
+    match authorities {
+        Some(path) => {
+            let unreadable =
+                |source| TrustError::Unreadable { path: path.display().to_string(), source };
+            for found in CertificateDer::pem_file_iter(path).map_err(unreadable)? {
+                roots.add(found.map_err(unreadable)?)?;
+            }
+        }
+        None => {
+            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        }
+    }
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    Ok(ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(roots)
+        .with_no_client_auth())
+}

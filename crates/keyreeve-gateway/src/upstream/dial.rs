@@ -1,0 +1,171 @@
+//! From an origin to a connection: names looked up once, every address checked, the checked one
+//! dialled.
+
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+
+use hyper::client::conn::{http1, http2};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use keyreeve_core::egress::{Origin, Scheme};
+use rustls::{ClientConfig, pki_types::ServerName};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpStream, lookup_host},
+    time::timeout,
+};
+use tokio_rustls::TlsConnector;
+use tracing::debug;
+
+use super::{Destination, guard, pool::Sender};
+
+/// How long one of several addresses is waited for before the next is tried.
+const NEXT_ADDRESS: Duration = Duration::from_secs(2);
+/// How often an HTTP/2 connection is asked whether it is still there.
+const KEEP_ALIVE: Duration = Duration::from_secs(20);
+/// The most bytes of an answer's head.
+const MOST_HEAD_BYTES: usize = 64 << 10;
+/// The most headers of an answer.
+const MOST_HEADERS: usize = 200;
+
+/// Why there is no connection to a service.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum DialError {
+    #[error("its name cannot be looked up")]
+    Lookup(#[source] io::Error),
+    #[error(transparent)]
+    Forbidden(#[from] guard::Forbidden),
+    #[error("it cannot be connected to")]
+    Connect(#[source] io::Error),
+    #[error("TLS to it failed")]
+    Tls(#[source] io::Error),
+    #[error("HTTP to it could not be begun")]
+    Handshake(#[source] hyper::Error),
+    #[error("it took too long to accept a connection")]
+    TimedOut,
+}
+
+/// Makes connections.
+pub(crate) struct Dialer {
+    /// Offers HTTP/2 and HTTP/1.1.
+    any: TlsConnector,
+    /// Offers HTTP/1.1 alone, for what only that can do.
+    http1: TlsConnector,
+    own_ports: Vec<u16>,
+}
+
+impl Dialer {
+    pub(crate) fn new(tls: ClientConfig, own_ports: Vec<u16>) -> Self {
+        let with = |protocols: &[&[u8]]| {
+            let mut config = tls.clone();
+            config.alpn_protocols = protocols.iter().map(|it| it.to_vec()).collect();
+            TlsConnector::from(Arc::new(config))
+        };
+        Self { any: with(&[b"h2", b"http/1.1"]), http1: with(&[b"http/1.1"]), own_ports }
+    }
+
+    /// Connects, and begins to speak HTTP.
+    pub(crate) async fn dial(
+        &self,
+        destination: &Destination,
+        patience: Duration,
+        only_http1: bool,
+    ) -> Result<Sender, DialError> {
+        let dialled = timeout(patience, self.connect(destination, only_http1)).await;
+        dialled.unwrap_or(Err(DialError::TimedOut))
+    }
+
+    async fn connect(
+        &self,
+        destination: &Destination,
+        only_http1: bool,
+    ) -> Result<Sender, DialError> {
+        let origin = &destination.origin;
+        let stream = self.tcp(origin, destination.allow_internal).await?;
+        if origin.scheme() == Scheme::Http {
+            return speak_http1(stream).await;
+        }
+        let connector = if only_http1 { &self.http1 } else { &self.any };
+        let name = match origin.host().ip() {
+            Some(ip) => ServerName::IpAddress(ip.into()),
+            None => ServerName::try_from(origin.host().as_str().to_owned())
+                .map_err(|error| DialError::Tls(io::Error::other(error)))?,
+        };
+        let stream = connector.connect(name, stream).await.map_err(DialError::Tls)?;
+        if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
+            return speak_http2(stream).await;
+        }
+        speak_http1(stream).await
+    }
+
+    async fn tcp(&self, origin: &Origin, allow_internal: bool) -> Result<TcpStream, DialError> {
+        let addresses: Vec<SocketAddr> = match origin.host().ip() {
+            Some(ip) => vec![SocketAddr::new(ip, origin.port())],
+            None => lookup_host((origin.host().as_str(), origin.port()))
+                .await
+                .map_err(DialError::Lookup)?
+                .collect(),
+        };
+        let addresses = guard::check(addresses, allow_internal)?;
+        let mut last = None;
+        for address in &addresses {
+            // The last one has all the time that is left.
+            let is_last = Some(address) == addresses.last();
+            let connecting = TcpStream::connect(address);
+            let connected = if is_last {
+                connecting.await
+            } else {
+                timeout(NEXT_ADDRESS, connecting)
+                    .await
+                    .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+            };
+            match connected {
+                Ok(stream) => {
+                    let local = stream.local_addr().map_err(DialError::Connect)?;
+                    guard::check_not_own(local, *address, &self.own_ports)?;
+                    // Requests are complete pieces; waiting to fill a packet only delays them.
+                    let _ = stream.set_nodelay(true);
+                    return Ok(stream);
+                }
+                Err(error) => last = Some(error),
+            }
+        }
+        Err(DialError::Connect(last.unwrap_or_else(|| io::ErrorKind::NotFound.into())))
+    }
+}
+
+async fn speak_http1<I>(io: I) -> Result<Sender, DialError>
+where
+    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let (sender, connection) = http1::Builder::new()
+        .max_buf_size(MOST_HEAD_BYTES)
+        .max_headers(MOST_HEADERS)
+        .handshake(TokioIo::new(io))
+        .await
+        .map_err(DialError::Handshake)?;
+    tokio::spawn(async move {
+        if let Err(error) = connection.with_upgrades().await {
+            debug!(%error, "connection to a service ended");
+        }
+    });
+    Ok(Sender::Http1(sender))
+}
+
+async fn speak_http2<I>(io: I) -> Result<Sender, DialError>
+where
+    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let (sender, connection) = http2::Builder::new(TokioExecutor::new())
+        .timer(TokioTimer::new())
+        .keep_alive_interval(KEEP_ALIVE)
+        .adaptive_window(true)
+        .max_header_list_size(u32::try_from(MOST_HEAD_BYTES).unwrap_or(u32::MAX))
+        .handshake(TokioIo::new(io))
+        .await
+        .map_err(DialError::Handshake)?;
+    tokio::spawn(async move {
+        if let Err(error) = connection.await {
+            debug!(%error, "connection to a service ended");
+        }
+    });
+    Ok(Sender::Http2(sender))
+}

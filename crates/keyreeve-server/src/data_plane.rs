@@ -1,0 +1,45 @@
+//! Requests that are not for Keyreeve itself but pass through it: served in place by whoever the
+//! composition root puts here, on the same sockets and cores.
+
+use std::pin::Pin;
+
+pub use axum::body::Body;
+use http::{HeaderValue, Request, Response};
+pub use hyper::body::Incoming;
+use keyreeve_api::ErrorCode;
+use keyreeve_engine::RequestMeta;
+
+/// An answer on its way.
+pub type Passing<'a> = Pin<Box<dyn Future<Output = Passed> + Send + 'a>>;
+
+/// What became of a request that passed through.
+#[derive(Debug)]
+pub struct Passed {
+    /// The answer, or why there is none.
+    pub answer: Result<Response<Body>, NotPassed>,
+    /// The origin that a browser may show the answer to.
+    pub cors: Option<HeaderValue>,
+}
+
+/// Why a request was not passed through.
+#[derive(Debug)]
+pub struct NotPassed {
+    /// What the caller is told.
+    pub code: ErrorCode,
+    /// More of it in words.
+    pub detail: Option<String>,
+    /// Whole seconds after which trying again may help.
+    pub retry_after_s: Option<u64>,
+}
+
+/// Serves requests that pass through.
+pub trait DataPlane: Send + Sync {
+    /// Whether a request is one of those.
+    fn takes(&self, path: &str) -> bool;
+
+    /// Serves one of them.
+    fn pass(&self, request: Request<Incoming>, meta: RequestMeta) -> Passing<'_>;
+
+    /// Adds its figures to the page for Prometheus.
+    fn render_figures(&self, page: &mut String);
+}

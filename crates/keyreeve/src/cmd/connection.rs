@@ -1,0 +1,115 @@
+//! `keyreeve connection`.
+
+use keyreeve_api::{
+    CallLimitsView, CallUsageQuery, CreateConnectionRequest, ListCallsQuery, PatienceView,
+    UpdateConnectionRequest,
+};
+
+use super::{Outcome, change::must_change, deletion, listing};
+use crate::{
+    cli::connection::{AddArgs, ConnectionCommand, FieldArgs},
+    context::Context,
+    output::connection,
+};
+
+pub(super) async fn run(command: &ConnectionCommand, context: &Context) -> anyhow::Result<Outcome> {
+    let client = context.client()?;
+    let enabled =
+        |enabled| UpdateConnectionRequest { enabled: Some(enabled), ..Default::default() };
+    let connection = match command {
+        ConnectionCommand::Add(args) => client.create_connection(&creation(args)?).await?,
+        ConnectionCommand::List => {
+            let page = client.list_connections().await?;
+            return listing::show(&page, "connections", connection::table, context);
+        }
+        ConnectionCommand::Show(args) => client.connection(&args.name).await?,
+        ConnectionCommand::Update(args) => {
+            let body = change(&args.fields)?;
+            must_change(&body, "connection update")?;
+            client.update_connection(&args.name, &body).await?
+        }
+        ConnectionCommand::Disable(args) => {
+            client.update_connection(&args.name, &enabled(false)).await?
+        }
+        ConnectionCommand::Enable(args) => {
+            client.update_connection(&args.name, &enabled(true)).await?
+        }
+        ConnectionCommand::Rm(args) => {
+            client.delete_connection(&args.name).await?;
+            return deletion::tell("connection", &args.name, context);
+        }
+        ConnectionCommand::Usage(args) => {
+            let query = CallUsageQuery { from: args.from.clone() };
+            let page = client.connection_usage(&query).await?;
+            return listing::show(&page, "calls", connection::usage_table, context);
+        }
+        ConnectionCommand::Calls(args) => {
+            let query = ListCallsQuery { limit: Some(args.limit), ..Default::default() };
+            let page = client.connection_calls(&query).await?;
+            return listing::show(&page, "calls", connection::calls_table, context);
+        }
+    };
+    context.output.show(&connection, connection::fields)?;
+    Ok(Outcome::Done)
+}
+
+/// The fields that two requests have in common, as they were typed.
+macro_rules! request {
+    ($request:ident, $fields:expr, $($name:ident: $value:expr),*) => {{
+        let fields = $fields;
+        let listed = |list: &Vec<String>| Some(list.clone()).filter(|list| !list.is_empty());
+        $request {
+            $($name: $value,)*
+            secret: fields.secret.clone(),
+            base_url: fields.base_url.clone(),
+            inject: fields.inject()?,
+            parameters: fields.parameters()?,
+            public: listed(&fields.public),
+            allow_internal: fields.allow_internal,
+            allow_plaintext: fields.allow_plaintext,
+            path_rules: fields.path_rules.clone(),
+            restrictions: Some(fields.restrictions.to_wire()).filter(|view| !view.is_empty()),
+            clients: listed(&fields.clients),
+            limits: limits(fields),
+            patience: patience(fields),
+            enabled: None,
+        }
+    }};
+}
+
+fn creation(args: &AddArgs) -> anyhow::Result<CreateConnectionRequest> {
+    // Without an address of its own it is a provider of the catalogue.
+    let provider = args.provider.clone();
+    let provider = provider.or_else(|| args.fields.base_url.is_none().then(|| args.name.clone()));
+    Ok(request!(
+        CreateConnectionRequest,
+        &args.fields,
+        name: Some(args.name.clone()),
+        provider: provider
+    ))
+}
+
+fn change(fields: &FieldArgs) -> anyhow::Result<UpdateConnectionRequest> {
+    Ok(request!(UpdateConnectionRequest, fields,))
+}
+
+fn limits(fields: &FieldArgs) -> Option<CallLimitsView> {
+    let view = CallLimitsView {
+        rate: fields.rate.clone(),
+        rate_per_client: fields.rate_per_client.clone(),
+        concurrency: fields.concurrency,
+        max_request_bytes: fields.max_request_bytes,
+        max_response_bytes: fields.max_response_bytes,
+        max_buffered_bytes: None,
+    };
+    (view != CallLimitsView::default()).then_some(view)
+}
+
+fn patience(fields: &FieldArgs) -> Option<PatienceView> {
+    let view = PatienceView {
+        connect_ms: None,
+        first_byte_ms: fields.first_byte_ms,
+        idle_ms: fields.idle_ms,
+    };
+    (view != PatienceView::default()).then_some(view)
+}

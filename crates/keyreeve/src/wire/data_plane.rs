@@ -1,0 +1,75 @@
+//! The data plane behind the server's sockets.
+
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use http::Request;
+use keyreeve_api::ErrorCode;
+use keyreeve_engine::{Clock, Engine, RequestMeta};
+use keyreeve_gateway::{PREFIX, Proxy, ProxyOptions, Refusal, RefusalKind};
+use keyreeve_server::{Body, DataPlane, Incoming, NotPassed, Passed, Passing};
+
+use crate::config::Config;
+
+/// What passes through: calls to outside services.
+pub(crate) struct Gateway {
+    proxy: Proxy,
+}
+
+impl Gateway {
+    /// A gateway for the connections of an engine, on a server that listens on this port.
+    pub(crate) fn new(
+        engine: Arc<Engine>,
+        clock: Arc<dyn Clock>,
+        config: &Config,
+        port: u16,
+    ) -> anyhow::Result<Self> {
+        let options =
+            ProxyOptions { authorities: config.proxy.authorities.clone(), own_ports: vec![port] };
+        let proxy = Proxy::new(engine, clock, &options).context("the proxy cannot be set up")?;
+        Ok(Self { proxy })
+    }
+}
+
+impl DataPlane for Gateway {
+    fn takes(&self, path: &str) -> bool {
+        path.starts_with(PREFIX)
+    }
+
+    fn pass(&self, request: Request<Incoming>, meta: RequestMeta) -> Passing<'_> {
+        Box::pin(async move {
+            let served = self.proxy.serve(request, meta).await;
+            let answer = served.answer.map(|response| response.map(Body::new));
+            Passed { answer: answer.map_err(not_passed), cors: served.cors }
+        })
+    }
+
+    fn render_figures(&self, page: &mut String) {
+        self.proxy.render_figures(page);
+    }
+}
+
+fn not_passed(refusal: Refusal) -> NotPassed {
+    let code = match refusal.kind {
+        RefusalKind::Invalid => ErrorCode::InvalidRequest,
+        RefusalKind::TwoCredentials => ErrorCode::DuplicateHeader,
+        RefusalKind::Unauthenticated => ErrorCode::Unauthenticated,
+        RefusalKind::BadCredential => ErrorCode::InvalidCredential,
+        RefusalKind::Forbidden => ErrorCode::Forbidden,
+        RefusalKind::Origin => ErrorCode::ForbiddenOrigin,
+        RefusalKind::NotFound => ErrorCode::NotFound,
+        RefusalKind::Method => ErrorCode::MethodNotAllowed,
+        RefusalKind::TooLarge => ErrorCode::PayloadTooLarge,
+        RefusalKind::RateLimited => ErrorCode::RateLimited,
+        RefusalKind::LockedOut => ErrorCode::LockedOut,
+        RefusalKind::Sealed => ErrorCode::VaultSealed,
+        RefusalKind::NoCredential => ErrorCode::CredentialUnavailable,
+        RefusalKind::Unavailable => ErrorCode::StoreUnavailable,
+        RefusalKind::Unreachable => ErrorCode::ServiceUnreachable,
+        RefusalKind::TimedOut => ErrorCode::ServiceTimeout,
+        RefusalKind::CircuitOpen => ErrorCode::CircuitOpen,
+        RefusalKind::BadAnswer => ErrorCode::ServiceAnswer,
+        RefusalKind::Internal => ErrorCode::Internal,
+    };
+    NotPassed { code, detail: refusal.detail, retry_after_s: refusal.retry_after_s }
+}
