@@ -39,7 +39,7 @@ pub(crate) fn run(lockfile: Lockfile) -> anyhow::Result<()> {
     }
     println!("\n==> fuzz: a few seconds a target");
     fuzz::smoke()?;
-    println!("\n==> peers: nginx, Caddy, OpenBao, hvac, moto, PostgreSQL and Valkey");
+    println!("\n==> peers: the programs that others make");
     let peers = peers::prepare()?;
     run_step(&test, &peers.variables)?;
     for missing in &peers.missing {

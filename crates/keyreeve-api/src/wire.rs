@@ -24,8 +24,9 @@ pub use api_key::{
 };
 pub use audit::{AuditEntryView, CheckpointView, ListAuditQuery, RequestOriginView, TargetView};
 pub use connection::{
-    CallCountView, CallLimitsView, CallUsageQuery, CallView, ConnectionView,
-    CreateConnectionRequest, ListCallsQuery, PatienceView, UpdateConnectionRequest,
+    CacheRulesView, CallCountView, CallLimitsView, CallUsageQuery, CallView, ClientTokenView,
+    ConnectionView, CreateClientTokenRequest, CreateConnectionRequest, CreatedClientTokenView,
+    ListCallsQuery, PatienceView, UpdateConnectionRequest,
 };
 pub use environment::{CreateEnvironmentRequest, EnvironmentView};
 pub use import::{ImportRequest, ImportRowRequest, ImportView, ImportedRowView};

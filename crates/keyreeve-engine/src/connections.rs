@@ -2,6 +2,7 @@
 //! see it.
 
 mod admit;
+mod client_token;
 mod connection;
 mod credential;
 mod limits;
@@ -12,11 +13,12 @@ mod state;
 
 pub use self::{
     admit::{Admitted, CallRefused, Client, ProxyCall},
-    connection::{CallLimits, Connection, ConnectionSettings, Patience},
+    client_token::{ClientToken, ClientTokenSpec, IssuedClientToken},
+    connection::{CacheRules, CacheScope, CallLimits, Connection, ConnectionSettings, Patience},
     credential::{Credential, Injection},
     limits::Slot,
     manage::{ConnectionChange, ConnectionSpec},
-    record::CallSummary,
+    record::{CallSummary, StoredCall},
 };
 pub(crate) use self::{
     record::CallLedger,

@@ -126,6 +126,10 @@ actions! {
     ReadConnections = "connection.read", "keyreeve.connections.read";
     /// Make, change and remove connections.
     ManageConnections = "connection.manage", "keyreeve.connections.manage";
+    /// Make tokens for clients of connections.
+    IssueClientToken = "client_token.create", "keyreeve.client-tokens.create";
+    /// See and end tokens of clients.
+    ManageClientTokens = "client_token.manage", "keyreeve.connections.manage";
     /// See the metrics where they are not open.
     ReadMetrics = "metrics.read", "keyreeve.metrics.read", Installation;
 }

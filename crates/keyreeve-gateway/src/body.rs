@@ -17,13 +17,17 @@ use std::{
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
+use tokio::time::Instant;
 
 pub(crate) use self::{
     patience::{Cut, Patient},
     scrubbing::Scrubbing,
 };
 
-use crate::proxy::Ending;
+use crate::{
+    cache::{Keeping, SharedCache},
+    proxy::Ending,
+};
 
 /// Why a body ended before its end.
 #[derive(Debug, thiserror::Error)]
@@ -136,6 +140,8 @@ pub struct AnswerBody {
     seen: u64,
     /// What is done when the body has ended or is dropped.
     ending: Option<Box<Ending>>,
+    /// Where a whole answer is kept, and what has come of it.
+    keeping: Option<Box<(SharedCache, Keeping)>>,
 }
 
 enum Source {
@@ -161,6 +167,7 @@ impl AnswerBody {
             most,
             seen: 0,
             ending: Some(ending),
+            keeping: None,
         };
         if body.is_end_stream() {
             body.end(true);
@@ -177,10 +184,31 @@ impl AnswerBody {
             most: None,
             seen: 0,
             ending: None,
+            keeping: None,
+        }
+    }
+
+    /// Keeps the answer once it has come whole, as it is passed on.
+    pub(crate) fn keep_in(mut self, cache: SharedCache, keeping: Keeping) -> Self {
+        if self.ending.is_some() {
+            self.keeping = Some(Box::new((cache, keeping)));
+        }
+        self
+    }
+
+    /// Takes down what is passed on of an answer that is to be kept.
+    fn note(&mut self, frame: &Frame<Bytes>) {
+        let Some(keeping) = &mut self.keeping else { return };
+        if !frame.data_ref().is_none_or(|data| keeping.1.add(data)) {
+            self.keeping = None;
         }
     }
 
     fn end(&mut self, is_whole: bool) {
+        if let Some(keeping) = self.keeping.take().filter(|_| is_whole) {
+            let (cache, keeping) = *keeping;
+            cache.put(keeping, Instant::now());
+        }
         if let Some(ending) = self.ending.take() {
             let hits = self.scrubbing.as_ref().map_or(0, Scrubbing::hits);
             ending.end(self.seen, hits, is_whole);
@@ -199,7 +227,7 @@ impl AnswerBody {
             Ok(data) => {
                 self.seen = self.seen.saturating_add(data.len() as u64);
                 let Some(scrubbing) = &mut self.scrubbing else { return Some(Frame::data(data)) };
-                scrubbing.feed(data).map(Frame::data)
+                scrubbing.feed(&data).map(Frame::data)
             }
             Err(frame) => {
                 let mut trailers = frame.into_trailers().unwrap_or_default();
@@ -247,6 +275,7 @@ impl Body for AnswerBody {
                         return self.fail(BodyError::TooLong(most));
                     }
                     let Some(frame) = passed else { continue };
+                    self.note(&frame);
                     if self.is_end_stream() {
                         self.end(true);
                     }
@@ -255,9 +284,13 @@ impl Body for AnswerBody {
                 Poll::Ready(Some(Err(error))) => return self.fail(BodyError::Broken(error)),
                 Poll::Ready(None) => {
                     let rest = self.scrubbing.as_mut().and_then(Scrubbing::finish);
+                    let rest = rest.map(Frame::data);
+                    if let Some(rest) = &rest {
+                        self.note(rest);
+                    }
                     self.source = Source::Whole(None);
                     self.end(true);
-                    return Poll::Ready(rest.map(|rest| Ok(Frame::data(rest))));
+                    return Poll::Ready(rest.map(Ok));
                 }
                 Poll::Pending => {
                     return match self.patient.poll(context) {

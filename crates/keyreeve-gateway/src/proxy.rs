@@ -6,6 +6,8 @@ mod figures;
 mod forward;
 mod headers;
 mod inject;
+mod kept;
+mod proof;
 mod record;
 mod refusal;
 mod request;
@@ -13,17 +15,24 @@ mod upgrade;
 
 use std::{path::PathBuf, sync::Arc};
 
-use arc_swap::ArcSwap;
 use http::{HeaderValue, Method, Request, Response};
 use hyper::body::Incoming;
+use keyreeve_core::name::ProjectName;
 use keyreeve_engine::{Clock, Engine, RequestMeta};
+use papaya::HashMap;
 use tokio_util::sync::CancellationToken;
 
-pub(crate) use self::record::Ending;
 pub use self::refusal::{Refusal, RefusalKind};
 use self::{figures::Figures, request::Asked};
+pub(crate) use self::{
+    forward::{full, prepare},
+    inject::push_encoded,
+    record::Ending,
+};
 use crate::{
     body::{AnswerBody, Cut},
+    cache::SharedCache,
+    tokens::Tokens,
     upstream::{Breakers, Dialer, TrustError, tls},
 };
 
@@ -43,11 +52,13 @@ pub struct ProxyOptions {
 pub struct Proxy {
     engine: Arc<Engine>,
     clock: Arc<dyn Clock>,
-    dialer: Dialer,
+    dialer: Arc<Dialer>,
+    tokens: Tokens,
     breakers: Breakers,
     figures: Arc<Figures>,
-    /// Ends every call that is going on.
-    cut: ArcSwap<CancellationToken>,
+    cache: SharedCache,
+    /// Ends the calls of a project that are going on.
+    cuts: HashMap<ProjectName, Arc<CancellationToken>>,
 }
 
 /// What became of a request.
@@ -66,21 +77,23 @@ impl Proxy {
         options: &ProxyOptions,
     ) -> Result<Self, TrustError> {
         let tls = tls(options.authorities.as_deref())?;
+        let dialer = Arc::new(Dialer::new(&tls, options.own_ports.clone()));
         Ok(Self {
+            tokens: Tokens::new(engine.clone(), clock.clone(), dialer.clone()),
             engine,
             clock,
-            dialer: Dialer::new(tls, options.own_ports.clone()),
+            dialer,
             breakers: Breakers::default(),
             figures: Arc::default(),
-            cut: ArcSwap::from_pointee(CancellationToken::new()),
+            cache: SharedCache::default(),
+            cuts: HashMap::new(),
         })
     }
 
     /// Serves one request whose path begins with [`PREFIX`].
     pub async fn serve(&self, request: Request<Incoming>, meta: RequestMeta) -> Served {
-        let origin = request.headers().get(http::header::ORIGIN).cloned();
         if cors::is_preflight(&request) {
-            return self.preflight(&request, origin);
+            return self.preflight(&request, request.headers().get(http::header::ORIGIN));
         }
         let mut cors = None;
         let answer = self.call(request, meta, &mut cors).await;
@@ -100,7 +113,7 @@ impl Proxy {
             // They repeat what they were sent, or open a tunnel past every rule.
             return Err(Refusal::new(RefusalKind::Method));
         }
-        let (parts, body) = request.into_parts();
+        let (mut parts, body) = request.into_parts();
         let asked = Asked::read(&parts)?;
         if let Some(origin) = asked.origin {
             *cors = self.allowed_origin(asked.connection, origin);
@@ -112,13 +125,16 @@ impl Proxy {
             *cors = None;
             return Err(Refusal::new(RefusalKind::Origin));
         }
-        let credential_header = asked.credential_header;
+        let (shown, credential_header) = asked.into_credential();
+        headers::strip_credential(&mut parts.headers, &shown);
         self.forward(parts, body, admitted, credential_header, meta).await
     }
 
-    /// Ends all calls that are going on; gives nothing back to their clients but the end.
-    pub fn cut_all(&self) {
-        self.cut.swap(Arc::new(CancellationToken::new())).cancel();
+    /// Ends all calls of a project that are going on, streams and tunnels among them. New ones are taken.
+    pub fn cut(&self, project: &ProjectName) {
+        if let Some(signal) = self.cuts.pin().remove(project) {
+            signal.cancel();
+        }
     }
 
     /// The figures as Prometheus reads them.
@@ -126,8 +142,13 @@ impl Proxy {
         self.figures.render(page, self.breakers.open());
     }
 
-    fn cut(&self) -> Cut {
-        Cut(self.cut.load_full())
+    /// What ends a call of a project.
+    fn cut_of(&self, project: &ProjectName) -> Cut {
+        let cuts = self.cuts.pin();
+        if let Some(signal) = cuts.get(project) {
+            return Cut(signal.clone());
+        }
+        Cut(cuts.get_or_insert_with(project.clone(), Arc::default).clone())
     }
 
     fn now_ns(&self) -> u64 {

@@ -24,7 +24,7 @@ pub(crate) use self::{
 /// it was dialled.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Destination {
-    pub(crate) origin: Origin,
+    pub(crate) origin: Arc<Origin>,
     pub(crate) allow_internal: bool,
 }
 

@@ -2,6 +2,7 @@
 
 mod api_keys;
 mod audit;
+mod client_tokens;
 mod connections;
 mod environments;
 mod fields;

@@ -7,6 +7,7 @@ pub use axum::body::Body;
 use http::{HeaderValue, Request, Response};
 pub use hyper::body::Incoming;
 use keyreeve_api::ErrorCode;
+use keyreeve_core::name::ProjectName;
 use keyreeve_engine::RequestMeta;
 
 /// An answer on its way.
@@ -39,6 +40,9 @@ pub trait DataPlane: Send + Sync {
 
     /// Serves one of them.
     fn pass(&self, request: Request<Incoming>, meta: RequestMeta) -> Passing<'_>;
+
+    /// Ends everything of a project that is passing through, at once.
+    fn cut(&self, project: &ProjectName);
 
     /// Adds its figures to the page for Prometheus.
     fn render_figures(&self, page: &mut String);

@@ -1,9 +1,10 @@
 //! The programs that Keyreeve is tested together with: nginx, Caddy, PostgreSQL, Valkey or Redis,
-//! OpenBao, its client for Python, hvac, and moto, which plays AWS.
+//! OpenBao, its client for Python, hvac, moto, which plays AWS, Chromium, and clients of services that
+//! are called through the proxy.
 //!
-//! What is missing is installed where that can be done quietly: nginx, PostgreSQL and Redis as packages
-//! of Debian, which takes root, and the others as packages of Python, in `target/peers`. What cannot be
-//! installed is named, and its tests are skipped.
+//! What is missing is installed where that can be done quietly: nginx, PostgreSQL, Redis and Chromium
+//! as packages of Debian, which takes root, and the others as packages of Python, in `target/peers`.
+//! What cannot be installed is named, and its tests are skipped.
 
 use std::{
     env, fs,
@@ -24,6 +25,8 @@ const VALKEY: &str = "KEYREEVE_VALKEY";
 const BAO: &str = "KEYREEVE_BAO";
 const HVAC: &str = "KEYREEVE_HVAC_PYTHON";
 const MOTO: &str = "KEYREEVE_MOTO";
+const CHROMIUM: &str = "KEYREEVE_CHROMIUM";
+const SDKS: &str = "KEYREEVE_SDK_PYTHON";
 const REQUIRE: &str = "KEYREEVE_REQUIRE_PEERS";
 
 /// Where Debian has PostgreSQL's programs, by version.
@@ -44,7 +47,7 @@ pub(super) struct Peers {
 }
 
 impl Peers {
-    fn of(found: [(&str, &'static str, anyhow::Result<PathBuf>); 7]) -> Self {
+    fn of(found: [(&str, &'static str, anyhow::Result<PathBuf>); 9]) -> Self {
         let mut peers = Self::default();
         for (name, variable, found) in found {
             match found {
@@ -71,6 +74,8 @@ pub(super) fn prepare() -> anyhow::Result<Peers> {
         ("OpenBao", BAO, bao(&root)),
         ("hvac", HVAC, hvac(&root)),
         ("moto", MOTO, moto(&root)),
+        ("Chromium", CHROMIUM, chromium()),
+        ("stripe, twilio and anthropic", SDKS, sdks(&root)),
     ]))
 }
 
@@ -89,6 +94,10 @@ fn valkey() -> anyhow::Result<PathBuf> {
         find(VALKEY, "valkey-server", Path::new("/usr/bin/valkey-server"))
             .or_else(|| find(VALKEY, "redis-server", Path::new("/usr/bin/redis-server")))
     })
+}
+
+fn chromium() -> anyhow::Result<PathBuf> {
+    found_or_installed("chromium", || find(CHROMIUM, "chromium", Path::new("/usr/bin/chromium")))
 }
 
 /// What is found, if need be after that package of the distribution was installed.
@@ -130,15 +139,25 @@ fn moto(root: &Path) -> anyhow::Result<PathBuf> {
     program_of_python(root, MOTO, "moto_server", "moto[server,secretsmanager]")
 }
 
-/// The Python that has hvac.
 fn hvac(root: &Path) -> anyhow::Result<PathBuf> {
-    if let Some(told) = env::var_os(HVAC) {
+    python_with(root, HVAC, &["hvac"])
+}
+
+/// Clients that the vendors of services give out.
+fn sdks(root: &Path) -> anyhow::Result<PathBuf> {
+    python_with(root, SDKS, &["stripe", "twilio", "anthropic"])
+}
+
+/// The Python that has these packages, each of which is imported by its own name.
+fn python_with(root: &Path, variable: &str, packages: &[&str]) -> anyhow::Result<PathBuf> {
+    if let Some(told) = env::var_os(variable) {
         return Ok(told.into());
     }
     let python = root.join("target/peers/venv/bin/python");
-    let has = || run(Command::new(&python).args(["-c", "import hvac"])).is_ok();
+    let import = format!("import {}", packages.join(", "));
+    let has = || run(Command::new(&python).args(["-c", import.as_str()])).is_ok();
     if !has() {
-        install_of_python(root, "hvac")?;
+        install_of_python(root, packages)?;
         ensure!(has(), "installed, and not to be found");
     }
     Ok(python)
@@ -155,14 +174,14 @@ fn program_of_python(
     if let Some(program) = find(variable, name, &ours) {
         return Ok(program);
     }
-    install_of_python(root, package)?;
+    install_of_python(root, &[package])?;
     ensure!(ours.is_file(), "the package holds no program");
     Ok(ours)
 }
 
-fn install_of_python(root: &Path, package: &str) -> anyhow::Result<()> {
+fn install_of_python(root: &Path, packages: &[&str]) -> anyhow::Result<()> {
     let venv = root.join("target/peers/venv");
-    println!("installing {package} into {}", venv.display());
+    println!("installing {} into {}", packages.join(", "), venv.display());
     if !venv.join("bin/pip").is_file() {
         let make = || run(Command::new("python3").args(["-m", "venv"]).arg(&venv));
         if make().is_err() {
@@ -170,8 +189,8 @@ fn install_of_python(root: &Path, package: &str) -> anyhow::Result<()> {
             make()?;
         }
     }
-    let pip = ["install", "--quiet", "--disable-pip-version-check", package];
-    run(Command::new(venv.join("bin/pip")).args(pip))
+    let pip = ["install", "--quiet", "--disable-pip-version-check"];
+    run(Command::new(venv.join("bin/pip")).args(pip).args(packages))
 }
 
 /// The program: as the variable says, on the path, or at its usual place.
@@ -253,8 +272,10 @@ mod tests {
             ("OpenBao", BAO, Ok("/a/bao".into())),
             ("hvac", HVAC, Ok("/a/python".into())),
             ("moto", MOTO, Ok("/a/moto_server".into())),
+            ("Chromium", CHROMIUM, Ok("/a/chromium".into())),
+            ("stripe, twilio and anthropic", SDKS, Ok("/b/python".into())),
         ]);
-        let expected: [(&str, PathBuf); 8] = [
+        let expected: [(&str, PathBuf); 10] = [
             (NGINX, "/a/nginx".into()),
             (CADDY, "/a/caddy".into()),
             (POSTGRES, "/a/postgresql".into()),
@@ -262,6 +283,8 @@ mod tests {
             (BAO, "/a/bao".into()),
             (HVAC, "/a/python".into()),
             (MOTO, "/a/moto_server".into()),
+            (CHROMIUM, "/a/chromium".into()),
+            (SDKS, "/b/python".into()),
             (REQUIRE, "1".into()),
         ];
         assert_eq!(all.variables, expected);
@@ -275,14 +298,18 @@ mod tests {
             ("OpenBao", BAO, Ok("/a/bao".into())),
             ("hvac", HVAC, Ok("/a/python".into())),
             ("moto", MOTO, Ok("/a/moto_server".into())),
+            ("Chromium", CHROMIUM, Ok("/a/chromium".into())),
+            ("stripe, twilio and anthropic", SDKS, Ok("/b/python".into())),
         ]);
-        let expected: [(&str, PathBuf); 6] = [
+        let expected: [(&str, PathBuf); 8] = [
             (CADDY, "/a/caddy".into()),
             (POSTGRES, "/a/postgresql".into()),
             (VALKEY, "/a/valkey".into()),
             (BAO, "/a/bao".into()),
             (HVAC, "/a/python".into()),
             (MOTO, "/a/moto_server".into()),
+            (CHROMIUM, "/a/chromium".into()),
+            (SDKS, "/b/python".into()),
         ];
         assert_eq!(one.variables, expected);
         assert_eq!(one.missing, ["nginx: no network"]);

@@ -5,15 +5,16 @@ use reqwest::Method;
 use super::{Client, ClientError};
 use crate::wire::{
     ApiKeyView, AuditEntryView, CallCountView, CallUsageQuery, CallView, CheckpointView,
-    CleanupExpiredRequest, CleanupExpiredView, CommitReservationRequest, ConnectionView,
-    CreateApiKeyRequest, CreateConnectionRequest, CreateEnvironmentRequest, CreateKeyspaceRequest,
-    CreateOwnerRequest, CreateProjectRequest, CreateRoleRequest, CreatedApiKeyView,
-    CreatedProjectView, DeriveApiKeyRequest, EnvironmentView, ExpiringQuery, ExplainRequest,
-    ExplanationView, FinishRotationRequest, ImportRequest, ImportView, KeyspaceView,
-    ListApiKeysQuery, ListAuditQuery, ListCallsQuery, OwnerView, Page, PageQuery, ProjectView,
-    PurgeView, QuotaLevelView, ReadinessView, ReasonRequest, RoleView, RotateApiKeyRequest,
-    RotatedApiKeyView, SuggestedLimitsView, UpdateApiKeyRequest, UpdateConnectionRequest,
-    UpdateKeyspaceRequest, UpdateOwnerRequest, UpdateRoleRequest, VerifyRequest, VerifyView,
+    CleanupExpiredRequest, CleanupExpiredView, ClientTokenView, CommitReservationRequest,
+    ConnectionView, CreateApiKeyRequest, CreateClientTokenRequest, CreateConnectionRequest,
+    CreateEnvironmentRequest, CreateKeyspaceRequest, CreateOwnerRequest, CreateProjectRequest,
+    CreateRoleRequest, CreatedApiKeyView, CreatedClientTokenView, CreatedProjectView,
+    DeriveApiKeyRequest, EnvironmentView, ExpiringQuery, ExplainRequest, ExplanationView,
+    FinishRotationRequest, ImportRequest, ImportView, KeyspaceView, ListApiKeysQuery,
+    ListAuditQuery, ListCallsQuery, OwnerView, Page, PageQuery, ProjectView, PurgeView,
+    QuotaLevelView, ReadinessView, ReasonRequest, RoleView, RotateApiKeyRequest, RotatedApiKeyView,
+    SuggestedLimitsView, UpdateApiKeyRequest, UpdateConnectionRequest, UpdateKeyspaceRequest,
+    UpdateOwnerRequest, UpdateRoleRequest, VerifyRequest, VerifyView,
 };
 
 impl Client {
@@ -210,6 +211,11 @@ impl Client {
         self.delete(&["connections", name]).await
     }
 
+    /// Ends all calls that are going on.
+    pub async fn cut_connections(&self) -> Result<(), ClientError> {
+        self.send(Method::POST, &["connection-cuts"], &serde_json::json!({})).await
+    }
+
     /// What was called through connections, by day and client.
     pub async fn connection_usage(
         &self,
@@ -224,6 +230,24 @@ impl Client {
         query: &ListCallsQuery,
     ) -> Result<Page<CallView>, ClientError> {
         self.find(&["connection-calls"], query).await
+    }
+
+    /// Makes a token for a client of connections.
+    pub async fn create_client_token(
+        &self,
+        body: &CreateClientTokenRequest,
+    ) -> Result<CreatedClientTokenView, ClientError> {
+        self.send(Method::POST, &["client-tokens"], body).await
+    }
+
+    /// Lists the tokens that are good now.
+    pub async fn list_client_tokens(&self) -> Result<Page<ClientTokenView>, ClientError> {
+        self.get(&["client-tokens"]).await
+    }
+
+    /// Ends a token.
+    pub async fn revoke_client_token(&self, id: &str) -> Result<(), ClientError> {
+        self.delete(&["client-tokens", id]).await
     }
 
     /// Makes a keyspace.

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::RestrictionsView;
+use super::{Patch, RestrictionsView, SecretText};
 
 macro_rules! connection_request {
     ($(#[$about:meta])* $name:ident { $($(#[$meta:meta])* $field:ident: $kind:ty,)* }) => {
@@ -54,6 +54,10 @@ macro_rules! connection_request {
             /// How long the service may take.
             #[serde(skip_serializing_if = "Option::is_none")]
             pub patience: Option<PatienceView>,
+            /// Which answers are kept for the next who asks; null keeps none.
+            #[serde(skip_serializing_if = "Patch::is_keep")]
+            #[schema(value_type = Option<CacheRulesView>)]
+            pub cache: Patch<CacheRulesView>,
             /// Whether it can be called.
             #[serde(skip_serializing_if = "Option::is_none")]
             pub enabled: Option<bool>,
@@ -118,6 +122,23 @@ pub struct PatienceView {
     pub idle_ms: Option<u32>,
 }
 
+/// Which answers are kept, within what the service allows.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CacheRulesView {
+    /// The calls whose answers are kept, such as `GET /v1/tiles/*`.
+    pub routes: Vec<String>,
+    /// For how many seconds at most.
+    pub max_age_s: u32,
+    /// `client`: the client that asked gets it again; `connection`: every client of the connection does.
+    /// `client` if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scope: Option<String>,
+    /// The most bytes of an answer that is kept; 1 MiB if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_entry_bytes: Option<u64>,
+}
+
 /// An outside service that is called through Keyreeve.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ConnectionView {
@@ -155,6 +176,9 @@ pub struct ConnectionView {
     pub limits: CallLimitsView,
     /// How long the service may take.
     pub patience: PatienceView,
+    /// Which answers are kept for the next who asks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache: Option<CacheRulesView>,
     /// Whether it can be called.
     pub enabled: bool,
     /// What a client must be granted.
@@ -220,6 +244,9 @@ pub struct CallView {
     pub at: Timestamp,
     /// The client's key.
     pub client: String,
+    /// The token that was made with it, if one called.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<String>,
     /// The connection.
     pub connection: String,
     /// The method.
@@ -240,4 +267,58 @@ pub struct CallView {
     pub scrubbed: u64,
     /// Whether the answer came to its end.
     pub whole: bool,
+}
+
+/// Makes a token for a client that cannot keep a key, such as a page in a browser.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CreateClientTokenRequest {
+    /// The connections it may call through; its maker must be allowed to.
+    pub connections: Vec<String>,
+    /// The only calls it may make, such as `GET /v1/*`; any that its maker may if empty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub routes: Vec<String>,
+    /// The only page that may use it, such as `https://app.example.com`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<String>,
+    /// The only address that may use it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ip: Option<String>,
+    /// How long it lives, such as `10m`, at most `1h`; `10m` if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_in: Option<String>,
+}
+
+/// A token of a client, without its text.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ClientTokenView {
+    /// Names it without opening anything.
+    pub id: String,
+    /// The key that made it.
+    pub key: String,
+    /// The connections it may call through.
+    pub connections: Vec<String>,
+    /// The only calls it may make, if any are named.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub routes: Vec<String>,
+    /// The only page that may use it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<String>,
+    /// The only address that may use it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ip: Option<String>,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it ends.
+    pub expires_at: Timestamp,
+}
+
+/// A token of a client, with its text, which is shown this once.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct CreatedClientTokenView {
+    /// The token: for the header `X-Keyreeve-Key`.
+    pub token: SecretText,
+    /// What is known of it.
+    #[serde(flatten)]
+    pub details: ClientTokenView,
 }

@@ -46,7 +46,18 @@ impl ScrubSet {
     /// A set of all [`forms()`] of these values; values that are too short have none. Fails if the
     /// forms have more than 4 MiB together.
     pub fn new<'a>(values: impl IntoIterator<Item = &'a [u8]>) -> Result<Self, Invalid> {
-        let mut patterns: Vec<_> = values.into_iter().flat_map(forms).collect();
+        Self::of(values.into_iter().flat_map(forms).collect())
+    }
+
+    /// A set of everything in this one and all [`forms()`] of one more value. Fails as
+    /// [`ScrubSet::new`] does.
+    pub fn with(&self, value: &[u8]) -> Result<Self, Invalid> {
+        // EXPOSE: copied into the other set.
+        let known = self.patterns.iter().map(|pattern| Secret::new(pattern.expose().clone()));
+        Self::of(known.chain(forms(value)).collect())
+    }
+
+    fn of(mut patterns: Vec<Secret<Vec<u8>>>) -> Result<Self, Invalid> {
         // EXPOSE: put in order.
         patterns.sort_unstable_by(|one, other| one.expose().cmp(other.expose()));
         // EXPOSE: compared.

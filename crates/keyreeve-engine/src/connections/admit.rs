@@ -13,16 +13,22 @@ use keyreeve_core::{
 };
 use serde_json::json;
 
-use super::{Connection, Credential, Slot, credential::Unusable, state::Made};
+use super::{
+    Connection, Credential, Slot,
+    client_token::{CLIENT_TOKEN_PREFIX, ClientToken},
+    credential::Unusable,
+    state::{Made, State},
+};
 use crate::{
-    AuthenticationError, Caller, Engine, Error, RequestMeta, TooMany,
+    AuthenticationError, Engine, Error, RequestMeta, TooMany,
     denials::DenialKind,
     store::RecordKind,
     vault::{VaultAccess, VaultError},
+    verify::Chain,
 };
 
 /// What every connection may be called with.
-const CALL_ANY: &str = "keyreeve.connections.call";
+pub(super) const CALL_ANY: &str = "keyreeve.connections.call";
 
 /// A call that somebody wants to make.
 pub struct ProxyCall<'a> {
@@ -64,12 +70,39 @@ pub struct Admitted {
 }
 
 /// Who calls.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Client {
     /// The tenant.
     pub project: ProjectName,
-    /// The key that calls.
+    /// The key that calls, or that made the token.
     pub key: KeyId,
+    /// The token, if one calls.
+    pub token: Option<Arc<ClientToken>>,
+}
+
+impl Client {
+    /// What tells it from other clients.
+    pub fn name(&self) -> String {
+        match &self.token {
+            Some(token) => token.id.clone(),
+            None => self.key.to_string(),
+        }
+    }
+}
+
+/// A client whose credential was good.
+struct ClientCaller {
+    project: ProjectName,
+    chain: Chain,
+    token: Option<Arc<ClientToken>>,
+}
+
+/// Whether a key is one of those that the connection is for.
+fn is_client(connection: &Connection, chain: &Chain) -> bool {
+    let clients = &connection.settings.clients;
+    let (id, owner) = (chain.key.id(), chain.key.owner_id());
+    let is_owner = |it: &str| it.strip_prefix("owner:").is_some_and(|it| Some(it) == owner);
+    clients.is_empty() || clients.iter().any(|it| it == id.as_str() || is_owner(it))
 }
 
 /// Why a call is not made.
@@ -85,6 +118,9 @@ pub enum CallRefused {
         /// What it lacks.
         missing: String,
     },
+    /// The token is good, but not for this call.
+    #[error("the token may not make this call: {0}")]
+    NotForToken(&'static str),
     /// There is none of that name that the credential may know of.
     #[error("there is no connection of that name")]
     NoSuchConnection,
@@ -126,6 +162,7 @@ impl CallRefused {
         match self {
             Self::Authentication(_) => "authentication",
             Self::NotAllowed { .. } => "not_allowed",
+            Self::NotForToken(_) => "token",
             Self::NoSuchConnection => "no_such_connection",
             Self::Disabled => "disabled",
             Self::Target(_) => "path",
@@ -153,62 +190,81 @@ impl Engine {
             path: Some(call.path),
             ..RequestFacts::default()
         };
-        let caller =
-            self.authenticate(call.credential, call.meta, facts, call.user_agent, false).await?;
-        self.admit_caller(&caller)?;
+        let caller = self.caller_of(call, facts).await?;
         let admitted = self.admit_caller_to(&caller, call).await;
         if let Err(refused) = &admitted {
-            let key = caller.calling_key().map(|chain| chain.key.id());
             let connection: String = call.connection.chars().take(64).collect();
+            let key = Some(caller.chain.key.id());
             let kind = DenialKind::Call { key, connection, code: refused.code() };
-            self.denials.count(caller.project(), kind);
+            self.denials.count(&caller.project, kind);
         }
         admitted
     }
 
+    /// Who calls: the holder of a key, or of a token that was made with one.
+    async fn caller_of(
+        &self,
+        call: &ProxyCall<'_>,
+        facts: RequestFacts<'_>,
+    ) -> Result<ClientCaller, CallRefused> {
+        if call.credential.starts_with(CLIENT_TOKEN_PREFIX) {
+            let (project, token, chain) = self.client_of_token(call).await?;
+            return Ok(ClientCaller { project, chain, token: Some(token) });
+        }
+        let caller =
+            self.authenticate(call.credential, call.meta, facts, call.user_agent, false).await?;
+        self.admit_caller(&caller)?;
+        let chain = caller.calling_key().cloned().ok_or(CallRefused::NoSuchConnection)?;
+        Ok(ClientCaller { project: caller.project().clone(), chain, token: None })
+    }
+
     async fn admit_caller_to(
         &self,
-        caller: &Caller,
+        caller: &ClientCaller,
         call: &ProxyCall<'_>,
     ) -> Result<Admitted, CallRefused> {
-        let project = caller.project();
-        let chain = caller.calling_key().ok_or(CallRefused::NoSuchConnection)?;
+        let ClientCaller { project, chain, token } = caller;
         let connection = self.known_connection(project, call.connection)?;
         let Some(connection) = connection else {
             // Whoever may call through all may know which there are.
-            if caller.covers(CALL_ANY) {
+            if chain.may(CALL_ANY) {
                 return Err(CallRefused::NoSuchConnection);
             }
             let missing = super::connection::permission(call.connection);
             return Err(CallRefused::NotAllowed { missing });
         };
-        if !caller.covers(CALL_ANY) && !caller.covers(&connection.permission) {
+        if !chain.may(CALL_ANY) && !chain.may(&connection.permission) {
             return Err(CallRefused::NotAllowed { missing: connection.permission.clone() });
         }
         if !connection.enabled {
             return Err(CallRefused::Disabled);
         }
-        let clients = &connection.settings.clients;
-        if !clients.is_empty() {
-            let (id, owner) = (chain.key.id(), chain.key.owner_id());
-            let is_owner = |it: &str| it.strip_prefix("owner:").is_some_and(|it| Some(it) == owner);
-            if !clients.iter().any(|it| it == id.as_str() || is_owner(it)) {
-                let missing = "a place among the connection's clients".to_owned();
-                return Err(CallRefused::NotAllowed { missing });
-            }
+        if !is_client(&connection, chain) {
+            let missing = "a place among the connection's clients".to_owned();
+            return Err(CallRefused::NotAllowed { missing });
         }
         if self.calls.is_full() {
             return Err(CallRefused::NotRecorded);
         }
         let target = Target::parse(call.rest, call.query, connection.settings.path_rules)?;
+        if let Some(token) = token {
+            let host = connection.settings.base_url.origin.host().as_str();
+            token.check(call, host, target.path())?;
+        }
         self.check_restrictions(&connection, call, &target)?;
-        let state = self.connections.of(project, &connection);
-        let subject =
-            self.subject_hash(&[project.as_str(), &connection.name, chain.key.id().as_str()]);
-        let slot = self.take_call(&connection, &state, subject)?;
+        let state = self.state_of(project, &connection);
+        let id = chain.key.id();
+        let client = token.as_ref().map_or(id.as_str(), |token| token.id.as_str());
+        let subject = self.subject_hash(&[project.as_str(), &connection.name, client]);
+        let slot = self.take_call(&connection, state, subject)?;
         let credential = self.credential_of(project, &connection, call.meta).await?;
-        let client = Client { project: project.clone(), key: chain.key.id() };
+        let client = Client { project: project.clone(), key: id, token: token.clone() };
         Ok(Admitted { connection, target, credential, client, slot })
+    }
+
+    /// The counts of a connection, looked up once for each of its settings.
+    fn state_of<'c>(&self, project: &ProjectName, connection: &'c Connection) -> &'c Arc<State> {
+        connection.state.get_or_init(|| self.connections.of(project, connection))
     }
 
     fn check_restrictions(
@@ -255,23 +311,25 @@ impl Engine {
         if self.has_backend(project, path) {
             self.follow_secret(&access(), path).await?;
         }
-        let state = self.connections.of(project, connection);
+        let state = self.state_of(project, connection);
         let secret = match self.known_secret(project, path) {
             Ok(secret) => secret.ok_or_else(|| nothing_there(path))?,
             Err(error) => return Err(self.tampering_seen(&access(), error).await.into()),
         };
         let version = wanted(&secret, self.now(), |version| state.rejections.is_refused(version));
         let version = version.ok_or_else(|| nothing_there(path))?;
+        let has_previous = version == secret.current && secret.previous != 0;
         let made = self.vault.made_credentials(|made| made.get(project, &connection.name));
         let made = made.ok_or(VaultError::Sealed)?;
         if let Some(made) = made
             && Arc::ptr_eq(&made.connection, connection)
             && *made.secret_id == *secret.id
             && made.credential.version == version
+            && made.credential.has_previous == has_previous
         {
             return Ok(made.credential.clone());
         }
-        let credential = self.make_credential(&access(), connection, version).await?;
+        let credential = self.make_credential(&access(), connection, version, has_previous).await?;
         let made = Made {
             connection: connection.clone(),
             credential: credential.clone(),
@@ -288,12 +346,14 @@ impl Engine {
         access: &VaultAccess,
         connection: &Connection,
         version: VersionNumber,
+        has_previous: bool,
     ) -> Result<Arc<Credential>, CallRefused> {
         let path = &connection.settings.secret;
         let fields = self.open_version_for(access, path, version).await?;
-        let credential = connection.credential(version, &fields).map_err(|why: Unusable| {
-            CallRefused::NoCredential(format!("the secret {path} {why}"))
-        })?;
+        let credential =
+            connection.credential(version, has_previous, &fields).map_err(|why: Unusable| {
+                CallRefused::NoCredential(format!("the secret {path} {why}"))
+            })?;
         let mut entry = access.entry(self, "secret.inject", path.as_str(), Outcome::Done);
         entry.details.insert("version".to_owned(), json!(version));
         entry.details.insert("connection".to_owned(), json!(connection.name));
@@ -316,7 +376,7 @@ impl Engine {
         /// Fewer could be a service that has not heard of the new one everywhere.
         const REFUSALS: u32 = 3;
         let project = &client.project;
-        let state = self.connections.of(project, connection);
+        let state = self.state_of(project, connection);
         let secret = self.known_secret(project, &connection.settings.secret)?;
         let Some(secret) = secret.filter(|secret| secret.current == version) else {
             return Ok(None);
@@ -354,7 +414,7 @@ impl Engine {
         connection: &Connection,
         version: VersionNumber,
     ) {
-        self.connections.of(&client.project, connection).rejections.accepted(version);
+        self.state_of(&client.project, connection).rejections.accepted(version);
     }
 
     /// Whether any connection of that name, of whichever project, may be called by pages of that origin.

@@ -1,19 +1,24 @@
 //! What a connection is.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use jiff::Timestamp;
 use keyreeve_catalog::AuthMethod;
 use keyreeve_core::{
     Invalid,
-    egress::{BaseUrl, PathRules, Scheme},
+    egress::{BaseUrl, Origin, PathRules, Scheme},
     limit::Rate,
-    restriction::Restrictions,
+    restriction::{Restrictions, RoutePattern},
     vault::SecretPath,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::state::State;
 use crate::FieldError;
 
 /// The most bytes of a body that is put together here before it is sent on.
@@ -65,6 +70,55 @@ pub struct ConnectionSettings {
     /// How long the service may take.
     #[serde(default)]
     pub patience: Patience,
+    /// Which answers are kept for the next who asks; none if `None`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache: Option<CacheRules>,
+}
+
+/// Which answers are kept, within what the service allows (RFC 9111).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CacheRules {
+    /// The calls of the service whose answers are kept; only GET can be: at least one.
+    pub routes: Vec<RoutePattern>,
+    /// For how many seconds at most, and for as many where the service says nothing: 1 to 2,592,000.
+    pub max_age_s: u32,
+    /// Who gets a kept answer.
+    #[serde(default)]
+    pub scope: CacheScope,
+    /// The most bytes of an answer that is kept: at most 10 MiB.
+    #[serde(default = "usual_entry")]
+    pub max_entry_bytes: u64,
+}
+
+fn usual_entry() -> u64 {
+    1 << 20
+}
+
+/// Who gets a kept answer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CacheScope {
+    /// The client that asked for it.
+    #[default]
+    Client,
+    /// Every client of the connection: for what is the same for all, such as tiles of a map.
+    Connection,
+}
+
+impl CacheRules {
+    fn check(&self) -> Result<(), FieldError> {
+        let rule = if self.routes.is_empty() || self.routes.len() > MOST_NAMES {
+            ("cache.routes", "must be 1 to 100 routes")
+        } else if !(1..=2_592_000).contains(&self.max_age_s) {
+            ("cache.max_age_s", "must be 1 to 2592000")
+        } else if !(1..=MOST_BUFFERED).contains(&self.max_entry_bytes) {
+            ("cache.max_entry_bytes", "must be 1 to 10485760")
+        } else {
+            return Ok(());
+        };
+        Err(FieldError::new(rule.0, Invalid::new(rule.1)))
+    }
 }
 
 /// How much may be called.
@@ -180,12 +234,16 @@ pub struct Connection {
     pub updated_at: Timestamp,
     /// Who made it.
     pub created_by: String,
+    /// The service, shared by its calls.
+    pub origin: Arc<Origin>,
     /// How the credential gets into a request.
     pub(super) method: AuthMethod,
     /// What a client must be granted.
     pub(super) permission: String,
     pub(super) rate: Option<Rate>,
     pub(super) rate_per_client: Option<Rate>,
+    /// What is counted for it; the same for all its settings.
+    pub(super) state: OnceLock<Arc<State>>,
 }
 
 impl TryFrom<StoredConnection> for Connection {
@@ -201,6 +259,8 @@ impl TryFrom<StoredConnection> for Connection {
                 limits.rate_per_client.as_deref(),
             )?,
             permission: permission(&stored.name),
+            state: OnceLock::new(),
+            origin: Arc::new(stored.settings.base_url.origin.clone()),
             method,
             name: stored.name,
             settings: stored.settings,
@@ -248,6 +308,7 @@ impl ConnectionSettings {
             return refuse(field, "must be at most 100");
         }
         self.patience.check()?;
+        self.cache.as_ref().map(CacheRules::check).transpose()?;
         if self.limits.concurrency == Some(0) {
             return refuse("limits.concurrency", "must be at least 1");
         }
@@ -269,8 +330,35 @@ impl ConnectionSettings {
             AuthMethod::AzureSharedKey { .. } => {
                 refuse("inject", "cannot be azure_shared_key yet; use a SAS or a bearer token")
             }
-            _ => Ok(method),
+            _ => {
+                self.check_token_url(&method)?;
+                Ok(method)
+            }
         }
+    }
+
+    /// Whether tokens are given out at an address that can be called. An address with places is looked
+    /// at again once they are filled.
+    fn check_token_url(&self, method: &AuthMethod) -> Result<(), FieldError> {
+        const FIELD: &str = "inject.token_url";
+        let (token_url, can_be_empty) = match method {
+            AuthMethod::OAuth2Client { token_url, .. } => (token_url, false),
+            // Without one, the service account's file says where.
+            AuthMethod::OAuth2Jwt { token_url, .. } => (token_url, true),
+            _ => return Ok(()),
+        };
+        let has_places = token_url.places().next().is_some();
+        if has_places || (can_be_empty && token_url.as_str().is_empty()) {
+            return Ok(());
+        }
+        let url =
+            BaseUrl::parse(token_url.as_str()).map_err(|rule| FieldError::new(FIELD, rule))?;
+        if url.origin.scheme() == Scheme::Http && !self.allow_plaintext {
+            let rule = "must begin with https:// unless allow_plaintext is set: the credential \
+                        would go in clear text";
+            return Err(FieldError::new(FIELD, Invalid::new(rule)));
+        }
+        Ok(())
     }
 }
 
@@ -333,7 +421,42 @@ fn is_version(segment: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
+
+    #[test]
+    fn tokens_are_given_out_at_a_good_address() {
+        let check = |kind: &str, token_url: &str, allow_plaintext: bool| {
+            let mut inject = json!({ "kind": kind, "token_url": token_url, "scope": "s" });
+            let members = match kind {
+                "oauth2_jwt" => json!({ "service_account": "{file}" }),
+                _ => json!({ "client_id": "{i}", "client_secret": "{s}", "client_auth": "basic" }),
+            };
+            for (name, value) in members.as_object().unwrap() {
+                inject[name] = value.clone();
+            }
+            let settings = json!({
+                "base_url": "https://api.example.com",
+                "secret": "production/api",
+                "inject": inject,
+                "allow_plaintext": allow_plaintext,
+            });
+            serde_json::from_value::<ConnectionSettings>(settings).unwrap().check()
+        };
+        for kind in ["oauth2_client", "oauth2_jwt"] {
+            for good in ["https://id.example.com/token", "https://id.example.com/{tenant}/token"] {
+                assert!(check(kind, good, false).is_ok(), "{kind} {good}");
+            }
+            for bad in ["http://id.example.com/t", "id.example.com/t", "https://u:p@id.example/t"] {
+                let told = check(kind, bad, false).unwrap_err();
+                assert_eq!(told.field, "inject.token_url", "{kind} {bad}");
+            }
+            assert!(check(kind, "http://id.example.com/t", true).is_ok());
+        }
+        assert!(check("oauth2_jwt", "", false).is_ok(), "the file says where");
+        assert!(check("oauth2_client", "", false).is_err());
+    }
 
     #[test]
     fn templates_hold_words_and_no_values() {

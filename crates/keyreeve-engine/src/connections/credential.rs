@@ -14,6 +14,8 @@ use crate::vault::Fields;
 pub struct Credential {
     /// The version it was made of.
     pub version: VersionNumber,
+    /// Whether there is a version that was current before, which is used should this one be refused.
+    pub has_previous: bool,
     /// What goes into a request.
     pub injection: Injection,
     /// What is taken out of answers.
@@ -199,6 +201,7 @@ impl Connection {
     pub(super) fn credential(
         &self,
         version: VersionNumber,
+        has_previous: bool,
         fields: &Fields,
     ) -> Result<Credential, Unusable> {
         let values = Values::of(fields);
@@ -206,7 +209,7 @@ impl Connection {
         let renderer = Renderer { connection: self, values: &values, places: places.len() };
         let injection = injection(&self.method, &renderer)?;
         let scrub = self.scrub(&renderer, &places, &injection)?;
-        Ok(Credential { version, injection, scrub: Arc::new(scrub) })
+        Ok(Credential { version, has_previous, injection, scrub: Arc::new(scrub) })
     }
 
     /// Everything secret that an answer could repeat: the values themselves, and what was made of them.

@@ -12,7 +12,8 @@ use keyreeve_core::{
 use serde_json::{Value, json};
 
 use super::{
-    CallLimits, Connection, ConnectionSettings, Patience, connection::StoredConnection, provider,
+    CacheRules, CallLimits, Connection, ConnectionSettings, Patience, connection::StoredConnection,
+    provider,
 };
 use crate::{
     Action, Engine, Error, FieldError, Permit,
@@ -57,27 +58,27 @@ pub struct ConnectionChange {
     pub clients: Option<Vec<String>>,
     pub limits: Option<CallLimits>,
     pub patience: Option<Patience>,
+    /// `Some(None)` keeps no answers any more.
+    pub cache: Option<Option<CacheRules>>,
     /// Whether it can be called.
     pub enabled: Option<bool>,
 }
 
 impl ConnectionChange {
     fn apply(self, to: &mut ConnectionSettings) {
-        let Self { base_url, secret, inject, parameters, public, allow_internal, .. } = self;
-        let Self { allow_plaintext, path_rules, restrictions, clients, limits, patience, .. } =
-            self;
-        replace(&mut to.base_url, base_url);
-        replace(&mut to.secret, secret);
-        replace(&mut to.inject, inject);
-        replace(&mut to.parameters, parameters);
-        replace(&mut to.public, public);
-        replace(&mut to.allow_internal, allow_internal);
-        replace(&mut to.allow_plaintext, allow_plaintext);
-        replace(&mut to.path_rules, path_rules);
-        replace(&mut to.restrictions, restrictions);
-        replace(&mut to.clients, clients);
-        replace(&mut to.limits, limits);
-        replace(&mut to.patience, patience);
+        replace(&mut to.base_url, self.base_url);
+        replace(&mut to.secret, self.secret);
+        replace(&mut to.inject, self.inject);
+        replace(&mut to.parameters, self.parameters);
+        replace(&mut to.public, self.public);
+        replace(&mut to.allow_internal, self.allow_internal);
+        replace(&mut to.allow_plaintext, self.allow_plaintext);
+        replace(&mut to.path_rules, self.path_rules);
+        replace(&mut to.restrictions, self.restrictions);
+        replace(&mut to.clients, self.clients);
+        replace(&mut to.limits, self.limits);
+        replace(&mut to.patience, self.patience);
+        replace(&mut to.cache, self.cache);
     }
 }
 
@@ -166,6 +167,7 @@ impl Engine {
             clients: Vec::new(),
             limits: CallLimits::default(),
             patience: Patience::default(),
+            cache: None,
         };
         spec.change.apply(&mut settings);
         Ok(settings)
@@ -212,7 +214,7 @@ impl Engine {
             return Err(invalid("secret", "must have a version that can be read"));
         };
         let fields = self.open_version_for(access, path, version).await?;
-        let made = connection.credential(version, &fields);
+        let made = connection.credential(version, false, &fields);
         made.map(drop).map_err(|why| invalid("secret", why.to_string()))
     }
 
@@ -288,6 +290,15 @@ impl Engine {
             self.check_against_secret(&access, &stored).await?;
         }
         self.keep_connection(permit, stored, kept.revision, "connection.update").await
+    }
+
+    /// Records that all calls of the project that are going on are ended. Whoever moves their bytes ends
+    /// them after that.
+    pub async fn note_cut(&self, permit: &Permit<'_, ManageConnections>) -> Result<(), Error> {
+        let mut entry = permit.entry(self.now(), Target::new("project", permit.project()));
+        entry.action = "connection.cut".into();
+        self.begin(permit.project()).commit(entry).await?;
+        Ok(())
     }
 
     /// Removes a connection. Calls that are going on end as they end.

@@ -1,6 +1,6 @@
 //! What is kept of calls: one row each, in batches whose digest is in the audit.
 
-use std::{fmt::Write as _, sync::Arc, time::Duration};
+use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use keyreeve_core::{
@@ -10,9 +10,10 @@ use keyreeve_core::{
     name::ProjectName,
 };
 use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, json};
 
-use super::{Client, Connection};
+use super::{Client, ClientToken, Connection};
 use crate::{
     Engine, Error, FieldError, Permit,
     action::ReadConnections,
@@ -57,6 +58,7 @@ struct Row {
     at: Timestamp,
     project: ProjectName,
     client: KeyId,
+    token: Option<Arc<ClientToken>>,
     connection: Arc<Connection>,
     method: Box<str>,
     template: Arc<str>,
@@ -132,6 +134,7 @@ impl Engine {
             at: self.now(),
             project: client.project.clone(),
             client: client.key,
+            token: client.token.clone(),
             connection: call.connection.clone(),
             method: call.method.into(),
             template: call.template.clone(),
@@ -151,10 +154,7 @@ impl Engine {
         // Of one project together, each in the order they ended.
         rows.sort_by(|one, other| one.project.cmp(&other.project).then(one.at.cmp(&other.at)));
         while !rows.is_empty() {
-            let project = match rows.first() {
-                Some(row) => row.project.clone(),
-                None => break,
-            };
+            let Some(project) = rows.first().map(|row| row.project.clone()) else { break };
             let of_project = rows.iter().take_while(|row| row.project == project).count();
             let rest = rows.split_off(of_project.min(ROWS_PER_BATCH));
             if let Err(error) = self.store_calls(&project, &rows).await {
@@ -174,25 +174,21 @@ impl Engine {
         from: Option<&str>,
     ) -> Result<Vec<CallCount>, Error> {
         const MOST: u32 = 10_000;
-        let from = match from {
-            Some(day) => day.parse::<jiff::civil::Date>().map_err(|_| {
-                Error::Invalid(FieldError::new("from", Invalid::new("must be a day: YYYY-MM-DD")))
-            })?,
-            None => {
-                let today = self.now().to_zoned(jiff::tz::TimeZone::UTC).date();
-                today.saturating_sub(jiff::Span::new().days(30))
-            }
-        };
+        let today = self.now().to_zoned(jiff::tz::TimeZone::UTC).date();
+        let from = from.map(str::parse::<jiff::civil::Date>).transpose().map_err(|_| {
+            Error::Invalid(FieldError::new("from", Invalid::new("must be a day: YYYY-MM-DD")))
+        })?;
+        let from = from.unwrap_or_else(|| today.saturating_sub(jiff::Span::new().days(30)));
         Ok(self.store.call_counts(permit.project(), &from.to_string(), MOST).await?)
     }
 
-    /// Calls that ended before a moment, as they are stored, the latest first.
+    /// Calls that ended before a moment, the latest first.
     pub async fn recent_calls(
         &self,
         permit: &Permit<'_, ReadConnections>,
         before: Option<Timestamp>,
         limit: u32,
-    ) -> Result<Vec<String>, Error> {
+    ) -> Result<Vec<StoredCall<'static>>, Error> {
         const BATCHES: u32 = 20;
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
         let mut before = before.unwrap_or(Timestamp::MAX);
@@ -201,7 +197,8 @@ impl Engine {
             let batches = self.store.call_batches(permit.project(), before, BATCHES).await?;
             let Some(oldest) = batches.last().map(|batch| batch.until) else { break };
             for batch in &batches {
-                rows.extend(batch.rows.lines().rev().map(str::to_owned));
+                let read = |line: &str| serde_json::from_str::<StoredCall<'static>>(line).ok();
+                rows.extend(batch.rows.lines().rev().filter_map(read));
             }
             if rows.len() >= limit {
                 break;
@@ -241,28 +238,85 @@ impl Engine {
     }
 }
 
-/// One JSON object a line, as the digest in the audit has it.
+/// One call as it is stored: a JSON object a line, with short names, for there are many.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct StoredCall<'r> {
+    /// When it ended, in milliseconds since 1970.
+    #[serde(rename = "t")]
+    pub at_ms: i64,
+    /// The client's key.
+    #[serde(rename = "k")]
+    pub client: Cow<'r, str>,
+    /// The token that was made with it, if one called.
+    #[serde(rename = "tok", default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<Cow<'r, str>>,
+    /// The connection.
+    #[serde(rename = "c")]
+    pub connection: Cow<'r, str>,
+    /// The method.
+    #[serde(rename = "m")]
+    pub method: Cow<'r, str>,
+    /// The pattern that the path fits.
+    #[serde(rename = "p")]
+    pub template: Cow<'r, str>,
+    /// The status of the answer.
+    #[serde(rename = "s")]
+    pub status: u16,
+    /// Bytes of the request's body.
+    #[serde(rename = "in", default, skip_serializing_if = "is_zero")]
+    pub request_bytes: u64,
+    /// Bytes of the answer's body.
+    #[serde(rename = "out", default, skip_serializing_if = "is_zero")]
+    pub answer_bytes: u64,
+    /// From the request's head to the answer's end, in microseconds.
+    #[serde(rename = "us")]
+    pub took_us: u64,
+    /// The version of the secret that was used.
+    #[serde(rename = "v")]
+    pub version: u64,
+    /// Secrets that were overwritten in the answer.
+    #[serde(rename = "hits", default, skip_serializing_if = "is_zero")]
+    pub scrubbed: u64,
+    /// Whether the answer broke off before its end.
+    #[serde(rename = "broken", default, skip_serializing_if = "is_false")]
+    pub is_broken: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_false(flag: &bool) -> bool {
+    !flag
+}
+
+/// The rows as the digest in the audit has them.
 fn lines(rows: &[Row]) -> String {
-    let mut text = String::with_capacity(rows.len() * 200);
+    let mut text = Vec::with_capacity(rows.len() * 128);
     for row in rows {
-        let line = json!({
-            "at": row.at,
-            "client": row.client.to_string(),
-            "connection": row.connection.name,
-            "method": row.method,
-            "path": &*row.template,
-            "status": row.status,
-            "request_bytes": row.request_bytes,
-            "answer_bytes": row.answer_bytes,
-            "took_us": row.took_us,
-            "version": row.version,
-            "scrubbed": row.scrubbed,
-            "whole": row.is_whole,
-        });
-        // Writing into a string cannot fail.
-        let _ = writeln!(text, "{line}");
+        let call = StoredCall {
+            at_ms: row.at.as_millisecond(),
+            client: row.client.as_str().into(),
+            token: row.token.as_ref().map(|token| token.id.as_str().into()),
+            connection: row.connection.name.as_str().into(),
+            method: (&*row.method).into(),
+            template: (&*row.template).into(),
+            status: row.status,
+            request_bytes: row.request_bytes,
+            answer_bytes: row.answer_bytes,
+            took_us: row.took_us,
+            version: row.version,
+            scrubbed: row.scrubbed,
+            is_broken: !row.is_whole,
+        };
+        // Writing into memory cannot fail.
+        let _ = serde_json::to_writer(&mut text, &call);
+        text.push(b'\n');
     }
-    text
+    // JSON is UTF-8.
+    String::from_utf8(text).unwrap_or_default()
 }
 
 /// Sums by day, connection and client.

@@ -23,9 +23,12 @@ pub enum Tier {
 fn is_of_services(permission: &str) -> bool {
     let one_connection = || {
         let name = permission.strip_prefix("keyreeve.connections.");
-        name.is_some_and(|name| name.ends_with(".call") && !name.contains('*'))
+        let name = name.and_then(|name| name.strip_suffix(".call"));
+        name.is_some_and(|name| !name.contains('*'))
     };
-    matches!(permission, "keyreeve.keys.verify" | "keyreeve.connections.call") || one_connection()
+    let of_all =
+        ["keyreeve.keys.verify", "keyreeve.connections.call", "keyreeve.client-tokens.create"];
+    of_all.contains(&permission) || one_connection()
 }
 
 impl Tier {

@@ -7,6 +7,7 @@ use std::fmt;
 #[expect(missing_docs, reason = "the names say it")]
 pub enum Kind {
     ApiKey,
+    ClientToken,
     Connection,
     Duty,
     Environment,
@@ -26,6 +27,7 @@ impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::ApiKey => "API key",
+            Self::ClientToken => "client token",
             Self::Connection => "connection",
             Self::Duty => "duty",
             Self::Environment => "environment",

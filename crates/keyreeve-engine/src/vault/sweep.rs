@@ -13,6 +13,7 @@ use serde_json::{Map, json};
 use super::{VaultError, records::Known, secrets::is_conflict};
 use crate::{
     Engine,
+    connections::ClientToken,
     store::{Change, RecordKind},
 };
 
@@ -54,7 +55,13 @@ impl Engine {
     fn ended_records(&self) -> Result<Vec<(ProjectName, Arc<Known>)>, VaultError> {
         let now = self.now();
         let mut ended = Vec::new();
-        for kind in [RecordKind::Token, RecordKind::SecretId, RecordKind::Wrapping] {
+        let kinds = [
+            RecordKind::Token,
+            RecordKind::SecretId,
+            RecordKind::Wrapping,
+            RecordKind::ClientToken,
+        ];
+        for kind in kinds {
             for (project, known) in self.vault.records.everywhere(kind) {
                 let keyring = self.keyring()?;
                 // What was tampered with is left for people to look at.
@@ -76,6 +83,7 @@ fn has_ended(
     Ok(match known.record.kind {
         RecordKind::Token => !known.parsed::<VaultToken>(project, keyring)?.is_live(now),
         RecordKind::SecretId => !known.parsed::<SecretId>(project, keyring)?.is_live(now),
+        RecordKind::ClientToken => !known.parsed::<ClientToken>(project, keyring)?.is_live(now),
         RecordKind::Wrapping => known.parsed::<Wrapping>(project, keyring)?.expires_at <= now,
         _ => false,
     })

@@ -2,21 +2,19 @@
 
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
 use hyper::body::{Body as _, Incoming};
-use keyreeve_engine::connections::Credential;
 
-use super::{Proxy, Refusal, RefusalKind, forward::Call, headers, record::Ending};
+use super::{Refusal, RefusalKind, forward::Call, headers, proof::Proof, record::Ending};
 use crate::{
     body::{AnswerBody, Patient, Scrubbing},
     upstream::Sender,
 };
 
-impl Proxy {
+impl Call {
     /// The service's answer, scrubbed. Redirects are passed on, never followed: the credential goes
     /// nowhere but to its own host.
     pub(super) fn answer(
-        &self,
-        call: Call,
-        credential: &Credential,
+        self,
+        proof: &Proof,
         response: Response<Incoming>,
         sender: Sender,
         method: &Method,
@@ -26,8 +24,8 @@ impl Proxy {
             let words = "the service changed the protocol, which nobody asked for";
             return Err(Refusal::saying(RefusalKind::BadAnswer, words));
         }
-        let settings = &call.connection.settings;
-        let mut scrubbing = Scrubbing::of(&credential.scrub);
+        let settings = &self.connection.settings;
+        let mut scrubbing = Scrubbing::of(proof.scrub());
         if let Some(scrubbing) = &mut scrubbing {
             if is_encoded(&parts.headers) && !body.is_end_stream() && method != Method::HEAD {
                 let words = "the service compressed its answer although it was asked not to, so the \
@@ -55,10 +53,10 @@ impl Proxy {
         for (name, value) in own {
             parts.headers.insert(name, HeaderValue::from_static(value));
         }
-        let patient = Patient::new(settings.patience.idle(), call.cut.clone());
+        let patient = Patient::new(settings.patience.idle(), self.cut.clone());
         let most = settings.limits.max_response_bytes;
-        let record = call.record.answered(parts.status.as_u16(), credential.version);
-        let ending = Box::new(Ending::new(record, Some((call.destination, sender))));
+        let record = self.record.answered(parts.status.as_u16(), proof.version());
+        let ending = Box::new(Ending::new(record, Some((self.destination, sender))));
         let body = AnswerBody::stream(body, scrubbing, patient, most, ending);
         Ok(Response::from_parts(parts, body))
     }

@@ -24,10 +24,14 @@ impl Proxy {
         allowed.then(|| HeaderValue::from_str(origin).ok()).flatten()
     }
 
-    pub(super) fn preflight<B>(&self, request: &Request<B>, origin: Option<HeaderValue>) -> Served {
+    pub(super) fn preflight<B>(
+        &self,
+        request: &Request<B>,
+        origin: Option<&HeaderValue>,
+    ) -> Served {
         let behind = request.uri().path().strip_prefix(PREFIX).unwrap_or_default();
         let name = behind.split('/').next().unwrap_or_default();
-        let origin = origin.as_ref().and_then(|origin| origin.to_str().ok());
+        let origin = origin.and_then(|origin| origin.to_str().ok());
         let Some(allowed) = origin.and_then(|origin| self.allowed_origin(name, origin)) else {
             return Served { answer: Err(Refusal::new(RefusalKind::Origin)), cors: None };
         };

@@ -14,10 +14,10 @@ use http::{
 };
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::{Body as _, Incoming};
-use keyreeve_core::egress::Scheme;
+use keyreeve_core::egress::{Scheme, Target};
 use keyreeve_engine::{
     RequestMeta,
-    connections::{Admitted, Connection, Credential},
+    connections::{Admitted, Client, Connection, Injection, Slot},
 };
 use tokio::time::{Instant, timeout};
 use tracing::{debug, warn};
@@ -25,6 +25,8 @@ use tracing::{debug, warn};
 use super::{
     Proxy, Refusal, RefusalKind, headers,
     inject::{self, Needs, Outgoing},
+    kept::{self, Cached},
+    proof::Proof,
     record::CallRecord,
 };
 use crate::{
@@ -73,57 +75,89 @@ impl Proxy {
     ) -> Result<Response<AnswerBody>, Refusal> {
         let Admitted { connection, target, credential, client, slot } = admitted;
         let settings = &connection.settings;
-        let origin = &settings.base_url.origin;
-        let destination =
-            Destination { origin: origin.clone(), allow_internal: settings.allow_internal };
-        let breaker = self.breakers.of(&destination);
-        if let Err(wait) = breaker.admit(self.now_ns()) {
-            let seconds = wait.as_secs().saturating_add(1);
-            return Err(Refusal::new(RefusalKind::CircuitOpen).retry_after(seconds));
-        }
-        let mut call = Call {
-            record: CallRecord::new(self, &connection, &client, &parts.method, &target, slot),
-            connection: connection.clone(),
-            destination,
-            breaker,
-            cut: self.cut(),
-        };
+        let origin = &connection.origin;
+        let mut call = self.begin(&connection, &client, &parts.method, &target, slot)?;
+        let mut proof = self.proof(&client, &connection, credential, meta).await?;
         let is_upgrade = super::upgrade::is_wanted(&parts);
         let upgrade_headers = is_upgrade.then(|| super::upgrade::headers(&parts.headers));
-        let scrubs = !credential.scrub.is_empty();
+        let scrubs = !proof.scrub().is_empty();
         headers::for_service(&mut parts.headers, &credential_header, scrubs);
         if let Some(more) = upgrade_headers {
             parts.headers.extend(more);
-            return self.forward_upgrade(parts, call, &target, &credential).await;
+            return self.forward_upgrade(parts, call, &target, &client, &proof).await;
         }
-        let sent = call.record.request_bytes();
-        let mut sendable = self.sendable(&call, body, &parts.headers, &credential, sent).await?;
-        let mut credential = credential;
+        let cached = self.cached(&call, &client, &parts, &target, &proof);
+        if let Some(Cached::Answer(kept)) = cached {
+            return Ok(kept::again(call, kept, proof.version()));
+        }
+        let sent = (!body.is_end_stream()).then(|| call.record.request_bytes());
+        let headers = &parts.headers;
+        let mut sendable = self.sendable(&call, body, headers, proof.injection(), sent).await?;
+        let mut is_first = true;
         loop {
             let outgoing = Outgoing::new(
                 parts.method.clone(),
                 origin,
                 &settings.base_url.path,
                 &target,
-                &credential.injection,
-                parts.headers.clone(),
+                proof.injection(),
+                if proof.may_be_replaced() {
+                    parts.headers.clone()
+                } else {
+                    std::mem::take(&mut parts.headers)
+                },
             );
-            let request = self.request(outgoing, &credential, &mut sendable)?;
+            let request = self.request(outgoing, &proof, &mut sendable)?;
             let (response, sender) = self.send(&call, request).await?;
             let status = response.status();
+            if status == 401 && std::mem::take(&mut is_first) {
+                let minted = self.another_token(&client, &connection, &proof).await;
+                if minted.is_some() && sendable.can_be_sent() {
+                    proof.minted = minted;
+                    continue;
+                }
+            }
             if status != 401 && status != 403 {
-                self.engine.credential_accepted(&client, &connection, credential.version);
+                self.engine.credential_accepted(&client, &connection, proof.version());
             } else if let Some(other) = self
                 .engine
-                .credential_refused(&client, &connection, credential.version, meta)
+                .credential_refused(&client, &connection, proof.version(), meta)
                 .await?
                 .filter(|_| sendable.can_be_sent())
             {
-                credential = other;
+                proof = self.proof(&client, &connection, other, meta).await?;
                 continue;
             }
-            return self.answer(call, &credential, response, sender, &parts.method);
+            let answer = call.answer(&proof, response, sender, &parts.method)?;
+            return Ok(self.keep(&connection, cached, answer));
         }
+    }
+
+    /// A call to a service that is not left alone.
+    fn begin(
+        &self,
+        connection: &Arc<Connection>,
+        client: &Client,
+        method: &Method,
+        target: &Target,
+        slot: Slot,
+    ) -> Result<Call, Refusal> {
+        let destination = Destination {
+            origin: connection.origin.clone(),
+            allow_internal: connection.settings.allow_internal,
+        };
+        let breaker = self.breakers.of(&destination);
+        if let Err(wait) = breaker.admit(self.now_ns()) {
+            let seconds = wait.as_secs().saturating_add(1);
+            return Err(Refusal::new(RefusalKind::CircuitOpen).retry_after(seconds));
+        }
+        Ok(Call {
+            record: CallRecord::new(self, connection, client, method, target, slot),
+            connection: connection.clone(),
+            destination,
+            breaker,
+            cut: self.cut_of(&client.project),
+        })
     }
 
     /// The body as it can be sent: whole where the credential goes into it, else as it comes.
@@ -132,8 +166,8 @@ impl Proxy {
         call: &Call,
         body: Incoming,
         headers: &HeaderMap,
-        credential: &Credential,
-        sent: Arc<AtomicU64>,
+        injection: &Injection,
+        sent: Option<Arc<AtomicU64>>,
     ) -> Result<Sendable, Refusal> {
         let settings = &call.connection.settings;
         let limits = &settings.limits;
@@ -147,11 +181,10 @@ impl Proxy {
         if let Some(most) = most.filter(|most| announced.is_some_and(|size: u64| size > *most)) {
             return Err(too_large(most));
         }
-        if body.is_end_stream() {
-            return Ok(Sendable::Whole(Bytes::new()));
-        }
+        // Counted only where there is a body.
+        let Some(sent) = sent else { return Ok(Sendable::Whole(Bytes::new())) };
         let idle = settings.patience.idle();
-        if inject::needs(&credential.injection) == Needs::Nothing {
+        if inject::needs(injection) == Needs::Nothing {
             let stream = StreamedRequest::new(body, most, idle, call.cut.clone(), sent);
             return Ok(Sendable::Once(Some(RequestBody::Stream(Box::new(stream)))));
         }
@@ -174,11 +207,11 @@ impl Proxy {
     fn request(
         &self,
         mut outgoing: Outgoing,
-        credential: &Credential,
+        proof: &Proof,
         sendable: &mut Sendable,
     ) -> Result<Request<RequestBody>, Refusal> {
-        let injection = &credential.injection;
-        outgoing.set_headers(injection)?;
+        let injection = proof.injection();
+        proof.set_headers(&mut outgoing)?;
         if let (Needs::Whole, Sendable::Whole(bytes)) = (inject::needs(injection), &*sendable) {
             let bytes = outgoing.finish(injection, bytes.clone(), self.clock.now())?;
             outgoing.headers.remove(header::CONTENT_LENGTH);
@@ -281,7 +314,8 @@ impl Proxy {
     }
 }
 
-fn full(error: &dyn std::error::Error) -> String {
+/// An error with everything that caused it.
+pub(crate) fn full(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {
@@ -292,7 +326,7 @@ fn full(error: &dyn std::error::Error) -> String {
 }
 
 /// A request that was not answered.
-pub(super) struct Failed {
+pub(crate) struct Failed {
     pub(super) error: hyper::Error,
     /// The request itself, if nothing of it was sent.
     unsent: Option<Box<Request<RequestBody>>>,
@@ -300,7 +334,10 @@ pub(super) struct Failed {
 
 impl Sender {
     /// Sends a request and waits for the head of its answer.
-    async fn send(&mut self, request: Request<RequestBody>) -> Result<Response<Incoming>, Failed> {
+    pub(crate) async fn send(
+        &mut self,
+        request: Request<RequestBody>,
+    ) -> Result<Response<Incoming>, Failed> {
         let failed = |mut error: hyper::client::conn::TrySendError<Request<RequestBody>>| {
             let unsent = error.take_message().map(Box::new);
             Failed { error: error.into_error(), unsent }
@@ -343,7 +380,7 @@ impl Outgoing {
 }
 
 /// Gives a request the form that the connection speaks: HTTP/2 has the host in the address.
-fn prepare(
+pub(crate) fn prepare(
     request: &mut Request<RequestBody>,
     sender: &Sender,
     destination: &Destination,

@@ -75,6 +75,23 @@ pub(super) fn strip_hop_by_hop(headers: &mut HeaderMap) -> bool {
     trailers
 }
 
+/// Takes away every header that holds the client's own credential: clients that fill one slot with it
+/// fill another, too.
+pub(super) fn strip_credential(headers: &mut HeaderMap, shown: &str) {
+    let finder = shown.as_bytes();
+    let holds = |value: &HeaderValue| {
+        !finder.is_empty() && value.as_bytes().windows(finder.len()).any(|part| part == finder)
+    };
+    let found: Vec<HeaderName> = headers
+        .iter()
+        .filter(|(_, value)| value.len() >= finder.len() && holds(value))
+        .map(|(name, _)| name.clone())
+        .collect();
+    for name in found {
+        headers.remove(name);
+    }
+}
+
 /// A client's headers as the service gets them, without any credential yet.
 pub(super) fn for_service(headers: &mut HeaderMap, credential: &HeaderName, scrubs: bool) {
     let trailers = strip_hop_by_hop(headers);
@@ -143,6 +160,18 @@ mod tests {
         let mut map = headers(&[("connection", "content-length, host"), ("content-length", "5")]);
         strip_hop_by_hop(&mut map);
         assert!(map.contains_key(header::CONTENT_LENGTH));
+    }
+
+    #[test]
+    fn the_clients_key_goes_wherever_it_stands() {
+        let mut map = headers(&[
+            ("authorization", "Bearer kr_live_1"),
+            ("x-keyreeve-key", "kr_live_1"),
+            ("x-custom", "a kr_live_1 b"),
+            ("accept", "kr_live_2"),
+        ]);
+        strip_credential(&mut map, "kr_live_1");
+        assert_eq!(map.keys().map(HeaderName::as_str).collect::<Vec<_>>(), ["accept"]);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 mod body;
 mod signature;
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, sync::Arc};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
@@ -19,7 +19,7 @@ use super::{Refusal, RefusalKind};
 /// A request as it is sent on, in the making.
 pub(super) struct Outgoing {
     pub(super) method: Method,
-    pub(super) origin: Origin,
+    pub(super) origin: Arc<Origin>,
     /// Path and query, as they are sent. Can hold the credential.
     pub(super) path: Zeroizing<String>,
     pub(super) headers: HeaderMap,
@@ -54,7 +54,7 @@ impl Outgoing {
     /// A request without a credential.
     pub(super) fn new(
         method: Method,
-        origin: &Origin,
+        origin: &Arc<Origin>,
         base_path: &str,
         target: &Target,
         injection: &Injection,
@@ -164,7 +164,7 @@ fn without(query: &str, parameters: &[(String, Secret<String>)]) -> String {
 }
 
 /// Every byte but RFC 3986's unreserved ones as `%XX`.
-pub(super) fn push_encoded(text: &mut String, value: &str) {
+pub(crate) fn push_encoded(text: &mut String, value: &str) {
     for byte in value.bytes() {
         if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
             text.push(char::from(byte));
@@ -185,7 +185,7 @@ mod tests {
         let base = BaseUrl::parse("https://api.example.com/v1").unwrap();
         let target = Target::parse(rest, query, PathRules::Strict).unwrap();
         let headers = HeaderMap::new();
-        Outgoing::new(Method::GET, &base.origin, &base.path, &target, injection, headers)
+        Outgoing::new(Method::GET, &Arc::new(base.origin), &base.path, &target, injection, headers)
     }
 
     fn set(name: &str, value: &str) -> Vec<(String, Secret<String>)> {

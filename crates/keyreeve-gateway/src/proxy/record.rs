@@ -85,8 +85,8 @@ impl Ending {
     }
 
     /// `is_whole` unless somebody broke off: then the connection cannot be used again.
-    pub(crate) fn end(self: Box<Self>, answer_bytes: u64, hits: u64, is_whole: bool) {
-        let Self { record, sender } = *self;
+    pub(crate) fn end(self, answer_bytes: u64, hits: u64, is_whole: bool) {
+        let Self { record, sender } = self;
         if let Some((destination, sender)) = sender.filter(|(_, it)| is_whole || it.is_http2()) {
             Pool::put(&destination, sender, Instant::now());
         }

@@ -95,9 +95,10 @@ impl From<CallRefused> for Refusal {
         let words = refused.to_string();
         match refused {
             CallRefused::Authentication(error) => error.into(),
-            CallRefused::NotAllowed { .. } | CallRefused::Disabled | CallRefused::Restricted(_) => {
-                Self::saying(RefusalKind::Forbidden, words)
-            }
+            CallRefused::NotAllowed { .. }
+            | CallRefused::Disabled
+            | CallRefused::NotForToken(_)
+            | CallRefused::Restricted(_) => Self::saying(RefusalKind::Forbidden, words),
             CallRefused::NoSuchConnection => Self::saying(RefusalKind::NotFound, words),
             CallRefused::Target(_) => Self::saying(RefusalKind::Invalid, words),
             CallRefused::TooMany(too_many) => {

@@ -19,7 +19,7 @@ pub(crate) struct Asked<'r> {
     rest: &'r str,
     credential: Zeroizing<String>,
     /// Where the credential stood: it is not passed on.
-    pub(crate) credential_header: HeaderName,
+    credential_header: HeaderName,
 }
 
 impl<'r> Asked<'r> {
@@ -40,6 +40,11 @@ impl<'r> Asked<'r> {
         let origin = single(parts, &header::ORIGIN)?;
         let (credential, credential_header) = credential(parts)?;
         Ok(Self { connection, origin, rest, credential, credential_header })
+    }
+
+    /// What was shown, and where it stood.
+    pub(crate) fn into_credential(self) -> (Zeroizing<String>, HeaderName) {
+        (self.credential, self.credential_header)
     }
 
     /// As the engine is asked.

@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header, req
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use keyreeve_core::egress::{ScrubSet, Target};
-use keyreeve_engine::connections::Credential;
+use keyreeve_engine::connections::Client;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf, split},
     time::timeout,
@@ -19,6 +19,7 @@ use super::{
     forward::Call,
     headers,
     inject::{self, Needs, Outgoing},
+    proof::Proof,
     record::Ending,
 };
 use crate::{
@@ -53,9 +54,11 @@ impl Proxy {
         mut parts: Parts,
         call: Call,
         target: &Target,
-        credential: &Arc<Credential>,
+        client: &Client,
+        proof: &Proof,
     ) -> Result<Response<AnswerBody>, Refusal> {
-        if inject::needs(&credential.injection) != Needs::Nothing {
+        let injection = proof.injection();
+        if inject::needs(injection) != Needs::Nothing {
             let words = "this connection's credential goes into the body, which an upgrade has not";
             return Err(Refusal::saying(RefusalKind::Invalid, words));
         }
@@ -65,13 +68,13 @@ impl Proxy {
         let base = &settings.base_url;
         let mut outgoing = Outgoing::new(
             parts.method.clone(),
-            &base.origin,
+            &call.connection.origin,
             &base.path,
             target,
-            &credential.injection,
+            injection,
             parts.headers,
         );
-        outgoing.set_headers(&credential.injection)?;
+        proof.set_headers(&mut outgoing)?;
         let request = outgoing.into_request(RequestBody::Empty)?;
         let Sender::Http1(mut sender) = self.dial(&call, settings.patience.connect(), true).await?
         else {
@@ -87,12 +90,16 @@ impl Proxy {
             Err(_) => return Err(Refusal::new(RefusalKind::TimedOut)),
         };
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-            return self.answer(call, credential, response, Sender::Http1(sender), &parts.method);
+            if response.status() == StatusCode::UNAUTHORIZED {
+                // For the next attempt: nothing of this one is kept that could be sent again.
+                self.another_token(client, &call.connection, proof).await;
+            }
+            return call.answer(proof, response, Sender::Http1(sender), &parts.method);
         }
         let on_service = hyper::upgrade::on(&mut response);
         let upgrade = response.headers().get(header::UPGRADE).cloned();
         let (mut answered, _) = response.into_parts();
-        let mut scrubbing = Scrubbing::of(&credential.scrub);
+        let mut scrubbing = Scrubbing::of(proof.scrub());
         if let Some(scrubbing) = &mut scrubbing {
             scrubbing.mask_headers(&mut answered.headers);
         }
@@ -104,10 +111,10 @@ impl Proxy {
         let tunnel = Tunnel {
             idle: settings.patience.idle(),
             cut: call.cut.clone(),
-            scrub: credential.scrub.clone(),
+            scrub: proof.scrub().clone(),
         };
-        let record = call.record.answered(101, credential.version);
-        let ending = Box::new(Ending::new(record, None));
+        let record = call.record.answered(101, proof.version());
+        let ending = Ending::new(record, None);
         tokio::spawn(async move {
             let (Ok(client), Ok(service)) = tokio::join!(on_client, on_service) else { return };
             let (bytes, hits) = tunnel.run(client, service).await;
@@ -156,7 +163,7 @@ async fn pump(
         let Ok(Ok(size)) = timeout(idle, from.read(&mut piece)).await else { break };
         let Some(bytes) = piece.get(..size).filter(|bytes| !bytes.is_empty()) else { break };
         let written = match &mut scrubbing {
-            Some(scrubbing) => match scrubbing.feed(Bytes::copy_from_slice(bytes)) {
+            Some(scrubbing) => match scrubbing.feed(&Bytes::copy_from_slice(bytes)) {
                 Some(passed) => to.write_all(&passed).await,
                 None => Ok(()),
             },

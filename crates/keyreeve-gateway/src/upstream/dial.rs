@@ -53,7 +53,7 @@ pub(crate) struct Dialer {
 }
 
 impl Dialer {
-    pub(crate) fn new(tls: ClientConfig, own_ports: Vec<u16>) -> Self {
+    pub(crate) fn new(tls: &ClientConfig, own_ports: Vec<u16>) -> Self {
         let with = |protocols: &[&[u8]]| {
             let mut config = tls.clone();
             config.alpn_protocols = protocols.iter().map(|it| it.to_vec()).collect();

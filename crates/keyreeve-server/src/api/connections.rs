@@ -1,24 +1,30 @@
 //! `/api/v1/connections`.
 
+use std::borrow::Cow;
+
 use axum::{
     Json,
     extract::{Query, State},
 };
 use http::StatusCode;
+use jiff::Timestamp;
 use keyreeve_api::{
-    CallCountView, CallLimitsView, CallUsageQuery, CallView, ConnectionView,
-    CreateConnectionRequest, ErrorCode, ListCallsQuery, Page, PatienceView,
+    CacheRulesView, CallCountView, CallLimitsView, CallUsageQuery, CallView, ConnectionView,
+    CreateConnectionRequest, ErrorCode, ListCallsQuery, Page, Patch, PatienceView,
     UpdateConnectionRequest,
 };
 use keyreeve_core::{Invalid, egress::PathRules, vault::SecretPath};
 use keyreeve_engine::{
     FieldError,
     action::{ManageConnections, ReadConnections},
-    connections::{CallLimits, Connection, ConnectionChange, ConnectionSpec, Patience},
+    connections::{
+        CacheRules, CacheScope, CallLimits, Connection, ConnectionChange, ConnectionSpec, Patience,
+        StoredCall,
+    },
     vault::VaultError,
 };
 
-use super::fields::Fields;
+use super::{AppState, fields::Fields};
 use crate::{
     extract::{Authenticated, EngineRef, JsonBody, Segment},
     problem::{Answer, Failure},
@@ -41,6 +47,11 @@ macro_rules! change {
             clients: $given.clients,
             limits: $given.limits.map(limits),
             patience: $given.patience.map(|it| patience(&it)),
+            cache: match $given.cache {
+                Patch::Keep => None,
+                Patch::Clear => Some(None),
+                Patch::Set(view) => Some(cache(&mut $fields, &view)),
+            },
             enabled: $given.enabled,
         }
     };
@@ -139,6 +150,23 @@ pub(crate) async fn delete(
     Ok(StatusCode::NO_CONTENT)
 }
 
+/// Ends all calls of the project that are going on, streams and tunnels among them. New ones are taken.
+#[utoipa::path(
+    post,
+    path = "/api/v1/connection-cuts",
+    tag = "connections",
+    responses((status = 204, description = "All calls are ended"))
+)]
+pub(crate) async fn cut(
+    State(state): State<AppState>,
+    Authenticated(caller): Authenticated,
+) -> Answer<StatusCode> {
+    let permit = state.engine.authorize::<ManageConnections>(&caller).await?;
+    state.engine.note_cut(&permit).await?;
+    state.data_plane.cut(caller.project());
+    Ok(StatusCode::NO_CONTENT)
+}
+
 /// What was called through connections, by day and client.
 #[utoipa::path(
     get,
@@ -188,8 +216,7 @@ pub(crate) async fn calls(
         return Err(Failure::field("limit", "must be 1 to 1000"));
     }
     let rows = engine.recent_calls(&permit, query.before, limit).await?;
-    let read = |row: &String| serde_json::from_str::<CallView>(row).ok();
-    let items = rows.iter().filter_map(read).collect();
+    let items = rows.into_iter().map(call_view).collect();
     Ok(Json(Page { items, next_cursor: None }))
 }
 
@@ -219,6 +246,20 @@ fn path_rules(fields: &mut Fields, text: &str) -> Option<PathRules> {
     fields.take("path_rules", rules)
 }
 
+fn cache(fields: &mut Fields, view: &CacheRulesView) -> Option<CacheRules> {
+    let scope = match view.scope.as_deref() {
+        None | Some("client") => Ok(CacheScope::Client),
+        Some("connection") => Ok(CacheScope::Connection),
+        Some(_) => Err(Invalid::new("must be client or connection")),
+    };
+    Some(CacheRules {
+        routes: fields.list("cache.routes", &view.routes),
+        max_age_s: view.max_age_s,
+        scope: fields.take("cache.scope", scope)?,
+        max_entry_bytes: view.max_entry_bytes.unwrap_or(1 << 20),
+    })
+}
+
 fn limits(view: CallLimitsView) -> CallLimits {
     let usual = CallLimits::default();
     CallLimits {
@@ -237,6 +278,24 @@ fn patience(view: &PatienceView) -> Patience {
         connect_ms: view.connect_ms.unwrap_or(usual.connect_ms),
         first_byte_ms: view.first_byte_ms.unwrap_or(usual.first_byte_ms),
         idle_ms: view.idle_ms.unwrap_or(usual.idle_ms),
+    }
+}
+
+fn call_view(call: StoredCall<'static>) -> CallView {
+    CallView {
+        at: Timestamp::from_millisecond(call.at_ms).unwrap_or_default(),
+        client: call.client.into_owned(),
+        token: call.token.map(Cow::into_owned),
+        connection: call.connection.into_owned(),
+        method: call.method.into_owned(),
+        path: call.template.into_owned(),
+        status: call.status,
+        request_bytes: call.request_bytes,
+        answer_bytes: call.answer_bytes,
+        took_us: call.took_us,
+        version: call.version,
+        scrubbed: call.scrubbed,
+        whole: !call.is_broken,
     }
 }
 
@@ -273,6 +332,18 @@ fn connection_view(connection: &Connection) -> ConnectionView {
             first_byte_ms: Some(patience.first_byte_ms),
             idle_ms: Some(patience.idle_ms),
         },
+        cache: settings.cache.map(|rules| CacheRulesView {
+            routes: rules.routes.iter().map(ToString::to_string).collect(),
+            max_age_s: rules.max_age_s,
+            scope: Some(
+                match rules.scope {
+                    CacheScope::Client => "client",
+                    CacheScope::Connection => "connection",
+                }
+                .to_owned(),
+            ),
+            max_entry_bytes: Some(rules.max_entry_bytes),
+        }),
         enabled: connection.enabled,
         permission: connection.permission().to_owned(),
         path: format!("/proxy/{}/", connection.name),

@@ -136,7 +136,11 @@ impl Fields {
     }
 
     /// What a list of texts stands for; each that breaks its rule is told by its place.
-    fn list<T: FromStr<Err = Invalid>>(&mut self, field: &str, texts: &[String]) -> Vec<T> {
+    pub(crate) fn list<T: FromStr<Err = Invalid>>(
+        &mut self,
+        field: &str,
+        texts: &[String],
+    ) -> Vec<T> {
         let read = |(n, text): (usize, &String)| self.take(format!("{field}[{n}]"), text.parse());
         texts.iter().enumerate().filter_map(read).collect()
     }

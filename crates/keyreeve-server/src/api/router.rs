@@ -22,8 +22,8 @@ use utoipa::{
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
-    AppState, api_keys, audit, connections, environments, health, keyspaces, owners, projects,
-    reservations, roles,
+    AppState, api_keys, audit, client_tokens, connections, environments, health, keyspaces, owners,
+    projects, reservations, roles,
 };
 use crate::{ServerOptions, problem::Failure, verify};
 
@@ -127,8 +127,11 @@ fn documented() -> OpenApiRouter<AppState> {
         // Services that are called.
         .routes(routes!(connections::list, connections::create))
         .routes(routes!(connections::show, connections::update, connections::delete))
+        .routes(routes!(connections::cut))
         .routes(routes!(connections::usage))
         .routes(routes!(connections::calls))
+        .routes(routes!(client_tokens::list, client_tokens::create))
+        .routes(routes!(client_tokens::revoke))
         // The record.
         .routes(routes!(audit::list))
         .routes(routes!(audit::checkpoint))
@@ -202,6 +205,6 @@ mod tests {
                 assert!(public || responses.contains_key("4XX"), "{place} never fails?");
             }
         }
-        assert_eq!(operations, 57);
+        assert_eq!(operations, 61);
     }
 }

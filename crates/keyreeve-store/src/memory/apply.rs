@@ -70,14 +70,7 @@ pub(super) fn apply(
             }
             Ok(())
         }
-        Change::AddCalls(batch) => {
-            calls::add(draft, project, batch);
-            Ok(())
-        }
-        Change::ForgetCallsBefore(time) => {
-            calls::forget_before(draft, *time);
-            Ok(())
-        }
+        Change::AddCalls(_) | Change::ForgetCallsBefore(_) => calls::apply(draft, project, change),
         Change::RecogniseKey { id, digest } => recognise(draft, project, *id, *digest),
         Change::ClaimQuota(claims) => {
             claims.iter().try_for_each(|claim| claim_quota(draft, project, claim))

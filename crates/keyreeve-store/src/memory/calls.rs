@@ -2,11 +2,26 @@
 
 use jiff::Timestamp;
 use keyreeve_core::name::ProjectName;
-use keyreeve_engine::store::{CallBatch, CallCount};
+use keyreeve_engine::store::{CallBatch, CallCount, Change, CommitError};
 
 use super::tables::{Draft, Tables};
 
-pub(super) fn add(draft: &mut Draft<'_>, project: &ProjectName, batch: &CallBatch) {
+/// Applies a change of calls.
+#[expect(clippy::unnecessary_wraps, reason = "as every other kind of change is applied")]
+pub(super) fn apply(
+    draft: &mut Draft<'_>,
+    project: &ProjectName,
+    change: &Change,
+) -> Result<(), CommitError> {
+    match change {
+        Change::AddCalls(batch) => add(draft, project, batch),
+        Change::ForgetCallsBefore(time) => forget_before(draft, *time),
+        _ => {}
+    }
+    Ok(())
+}
+
+fn add(draft: &mut Draft<'_>, project: &ProjectName, batch: &CallBatch) {
     let key = (project.clone(), batch.until, batch.sha256.clone());
     let rows = CallBatch { counts: Vec::new(), ..batch.clone() };
     draft.put(|t| &mut t.call_batches, key, rows);
@@ -28,7 +43,7 @@ pub(super) fn add(draft: &mut Draft<'_>, project: &ProjectName, batch: &CallBatc
     }
 }
 
-pub(super) fn forget_before(draft: &mut Draft<'_>, time: Timestamp) {
+fn forget_before(draft: &mut Draft<'_>, time: Timestamp) {
     let old = draft.tables().call_batches.keys().filter(|(_, until, _)| *until < time);
     let old: Vec<_> = old.cloned().collect();
     for key in old {

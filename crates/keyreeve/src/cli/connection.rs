@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand};
+use keyreeve_core::duration;
 use serde_json::{Value, json};
 
 use super::policy::RestrictionArgs;
@@ -69,6 +70,23 @@ Examples:
   keyreeve connection calls
   keyreeve connection calls --limit 1000 --format json";
 
+const CUT: &str = "\
+Examples:
+  keyreeve connection disable stripe && keyreeve connection cut";
+
+const TOKEN: &str = "\
+Examples:
+  KEYREEVE_TOKEN=$BACKEND_KEY keyreeve connection token --url http://127.0.0.1:7420 \\
+      --connection maps --origin https://app.example.com --expires-in 10m";
+
+const TOKENS: &str = "\
+Examples:
+  keyreeve connection tokens";
+
+const REVOKE_TOKEN: &str = "\
+Examples:
+  keyreeve connection revoke-token 0190f3c2a7e14c5d8b6a9e7f10c2d3e4";
+
 /// What to do with connections.
 #[derive(Debug, Subcommand)]
 pub(crate) enum ConnectionCommand {
@@ -93,6 +111,18 @@ pub(crate) enum ConnectionCommand {
     /// Remove a connection
     #[command(after_help = REMOVE)]
     Rm(NameArgs),
+    /// End all calls that are going on, streams among them; new ones are taken
+    #[command(after_help = CUT)]
+    Cut,
+    /// Make a token for a client that cannot keep a key, such as a page in a browser
+    #[command(after_help = TOKEN)]
+    Token(TokenArgs),
+    /// List the tokens that are good now
+    #[command(after_help = TOKENS)]
+    Tokens,
+    /// End a token at once
+    #[command(after_help = REVOKE_TOKEN)]
+    RevokeToken(TokenIdArgs),
     /// Show what was called, by day, connection and client
     #[command(after_help = USAGE)]
     Usage(UsageArgs),
@@ -181,8 +211,52 @@ pub(crate) struct FieldArgs {
     /// How long nothing may come, in milliseconds
     #[arg(long, value_name = "MS", help_heading = "What bounds it")]
     pub(crate) idle_ms: Option<u32>,
+    /// Call whose answers are kept, such as 'GET /v1/tiles/*'; can be repeated
+    #[arg(long = "cache-route", value_name = "ROUTE", requires = "cache_for")]
+    #[arg(help_heading = "What is kept")]
+    pub(crate) cache_routes: Vec<String>,
+    /// For how long answers are kept at most, such as 1h
+    #[arg(long, value_name = "LENGTH", requires = "cache_routes", value_parser = seconds)]
+    #[arg(help_heading = "What is kept")]
+    pub(crate) cache_for: Option<u32>,
+    /// Give kept answers to every client, not only to the one that asked
+    #[arg(long, requires = "cache_for", help_heading = "What is kept")]
+    pub(crate) cache_for_all: bool,
     #[command(flatten)]
     pub(crate) restrictions: RestrictionArgs,
+}
+
+/// A length of time in whole seconds.
+fn seconds(text: &str) -> Result<u32, String> {
+    let length = duration::parse(text).map_err(|rule| rule.rule().to_owned())?;
+    u32::try_from(length.as_secs()).map_err(|_| "must be at most 30d".to_owned())
+}
+
+/// `keyreeve connection token`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct TokenArgs {
+    /// Connection it may call through; can be repeated
+    #[arg(long = "connection", value_name = "NAME", required = true)]
+    pub(crate) connections: Vec<String>,
+    /// Call it may make, such as 'GET /v1/*'; can be repeated
+    #[arg(long = "route", value_name = "ROUTE")]
+    pub(crate) routes: Vec<String>,
+    /// The only page that may use it
+    #[arg(long)]
+    pub(crate) origin: Option<String>,
+    /// The only address that may use it
+    #[arg(long)]
+    pub(crate) ip: Option<String>,
+    /// How long it lives, at most 1h
+    #[arg(long, value_name = "LENGTH", default_value = "10m")]
+    pub(crate) expires_in: String,
+}
+
+/// A token.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct TokenIdArgs {
+    /// Its id
+    pub(crate) id: String,
 }
 
 /// `keyreeve connection usage`.

@@ -1,15 +1,15 @@
 //! `keyreeve connection`.
 
 use keyreeve_api::{
-    CallLimitsView, CallUsageQuery, CreateConnectionRequest, ListCallsQuery, PatienceView,
-    UpdateConnectionRequest,
+    CacheRulesView, CallLimitsView, CallUsageQuery, Client, CreateClientTokenRequest,
+    CreateConnectionRequest, ListCallsQuery, Patch, PatienceView, UpdateConnectionRequest,
 };
 
-use super::{Outcome, change::must_change, deletion, listing};
+use super::{Outcome, change::must_change, deletion, listing, new_key};
 use crate::{
-    cli::connection::{AddArgs, ConnectionCommand, FieldArgs},
+    cli::connection::{AddArgs, ConnectionCommand, FieldArgs, TokenArgs},
     context::Context,
-    output::connection,
+    output::{canvas::Canvas, connection},
 };
 
 pub(super) async fn run(command: &ConnectionCommand, context: &Context) -> anyhow::Result<Outcome> {
@@ -38,6 +38,20 @@ pub(super) async fn run(command: &ConnectionCommand, context: &Context) -> anyho
             client.delete_connection(&args.name).await?;
             return deletion::tell("connection", &args.name, context);
         }
+        ConnectionCommand::Cut => {
+            client.cut_connections().await?;
+            context.output.note("all calls that were going on are ended")?;
+            return Ok(Outcome::Done);
+        }
+        ConnectionCommand::Token(args) => return make_token(&client, args, context).await,
+        ConnectionCommand::Tokens => {
+            let page = client.list_client_tokens().await?;
+            return listing::show(&page, "tokens", connection::tokens_table, context);
+        }
+        ConnectionCommand::RevokeToken(args) => {
+            client.revoke_client_token(&args.id).await?;
+            return deletion::tell("token", &args.id, context);
+        }
         ConnectionCommand::Usage(args) => {
             let query = CallUsageQuery { from: args.from.clone() };
             let page = client.connection_usage(&query).await?;
@@ -51,6 +65,27 @@ pub(super) async fn run(command: &ConnectionCommand, context: &Context) -> anyho
     };
     context.output.show(&connection, connection::fields)?;
     Ok(Outcome::Done)
+}
+
+async fn make_token(
+    client: &Client,
+    args: &TokenArgs,
+    context: &Context,
+) -> anyhow::Result<Outcome> {
+    let answer = client
+        .create_client_token(&CreateClientTokenRequest {
+            connections: args.connections.clone(),
+            routes: args.routes.clone(),
+            origin: args.origin.clone(),
+            ip: args.ip.clone(),
+            expires_in: Some(args.expires_in.clone()),
+        })
+        .await?;
+    let about = |canvas: &Canvas| {
+        let (id, ends) = (&answer.details.id, canvas.moment(answer.details.expires_at));
+        format!("Token {id} ends {ends}. Send it as X-Keyreeve-Key.")
+    };
+    new_key::print(&answer, &answer.token, about, context)
 }
 
 /// The fields that two requests have in common, as they were typed.
@@ -72,6 +107,7 @@ macro_rules! request {
             clients: listed(&fields.clients),
             limits: limits(fields),
             patience: patience(fields),
+            cache: cache(fields),
             enabled: None,
         }
     }};
@@ -91,6 +127,17 @@ fn creation(args: &AddArgs) -> anyhow::Result<CreateConnectionRequest> {
 
 fn change(fields: &FieldArgs) -> anyhow::Result<UpdateConnectionRequest> {
     Ok(request!(UpdateConnectionRequest, fields,))
+}
+
+fn cache(fields: &FieldArgs) -> Patch<CacheRulesView> {
+    let Some(max_age_s) = fields.cache_for else { return Patch::Keep };
+    let scope = if fields.cache_for_all { "connection" } else { "client" };
+    Patch::Set(CacheRulesView {
+        routes: fields.cache_routes.clone(),
+        max_age_s,
+        scope: Some(scope.to_owned()),
+        max_entry_bytes: None,
+    })
 }
 
 fn limits(fields: &FieldArgs) -> Option<CallLimitsView> {

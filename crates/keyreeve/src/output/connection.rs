@@ -1,6 +1,6 @@
 //! Connections, for people.
 
-use keyreeve_api::{CallCountView, CallView, ConnectionView, Page};
+use keyreeve_api::{CallCountView, CallView, ClientTokenView, ConnectionView, Page};
 
 use super::{
     canvas::Canvas,
@@ -27,6 +27,14 @@ const USAGE: &[Column] = &[
     Column::Free("SENT"),
     Column::Free("RECEIVED"),
     Column::Free("AVERAGE"),
+];
+
+const TOKENS: &[Column] = &[
+    Column::Whole("ID"),
+    Column::Free("CONNECTIONS"),
+    Column::Free("BOUND TO"),
+    Column::Whole("MADE WITH"),
+    Column::Free("ENDS"),
 ];
 
 const CALLS: &[Column] = &[
@@ -95,6 +103,14 @@ pub(crate) fn fields(connection: &ConnectionView, canvas: &Canvas) -> String {
             fields.add(name, bound);
         }
     }
+    if let Some(cache) = &connection.cache {
+        let whose = match cache.scope.as_deref() {
+            Some("connection") => "for every client",
+            _ => "for the client that asked",
+        };
+        let routes = cache.routes.join(", ");
+        fields.add("keeps", format!("{routes} for {} s, {whose}", cache.max_age_s));
+    }
     fields
         .add("made by", &connection.created_by)
         .add("created", canvas.moment(connection.created_at))
@@ -115,6 +131,23 @@ pub(crate) fn usage_table(page: &Page<CallCountView>, canvas: &Canvas) -> String
             Cell::new(size(count.request_bytes)),
             Cell::new(size(count.answer_bytes)),
             Cell::new(length(count.average_us)),
+        ]);
+    }
+    table.draw(canvas)
+}
+
+/// Tokens of clients.
+pub(crate) fn tokens_table(page: &Page<ClientTokenView>, canvas: &Canvas) -> String {
+    let mut table = Table::new(TOKENS);
+    for token in &page.items {
+        let bounds: Vec<&str> =
+            [&token.origin, &token.ip].into_iter().flatten().map(String::as_str).collect();
+        table.row([
+            Cell::new(&token.id),
+            Cell::new(token.connections.join(", ")),
+            Cell::new(bounds.join(", ")),
+            Cell::new(&token.key),
+            Cell::new(canvas.moment(token.expires_at)),
         ]);
     }
     table.draw(canvas)

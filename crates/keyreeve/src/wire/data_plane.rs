@@ -5,6 +5,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use http::Request;
 use keyreeve_api::ErrorCode;
+use keyreeve_core::name::ProjectName;
 use keyreeve_engine::{Clock, Engine, RequestMeta};
 use keyreeve_gateway::{PREFIX, Proxy, ProxyOptions, Refusal, RefusalKind};
 use keyreeve_server::{Body, DataPlane, Incoming, NotPassed, Passed, Passing};
@@ -42,6 +43,10 @@ impl DataPlane for Gateway {
             let answer = served.answer.map(|response| response.map(Body::new));
             Passed { answer: answer.map_err(not_passed), cors: served.cors }
         })
+    }
+
+    fn cut(&self, project: &ProjectName) {
+        self.proxy.cut(project);
     }
 
     fn render_figures(&self, page: &mut String) {

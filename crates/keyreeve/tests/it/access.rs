@@ -94,6 +94,10 @@ fn body_for(url: &str) -> &'static str {
         "environments" => r#"{"name":"n","tag":"live"}"#,
         "owners" => r#"{"id":"o"}"#,
         "roles" => r#"{"name":"n","permissions":[]}"#,
+        "connections" => {
+            r#"{"name":"n","secret":"s","base_url":"https://a.example","inject":{"kind":"bearer","token":"{t}"}}"#
+        }
+        "client-tokens" => r#"{"connections":["n"]}"#,
         "api-keys/import" => r#"{"keys":[]}"#,
         path if path.ends_with("/commit") => r#"{"amount":1}"#,
         _ => "{}",

@@ -49,7 +49,7 @@ impl User<'_> {
     }
 }
 
-fn eventually(what: &str, is_so: impl Fn() -> bool) {
+pub(crate) fn eventually(what: &str, is_so: impl Fn() -> bool) {
     for _ in 0..PATIENCE.as_secs() * 5 {
         if is_so() {
             return;

@@ -43,14 +43,14 @@ const SPOOFED: [&str; 15] = [
 ];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Gateway {
+pub(crate) enum Gateway {
     Nginx,
     Caddy,
 }
 
 impl Gateway {
     /// The program; `None`, said loudly, where it is not installed.
-    fn program(self) -> Option<PathBuf> {
+    pub(crate) fn program(self) -> Option<PathBuf> {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap();
         let (name, variable, usual) = match self {
             Self::Nginx => ("nginx", "KEYREEVE_NGINX", PathBuf::from("/usr/sbin/nginx")),

@@ -259,8 +259,7 @@ fn set_up(address: SocketAddr, admin_key: &str, upstream: SocketAddr) -> anyhow:
     call("the connection", &request)?;
     let key = json!({
         "name": "web",
-        "role": "client",
-        "connections": [CONNECTION],
+        "permissions": [format!("keyreeve.connections.{CONNECTION}.call")],
         // A limit that is counted at each request and never reached.
         "limits": [{ "name": "burst", "rate": "1000000/1s" }],
     });

@@ -48,6 +48,17 @@ fn pieces_without_secrets_are_not_copied() {
 }
 
 #[test]
+fn a_set_with_one_more_value_keeps_the_others() {
+    let one = set(&["canary-7f3a"]);
+    let both = one.with(b"minted-51c0").unwrap();
+    for text in ["canary-7f3a", "minted-51c0", "bWludGVkLTUxYzA"] {
+        assert!(both.finds(text.as_bytes()), "{text}");
+    }
+    assert!(!one.finds(b"minted-51c0"));
+    assert!(set(&[]).with(b"minted-51c0").unwrap().finds(b"minted-51c0"));
+}
+
+#[test]
 fn nothing_to_look_for_lets_all_pass() {
     for set in [set(&[]), set(&["", "1234567"])] {
         assert!(set.is_empty());
@@ -65,7 +76,10 @@ fn a_secret_is_overwritten_in_its_length() {
     assert!(set.finds(b"key=canary-7f3a;"));
     assert_eq!(set.mask(b"key=canary-7f3a;").unwrap(), b"key=***********;");
     assert!(set.mask(b"key=canary-7f3;").is_none());
-    assert_eq!(texts(&set, &["key=canary-7f3a;"]), (vec!["key=***********;".into(), "".into()], 1));
+    assert_eq!(
+        texts(&set, &["key=canary-7f3a;"]),
+        (vec!["key=***********;".into(), String::new()], 1)
+    );
 }
 
 #[test]

@@ -25,7 +25,8 @@ pub(super) fn with_form_fields(
     const FORM: &str = "application/x-www-form-urlencoded";
     require_plain(headers)?;
     let kind = media_type(headers);
-    if !kind.eq_ignore_ascii_case(FORM) && !(kind.is_empty() && body.is_empty()) {
+    let is_form = kind.eq_ignore_ascii_case(FORM) || (kind.is_empty() && body.is_empty());
+    if !is_form {
         let words = format!("this connection puts its credential into a form: send {FORM}");
         return Err(Refusal::saying(RefusalKind::Invalid, words));
     }

@@ -14,6 +14,7 @@ const FORGET_INTERVAL: Duration = Duration::from_hours(1);
 /// Beyond the next turn, so that the duty stays where it is unless that node is gone.
 const FORGET_DUTY: Duration = Duration::from_mins(90);
 const FIRST_FORGETTING: Duration = Duration::from_mins(1);
+const CALLS_INTERVAL: Duration = Duration::from_secs(1);
 const COUNTING_INTERVAL: Duration = Duration::from_secs(1);
 const REWRAP_INTERVAL: Duration = Duration::from_secs(5);
 const REWRAP_DUTY: Duration = Duration::from_secs(30);
@@ -40,6 +41,7 @@ pub(super) fn start(
     let flushing = flush(engine.clone(), config.usage.flush_interval, stopped.clone());
     let flushing = background.spawn(flushing);
     let claiming = background.spawn(claim(engine.clone(), stopped.clone()));
+    background.spawn(record_calls(engine.clone(), stopped.clone()));
     background.spawn(forget(engine.clone(), stopped.clone()));
     background.spawn(note_counting(engine.clone(), stopped.clone()));
     background.spawn(rewrap(engine.clone(), stopped.clone()));
@@ -68,6 +70,17 @@ impl Tasks {
             }
         } else {
             error!("the anchoring task failed");
+        }
+    }
+}
+
+/// Stores the calls that were made through connections.
+async fn record_calls(engine: Arc<Engine>, mut stopped: watch::Receiver<bool>) {
+    let mut timer = time::interval(CALLS_INTERVAL);
+    timer.set_missed_tick_behavior(time::MissedTickBehavior::Delay);
+    while next_turn(&mut timer, &mut stopped).await {
+        if let Err(error) = engine.flush_calls().await {
+            warn!(%error, "calls were not recorded; they are kept and tried again");
         }
     }
 }

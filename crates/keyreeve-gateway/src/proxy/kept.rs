@@ -1,0 +1,72 @@
+//! Answers that are given again, and answers that are kept for that.
+
+use std::sync::Arc;
+
+use http::{HeaderName, HeaderValue, Response, header, request::Parts};
+use keyreeve_core::egress::Target;
+use keyreeve_engine::connections::{Client, Connection};
+use tokio::time::Instant;
+
+use super::{Proxy, forward::Call, proof::Proof, record::Ending};
+use crate::{
+    body::AnswerBody,
+    cache::{self, CacheKey, Kept},
+};
+
+/// Tells an answer that was kept from one that came now.
+const FROM_CACHE: HeaderName = HeaderName::from_static("x-keyreeve-cache");
+
+/// What is known of a call whose answer may be kept.
+pub(super) enum Cached {
+    /// The answer is there.
+    Answer(Kept),
+    /// It is not: where the one that comes is kept.
+    Missing(CacheKey),
+}
+
+impl Proxy {
+    /// Looks for an answer; `None` if none may be kept for such a call.
+    pub(super) fn cached(
+        &self,
+        call: &Call,
+        client: &Client,
+        parts: &Parts,
+        target: &Target,
+        proof: &Proof,
+    ) -> Option<Cached> {
+        let key = cache::key_of(&call.connection, client, parts, target, proof.version())?;
+        let kept = (!cache::wants_fresh(&parts.headers))
+            .then(|| self.cache.get(&key, Instant::now()))
+            .flatten();
+        Some(kept.map_or(Cached::Missing(key), Cached::Answer))
+    }
+
+    /// Keeps an answer as it passes, if it may be kept.
+    pub(super) fn keep(
+        &self,
+        connection: &Arc<Connection>,
+        cached: Option<Cached>,
+        answer: Response<AnswerBody>,
+    ) -> Response<AnswerBody> {
+        let (Some(Cached::Missing(key)), Some(rules)) = (cached, &connection.settings.cache) else {
+            return answer;
+        };
+        let keeping = cache::keeping(key, rules, answer.status(), answer.headers());
+        let Some(keeping) = keeping else { return answer };
+        let mut answer = answer.map(|body| body.keep_in(self.cache.clone(), keeping));
+        answer.headers_mut().insert(FROM_CACHE, HeaderValue::from_static("miss"));
+        answer
+    }
+}
+
+/// An answer that was kept, recorded like every other.
+pub(super) fn again(call: Call, kept: Kept, version: u64) -> Response<AnswerBody> {
+    let age = kept.age_s(Instant::now());
+    let mut response = Response::new(AnswerBody::whole(kept.body.clone()));
+    *response.headers_mut() = kept.headers;
+    response.headers_mut().insert(header::AGE, HeaderValue::from(age));
+    response.headers_mut().insert(FROM_CACHE, HeaderValue::from_static("hit"));
+    let record = call.record.answered(200, version);
+    Ending::new(record, None).end(kept.body.len() as u64, 0, true);
+    response
+}

@@ -1,0 +1,116 @@
+//! What a call is made with: a credential, and a token that was minted with it where it is of that kind.
+
+use std::sync::Arc;
+
+use http::header;
+use keyreeve_core::{egress::ScrubSet, vault::VersionNumber};
+use keyreeve_engine::{
+    RequestMeta,
+    connections::{Client, Connection, Credential, Injection},
+};
+
+use super::{Proxy, Refusal, inject::Outgoing};
+use crate::tokens::{Failure, Minted, NotMinted};
+
+/// What a call is made with.
+pub(super) struct Proof {
+    credential: Arc<Credential>,
+    /// The token that goes out instead of the credential.
+    pub(super) minted: Option<Arc<Minted>>,
+}
+
+impl Proof {
+    pub(super) fn injection(&self) -> &Injection {
+        &self.credential.injection
+    }
+
+    pub(super) fn version(&self) -> VersionNumber {
+        self.credential.version
+    }
+
+    /// Whether there may be another one to call with, should the service refuse this one.
+    pub(super) fn may_be_replaced(&self) -> bool {
+        self.minted.is_some() || self.credential.has_previous
+    }
+
+    /// What is taken out of answers.
+    pub(super) fn scrub(&self) -> &Arc<ScrubSet> {
+        self.minted.as_ref().map_or(&self.credential.scrub, |minted| &minted.scrub)
+    }
+
+    /// Puts in what goes into headers. What the client put there goes.
+    pub(super) fn set_headers(&self, outgoing: &mut Outgoing) -> Result<(), Refusal> {
+        outgoing.set_headers(self.injection())?;
+        if let Some(minted) = &self.minted {
+            outgoing.headers.insert(header::AUTHORIZATION, minted.authorization.clone());
+        }
+        Ok(())
+    }
+}
+
+impl Proxy {
+    /// What calls are made with that have this credential.
+    pub(super) async fn proof(
+        &self,
+        client: &Client,
+        connection: &Arc<Connection>,
+        credential: Arc<Credential>,
+        meta: RequestMeta,
+    ) -> Result<Proof, Refusal> {
+        let is_minted_with = matches!(
+            credential.injection,
+            Injection::OAuth2Client { .. } | Injection::OAuth2Jwt { .. }
+        );
+        if !is_minted_with {
+            return Ok(Proof { credential, minted: None });
+        }
+        // Apart, so that other calls do not carry what only these need.
+        Box::pin(self.with_token(client, connection, credential, meta)).await
+    }
+
+    async fn with_token(
+        &self,
+        client: &Client,
+        connection: &Arc<Connection>,
+        mut credential: Arc<Credential>,
+        meta: RequestMeta,
+    ) -> Result<Proof, Refusal> {
+        loop {
+            let minted = self.tokens.bearer(&client.project, connection, &credential).await;
+            let failure = match minted {
+                Ok(minted) => return Ok(Proof { credential, minted: Some(minted) }),
+                Err(failure) => failure,
+            };
+            match failure {
+                Failure { why: NotMinted::Forbidden, is_new: true } => {
+                    self.figures.address_refused();
+                }
+                // The issuer refuses a version as a service would.
+                Failure { why: NotMinted::Refused, is_new: true } => {
+                    let version = credential.version;
+                    let other =
+                        self.engine.credential_refused(client, connection, version, meta).await?;
+                    if let Some(other) = other {
+                        credential = other;
+                        continue;
+                    }
+                }
+                _ => {}
+            }
+            return Err(failure.into());
+        }
+    }
+
+    /// Another token in the place of one that the service refused, if these calls have one and there is
+    /// another to be had.
+    pub(super) async fn another_token(
+        &self,
+        client: &Client,
+        connection: &Arc<Connection>,
+        proof: &Proof,
+    ) -> Option<Arc<Minted>> {
+        let refused = proof.minted.as_ref()?;
+        let (project, credential) = (&client.project, &proof.credential);
+        Box::pin(self.tokens.another(project, connection, credential, refused)).await
+    }
+}
