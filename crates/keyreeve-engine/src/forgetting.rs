@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use keyreeve_core::name::ProjectName;
 use serde_json::{Map, json};
 
@@ -13,6 +13,8 @@ use crate::{
 };
 
 const DUTY: &str = "forgetting";
+/// For how long single calls through connections are kept.
+const CALLS_KEPT: SignedDuration = SignedDuration::from_hours(30 * 24);
 
 impl Engine {
     /// Forgets answers that were kept for as long as they are to be kept, if that is this node's
@@ -23,11 +25,26 @@ impl Engine {
         let Some(term) = self.store.take_duty(DUTY, &holder, duty_length).await? else {
             return Ok(());
         };
+        self.forget_old_calls(term).await?;
         let before = self.now().saturating_sub(self.idempotency_keep).unwrap_or(Timestamp::MIN);
         if !self.store.has_results_before(before).await? {
             return Ok(());
         }
         self.forget_idempotent_results(before, Some(term)).await
+    }
+
+    /// Forgets single calls through connections after a month; their sums by day stay.
+    async fn forget_old_calls(&self, term: DutyTerm) -> Result<(), Error> {
+        let before = self.now().saturating_sub(CALLS_KEPT).unwrap_or(Timestamp::MIN);
+        if !self.store.has_calls_before(before).await? {
+            return Ok(());
+        }
+        let project = ProjectName::default_project();
+        let details = Map::from_iter([("before".to_owned(), json!(before.to_string()))]);
+        let entry = self.system_entry(&project, "proxy", "proxy.forget_calls", details);
+        let tx = self.begin(&project).with(Change::OnDuty(term));
+        tx.with(Change::ForgetCallsBefore(before)).commit(entry).await?;
+        Ok(())
     }
 
     pub(crate) async fn forget_idempotent_results(

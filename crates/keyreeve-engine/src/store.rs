@@ -245,6 +245,9 @@ pub trait Store: Send + Sync + 'static {
         limit: u32,
     ) -> Result<Vec<CallBatch>, StoreError>;
 
+    /// Whether there are batches of calls that ended before a moment.
+    async fn has_calls_before(&self, before: Timestamp) -> Result<bool, StoreError>;
+
     /// At most `limit` sums of calls from a day on (UTC, `YYYY-MM-DD`), in the order of days,
     /// connections and clients.
     async fn call_counts(

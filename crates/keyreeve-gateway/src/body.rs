@@ -15,6 +15,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use http::HeaderName;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::Instant;
@@ -26,7 +27,7 @@ pub(crate) use self::{
 
 use crate::{
     cache::{Keeping, SharedCache},
-    proxy::Ending,
+    proxy::{Ending, strip_trailers},
 };
 
 /// Why a body ended before its end.
@@ -65,24 +66,30 @@ pub(crate) struct StreamedRequest {
     patient: Patient,
     most: Option<u64>,
     seen: Arc<AtomicU64>,
+    /// Headers that are not the client's to set, behind the body neither.
+    reserved: Vec<HeaderName>,
 }
 
 impl StreamedRequest {
-    /// `seen` is where its bytes are counted.
+    /// `seen` is where its bytes are counted; `reserved` are headers that are not the client's to set.
     pub(crate) fn new(
         body: Incoming,
         most: Option<u64>,
         idle: Duration,
         cut: Cut,
         seen: Arc<AtomicU64>,
+        reserved: Vec<HeaderName>,
     ) -> Self {
-        Self { body, patient: Patient::new(idle, cut), most, seen }
+        Self { body, patient: Patient::new(idle, cut), most, seen, reserved }
     }
 
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         match Pin::new(&mut self.body).poll_frame(context) {
-            Poll::Ready(Some(Ok(frame))) => {
+            Poll::Ready(Some(Ok(mut frame))) => {
                 self.patient.something_came();
+                if let Some(trailers) = frame.trailers_mut() {
+                    strip_trailers(trailers, &self.reserved);
+                }
                 if let Some(data) = frame.data_ref() {
                     let size = data.len() as u64;
                     let seen = self.seen.fetch_add(size, Ordering::Relaxed).saturating_add(size);

@@ -22,6 +22,7 @@ use keyreeve_engine::{Clock, Engine, RequestMeta};
 use papaya::HashMap;
 use tokio_util::sync::CancellationToken;
 
+pub(crate) use self::headers::strip_trailers;
 pub use self::refusal::{Refusal, RefusalKind};
 use self::{figures::Figures, request::Asked};
 pub(crate) use self::{
@@ -109,15 +110,16 @@ impl Proxy {
         meta: RequestMeta,
         cors: &mut Option<HeaderValue>,
     ) -> Result<Response<AnswerBody>, Refusal> {
-        if matches!(*request.method(), Method::TRACE | Method::CONNECT | Method::OPTIONS) {
-            // They repeat what they were sent, or open a tunnel past every rule.
+        let (mut parts, body) = request.into_parts();
+        let origin = parts.headers.get(http::header::ORIGIN).and_then(|it| it.to_str().ok());
+        if let (Some(origin), Some(name)) = (origin, request::connection_of(parts.uri.path())) {
+            // Before anything can be refused: a page that may call is told why.
+            *cors = self.allowed_origin(name, origin);
+        }
+        if !is_passed_on(&parts.method) {
             return Err(Refusal::new(RefusalKind::Method));
         }
-        let (mut parts, body) = request.into_parts();
         let asked = Asked::read(&parts)?;
-        if let Some(origin) = asked.origin {
-            *cors = self.allowed_origin(asked.connection, origin);
-        }
         let admitted = self.engine.admit_call(&asked.call(&parts, meta)).await?;
         if let Some(origin) = asked.origin
             && !admitted.connection.allows_origin(origin)
@@ -154,4 +156,12 @@ impl Proxy {
     fn now_ns(&self) -> u64 {
         self.clock.monotonic_ns()
     }
+}
+
+/// Whether a method is one that services are called with. Those that repeat what they were sent, or open
+/// a tunnel past every rule, are not, in whatever way they are written.
+fn is_passed_on(method: &Method) -> bool {
+    let name = method.as_str();
+    let reflects = ["TRACE", "TRACK", "DEBUG", "CONNECT", "OPTIONS"];
+    name.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'-') && !reflects.contains(&name)
 }

@@ -31,9 +31,9 @@ pub(crate) struct Destination {
 /// Why nobody's certificate can be trusted.
 #[derive(Debug, thiserror::Error)]
 pub enum TrustError {
-    /// The system's authorities cannot be read, or there are none.
-    #[error("this system has no certificate authorities: install them, or name a file")]
-    NoAuthorities,
+    /// The file that was named holds none.
+    #[error("{0} holds no certificate authority")]
+    NoAuthorities(String),
     /// A file that was named.
     #[error("cannot read certificate authorities from {path}")]
     Unreadable {
@@ -57,6 +57,9 @@ pub(crate) fn tls(authorities: Option<&Path>) -> Result<ClientConfig, TrustError
                 |source| TrustError::Unreadable { path: path.display().to_string(), source };
             for found in CertificateDer::pem_file_iter(path).map_err(unreadable)? {
                 roots.add(found.map_err(unreadable)?)?;
+            }
+            if roots.is_empty() {
+                return Err(TrustError::NoAuthorities(path.display().to_string()));
             }
         }
         None => {

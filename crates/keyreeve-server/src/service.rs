@@ -232,7 +232,10 @@ impl Service {
                 }
                 let code = refused.code.as_str();
                 info!(request.id = id.as_str(), method, code, "not passed");
-                (failure.respond(&id), cors)
+                let mut response = failure.respond(&id);
+                let never = HeaderValue::from_static("no-store");
+                response.headers_mut().insert(header::CACHE_CONTROL, never);
+                (response, cors)
             }
             Err(panic) => (panicked(&*panic, &id), None),
         }

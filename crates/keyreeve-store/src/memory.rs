@@ -315,6 +315,10 @@ impl Store for MemoryStore {
         Ok(calls::batches(&self.state()?.tables, project, before, limit))
     }
 
+    async fn has_calls_before(&self, before: Timestamp) -> Result<bool, StoreError> {
+        Ok(self.state()?.tables.call_batches.keys().any(|(_, until, _)| *until < before))
+    }
+
     async fn call_counts(
         &self,
         project: &ProjectName,

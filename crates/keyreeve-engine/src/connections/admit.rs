@@ -3,6 +3,7 @@
 
 use std::{net::IpAddr, sync::Arc};
 
+use jiff::SignedDuration;
 use keyreeve_core::{
     audit::Outcome,
     egress::{Target, TargetFault},
@@ -375,17 +376,22 @@ impl Engine {
     ) -> Result<Option<Arc<Credential>>, CallRefused> {
         /// Fewer could be a service that has not heard of the new one everywhere.
         const REFUSALS: u32 = 3;
+        /// For how long a version is new.
+        const YOUNG: SignedDuration = SignedDuration::from_hours(24);
         let project = &client.project;
         let state = self.state_of(project, connection);
         let secret = self.known_secret(project, &connection.settings.secret)?;
         let Some(secret) = secret.filter(|secret| secret.current == version) else {
             return Ok(None);
         };
+        // Long after a promotion a refusal says something else.
+        let since = secret.versions.get(&version).map(|meta| meta.created_at);
+        let is_young = since.is_some_and(|since| self.now().duration_since(since) < YOUNG);
         let has_previous = matches!(
             secret.find(Some(secret.previous), self.now()),
             Found::Readable(..) if secret.previous != 0
         );
-        if state.rejections.count(version) < REFUSALS || !has_previous {
+        if !is_young || state.rejections.count(version) < REFUSALS || !has_previous {
             return Ok(None);
         }
         if state.rejections.refuse(version) {

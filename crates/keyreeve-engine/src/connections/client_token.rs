@@ -8,8 +8,9 @@ use keyreeve_core::{
     Invalid, Secret,
     audit::Target,
     key::KeyId,
+    model::Policy,
     name::ProjectName,
-    restriction::{OriginPattern, RoutePattern},
+    restriction::{OriginPattern, Restrictions, RoutePattern},
     vault::{credential_digest, new_credential},
 };
 use serde::{Deserialize, Serialize};
@@ -19,6 +20,7 @@ use super::{CallRefused, ProxyCall, connection::permission};
 use crate::{
     AuthenticationError, Engine, Error, FieldError, Permit,
     action::{IssueClientToken, ManageClientTokens},
+    live::LiveKey,
     store::{Change, Kind, RecordKind},
     vault::VaultError,
     verify::Chain,
@@ -108,6 +110,11 @@ impl Engine {
         let Some(chain) = caller.calling_key() else {
             return Err(invalid("token", "must be made with an API key, whose end is its end"));
         };
+        if !chain.keys().all(|key| is_unbound(key)) {
+            let rule = "cannot be made by a key that is bound to calls, origins, times or countries, or has \
+                        limits or a quota: its tokens would be bound by none of that";
+            return Err(invalid("token", rule));
+        }
         if spec.connections.is_empty() || spec.connections.len() > MOST_NAMES {
             return Err(invalid("connections", "must name 1 to 50 connections"));
         }
@@ -200,7 +207,9 @@ impl Engine {
         if let Some(found) = self.find_client_token(call.credential).await? {
             return Ok(found);
         }
-        self.count_bad_credential(call.meta.ip);
+        // Not counted towards a lockout: there is nothing to guess, and a page whose token has ended would
+        // lock out everybody behind its address.
+        self.count_failed_authentication(call.meta.ip, "client_token");
         Err(AuthenticationError::Invalid.into())
     }
 
@@ -257,6 +266,25 @@ impl ClientToken {
         }
         Ok(())
     }
+}
+
+/// Whether nothing bounds a key but its rights and the addresses it works from, which are those of the
+/// team's backend.
+fn is_unbound(key: &LiveKey) -> bool {
+    let is_free = |policy: &Policy| {
+        let bound = Restrictions {
+            allow_ips: Vec::new(),
+            deny_ips: Vec::new(),
+            ..policy.restrictions.clone()
+        };
+        bound.is_empty()
+            && policy.limits.is_empty()
+            && policy.quota.is_none()
+            && policy.concurrency.is_none()
+    };
+    is_free(key.policy())
+        && is_free(&key.keyspace_content().policy)
+        && key.owner_bounds().is_none_or(|(policy, _)| is_free(&policy))
 }
 
 /// Whether a key may call through a connection.

@@ -379,7 +379,11 @@ impl Connection {
         let routes = &self.settings.restrictions.routes;
         let host = Some(self.settings.base_url.origin.host().as_str());
         match routes.iter().find(|route| route.matches(method, host, path)) {
-            Some(route) => route.to_string().into(),
+            Some(route) => {
+                // Without the method and the host, which are known anyway.
+                let text = route.to_string();
+                text.find('/').and_then(|at| text.get(at..)).unwrap_or("/*").into()
+            }
             None => template_of(path).into(),
         }
     }

@@ -190,6 +190,10 @@ impl Engine {
         };
         let found = self.known_secret(access.project(), secret)?;
         let found = found.ok_or_else(|| VaultError::NotFound(secret.clone()))?;
+        if let Some(other) = found.about.provider.as_deref().filter(|other| *other != id) {
+            let rule = format!("is a credential of {other}, by its form: it would be sent to {id}");
+            return Err(invalid("secret", rule));
+        }
         let fields = self.open_version_for(access, secret, found.current).await?;
         provider::from_catalog(provider, document, parameters, &fields).map_err(VaultError::Invalid)
     }

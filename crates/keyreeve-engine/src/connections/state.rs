@@ -70,13 +70,19 @@ pub(super) struct State {
 pub(super) struct Rejections {
     version: AtomicU64,
     in_a_row: AtomicU32,
+    /// The last version that the service took.
+    taken: AtomicU64,
     /// The version that is not used although it is current, because the service refuses it.
     refused: AtomicU64,
 }
 
 impl Rejections {
-    /// Counts a refusal; gives how many there were in a row.
+    /// Counts a refusal; gives how many there were in a row. A version that the service has taken is good:
+    /// what it refuses then is the call, and not the credential.
     pub(super) fn count(&self, version: VersionNumber) -> u32 {
+        if self.taken.load(Ordering::Acquire) == version {
+            return 0;
+        }
         if self.version.swap(version, Ordering::AcqRel) != version {
             self.in_a_row.store(0, Ordering::Release);
         }
@@ -85,10 +91,8 @@ impl Rejections {
 
     /// The service took this version.
     pub(super) fn accepted(&self, version: VersionNumber) {
-        if self.version.load(Ordering::Acquire) == version
-            && self.in_a_row.load(Ordering::Acquire) != 0
-        {
-            self.in_a_row.store(0, Ordering::Release);
+        if self.taken.load(Ordering::Relaxed) != version {
+            self.taken.store(version, Ordering::Release);
         }
     }
 

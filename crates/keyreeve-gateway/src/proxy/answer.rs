@@ -22,15 +22,16 @@ impl Call {
         let (mut parts, body) = response.into_parts();
         if parts.status == StatusCode::SWITCHING_PROTOCOLS {
             let words = "the service changed the protocol, which nobody asked for";
-            return Err(Refusal::saying(RefusalKind::BadAnswer, words));
+            return Err(self.not_passed(proof, words));
         }
-        let settings = &self.connection.settings;
+        let connection = self.connection.clone();
+        let settings = &connection.settings;
         let mut scrubbing = Scrubbing::of(proof.scrub());
         if let Some(scrubbing) = &mut scrubbing {
             if is_encoded(&parts.headers) && !body.is_end_stream() && method != Method::HEAD {
                 let words = "the service compressed its answer although it was asked not to, so the \
                              answer cannot be looked through";
-                return Err(Refusal::saying(RefusalKind::BadAnswer, words));
+                return Err(self.not_passed(proof, words));
             }
             scrubbing.mask_headers(&mut parts.headers);
         }
@@ -40,7 +41,7 @@ impl Call {
         {
             let words =
                 format!("the answer is longer than {most} bytes, which this connection allows");
-            return Err(Refusal::saying(RefusalKind::BadAnswer, words));
+            return Err(self.not_passed(proof, words));
         }
         // Whatever comes is shown by no browser as a page of this server.
         let own = [
@@ -59,6 +60,13 @@ impl Call {
         let ending = Box::new(Ending::new(record, Some((self.destination, sender))));
         let body = AnswerBody::stream(body, scrubbing, patient, most, ending);
         Ok(Response::from_parts(parts, body))
+    }
+}
+
+impl Call {
+    /// Records a call whose answer is not passed on.
+    fn not_passed(self, proof: &Proof, words: impl Into<String>) -> Refusal {
+        self.not_answered(proof, Refusal::saying(RefusalKind::BadAnswer, words))
     }
 }
 

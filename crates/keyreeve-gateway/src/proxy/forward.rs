@@ -27,7 +27,7 @@ use super::{
     inject::{self, Needs, Outgoing},
     kept::{self, Cached},
     proof::Proof,
-    record::CallRecord,
+    record::{CallRecord, Ending},
 };
 use crate::{
     body::{AnswerBody, BodyError, Cut, RequestBody, StreamedRequest},
@@ -41,6 +41,21 @@ pub(super) struct Call {
     pub(super) breaker: Arc<Breaker>,
     pub(super) record: CallRecord,
     pub(super) cut: Cut,
+}
+
+impl Call {
+    /// Records a call that was sent and not answered.
+    pub(super) fn not_answered(self, proof: &Proof, refusal: Refusal) -> Refusal {
+        let status = match refusal.kind {
+            RefusalKind::TimedOut => 504,
+            RefusalKind::Unreachable | RefusalKind::BadAnswer => 502,
+            RefusalKind::TooLarge => 413,
+            RefusalKind::Invalid => 400,
+            _ => 503,
+        };
+        Ending::new(self.record.answered(status, proof.version()), None).end(0, 0, false);
+        refusal
+    }
 }
 
 /// A body that can be sent more than once, or not.
@@ -108,7 +123,10 @@ impl Proxy {
                 },
             );
             let request = self.request(outgoing, &proof, &mut sendable)?;
-            let (response, sender) = self.send(&call, request).await?;
+            let (response, sender) = match self.send(&call, request).await {
+                Ok(answered) => answered,
+                Err(refusal) => return Err(call.not_answered(&proof, refusal)),
+            };
             let status = response.status();
             if status == 401 && std::mem::take(&mut is_first) {
                 let minted = self.another_token(&client, &connection, &proof).await;
@@ -185,7 +203,14 @@ impl Proxy {
         let Some(sent) = sent else { return Ok(Sendable::Whole(Bytes::new())) };
         let idle = settings.patience.idle();
         if inject::needs(injection) == Needs::Nothing {
-            let stream = StreamedRequest::new(body, most, idle, call.cut.clone(), sent);
+            let stream = StreamedRequest::new(
+                body,
+                most,
+                idle,
+                call.cut.clone(),
+                sent,
+                inject::reserved(injection),
+            );
             return Ok(Sendable::Once(Some(RequestBody::Stream(Box::new(stream)))));
         }
         let most = most.unwrap_or(u64::MAX).min(limits.max_buffered_bytes);

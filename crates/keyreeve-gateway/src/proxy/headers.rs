@@ -34,6 +34,16 @@ const PRIVATE: [HeaderName; 14] = [
     super::request::OWN_SLOT,
 ];
 
+/// Headers that carry credentials of any kind, and what decides on how a body is read.
+const CREDENTIALS: [HeaderName; 6] = [
+    header::AUTHORIZATION,
+    header::CONTENT_LENGTH,
+    header::CONTENT_TYPE,
+    header::CONTENT_ENCODING,
+    HeaderName::from_static("x-api-key"),
+    HeaderName::from_static("x-goog-api-key"),
+];
+
 /// What an answer carries that is meant for whoever holds the credential, or for another host name.
 const ANSWER_PRIVATE: [HeaderName; 7] = [
     header::SET_COOKIE,
@@ -90,6 +100,29 @@ pub(super) fn strip_credential(headers: &mut HeaderMap, shown: &str) {
     for name in found {
         headers.remove(name);
     }
+    let basic = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    if basic.is_some_and(|value| basic_holds(value, shown)) {
+        headers.remove(header::AUTHORIZATION);
+    }
+}
+
+/// Whether `Basic …` (RFC 7617) holds a text.
+fn basic_holds(value: &str, text: &str) -> bool {
+    use base64::{Engine as _, prelude::BASE64_STANDARD};
+    let encoded = value.split_once(' ').filter(|(scheme, _)| scheme.eq_ignore_ascii_case("basic"));
+    let decoded = encoded.and_then(|(_, rest)| BASE64_STANDARD.decode(rest.trim()).ok());
+    let decoded = decoded.map(zeroize::Zeroizing::new);
+    decoded.is_some_and(|it| std::str::from_utf8(&it).is_ok_and(|pair| pair.contains(text)))
+}
+
+/// Takes away what stands behind a body and is not the client's to say: what stands before it neither
+/// passes, and what the credential goes into.
+pub(crate) fn strip_trailers(trailers: &mut HeaderMap, reserved: &[HeaderName]) {
+    strip_hop_by_hop(trailers);
+    for name in PRIVATE.iter().chain(&CREDENTIALS).chain(reserved) {
+        trailers.remove(name);
+    }
+    remove_beginning_with(trailers, FETCH_METADATA);
 }
 
 /// A client's headers as the service gets them, without any credential yet.
@@ -106,6 +139,7 @@ pub(super) fn for_service(headers: &mut HeaderMap, credential: &HeaderName, scru
     if scrubs {
         // What is compressed cannot be looked through, and a range may begin within a secret.
         headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        headers.remove(header::SEC_WEBSOCKET_EXTENSIONS);
         headers.remove(header::RANGE);
         headers.remove(header::IF_RANGE);
     }
@@ -170,6 +204,10 @@ mod tests {
             ("x-custom", "a kr_live_1 b"),
             ("accept", "kr_live_2"),
         ]);
+        let basic = headers(&[("authorization", "Basic dTprcl9saXZlXzE=")]);
+        let mut basic = basic;
+        strip_credential(&mut basic, "kr_live_1");
+        assert!(basic.is_empty());
         strip_credential(&mut map, "kr_live_1");
         assert_eq!(map.keys().map(HeaderName::as_str).collect::<Vec<_>>(), ["accept"]);
     }

@@ -50,6 +50,12 @@ pub(super) fn needs(injection: &Injection) -> Needs {
     }
 }
 
+/// Headers that the credential goes into.
+pub(super) fn reserved(injection: &Injection) -> Vec<HeaderName> {
+    let Injection::Headers(headers) = injection else { return Vec::new() };
+    headers.iter().filter_map(|(name, _)| HeaderName::try_from(name.as_str()).ok()).collect()
+}
+
 impl Outgoing {
     /// A request without a credential.
     pub(super) fn new(

@@ -1,5 +1,6 @@
 //! Why a call was not made.
 
+use keyreeve_core::restriction::Broken;
 use keyreeve_engine::{AuthenticationError, connections::CallRefused, vault::VaultError};
 
 /// Why a call was not made, or not answered. What is here is for the caller: nothing of a secret, of an
@@ -94,6 +95,9 @@ impl From<CallRefused> for Refusal {
     fn from(refused: CallRefused) -> Self {
         let words = refused.to_string();
         match refused {
+            CallRefused::Restricted(why) if why.broken == Broken::Origin => {
+                Self::new(RefusalKind::Origin)
+            }
             CallRefused::Authentication(error) => error.into(),
             CallRefused::NotAllowed { .. }
             | CallRefused::Disabled

@@ -34,9 +34,7 @@ impl<'r> Asked<'r> {
                 "the path must be /proxy/, the name of a connection, and the service's own path",
             ));
         }
-        if parts.uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
-            return Err(Refusal::saying(RefusalKind::Invalid, "the address must hold no user"));
-        }
+        check_host(parts)?;
         let origin = single(parts, &header::ORIGIN)?;
         let (credential, credential_header) = credential(parts)?;
         Ok(Self { connection, origin, rest, credential, credential_header })
@@ -63,6 +61,43 @@ impl<'r> Asked<'r> {
             user_agent: text(header::USER_AGENT),
         }
     }
+}
+
+/// Whether the request names one host, in one way (RFC 9112 §3.2): somebody before us may have looked
+/// at another.
+fn check_host(parts: &Parts) -> Result<(), Refusal> {
+    let refuse = |words: &str| Err(Refusal::saying(RefusalKind::Invalid, words));
+    let mut hosts = parts.headers.get_all(header::HOST).iter();
+    let (host, second) = (hosts.next(), hosts.next());
+    if second.is_some() {
+        return refuse("the header host must stand once");
+    }
+    let host = host.map(HeaderValue::to_str).transpose();
+    let Ok(host) = host else { return refuse("the header host must be a host") };
+    let is_host = |text: &str| {
+        !text.is_empty()
+            && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._:[]".contains(&b))
+    };
+    if host.is_some_and(|host| !is_host(host)) {
+        return refuse("the header host must be a host, and perhaps a port");
+    }
+    match (parts.uri.authority(), host) {
+        (Some(authority), _) if !is_host(authority.as_str()) => {
+            refuse("the address must name a host, and no user")
+        }
+        (Some(authority), Some(host)) if !authority.as_str().eq_ignore_ascii_case(host) => {
+            refuse("the address and the header host must name the same host")
+        }
+        (None, None) if parts.version == http::Version::HTTP_11 => {
+            refuse("the header host must be there")
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The connection that a path names, if it can be one.
+pub(super) fn connection_of(path: &str) -> Option<&str> {
+    path.strip_prefix(PREFIX)?.split('/').next().filter(|name| !name.is_empty())
 }
 
 /// A header's one value; two are an error.

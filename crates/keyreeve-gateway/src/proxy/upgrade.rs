@@ -8,9 +8,10 @@ use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use keyreeve_core::egress::{ScrubSet, Target};
 use keyreeve_engine::connections::Client;
+use parking_lot::Mutex;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf, split},
-    time::timeout,
+    time::{Instant, timeout},
 };
 use tracing::debug;
 
@@ -27,6 +28,8 @@ use crate::{
     upstream::Sender,
 };
 
+/// For how long the end of what came is held back because a secret could begin with it.
+const LONGEST_HOLD: Duration = Duration::from_millis(50);
 /// How much is read at once, in each direction.
 const PIECE: usize = 16 << 10;
 
@@ -138,14 +141,33 @@ impl Tunnel {
         let (from_client, to_client) = split(TokioIo::new(client));
         let (from_service, to_service) = split(TokioIo::new(service));
         let mut seen = (0, 0);
-        let up = pump(from_client, to_service, None, self.idle, None);
+        let active = Active::now();
+        let up = pump(from_client, to_service, None, (self.idle, &active), None);
         let scrubbing = Scrubbing::of(&self.scrub);
-        let down = pump(from_service, to_client, scrubbing, self.idle, Some(&mut seen));
+        let both = (self.idle, &active);
+        let down = pump(from_service, to_client, scrubbing, both, Some(&mut seen));
         tokio::select! {
             () = async { tokio::join!(up, down); } => {}
             () = self.cut.0.cancelled() => {}
         }
         seen
+    }
+}
+
+/// When something came last, in either direction.
+struct Active(Mutex<Instant>);
+
+impl Active {
+    fn now() -> Self {
+        Self(Mutex::new(Instant::now()))
+    }
+
+    fn note(&self) {
+        *self.0.lock() = Instant::now();
+    }
+
+    fn is_within(&self, idle: Duration) -> bool {
+        self.0.lock().elapsed() < idle
     }
 }
 
@@ -155,12 +177,28 @@ async fn pump(
     mut from: ReadHalf<TokioIo<Upgraded>>,
     mut to: WriteHalf<TokioIo<Upgraded>>,
     mut scrubbing: Option<Scrubbing>,
-    idle: Duration,
+    (idle, active): (Duration, &Active),
     mut seen: Option<&mut (u64, u64)>,
 ) {
     let mut piece = vec![0; PIECE];
     loop {
-        let Ok(Ok(size)) = timeout(idle, from.read(&mut piece)).await else { break };
+        let holds = scrubbing.as_ref().is_some_and(|scrubbing| !scrubbing.is_clear());
+        let patience = if holds { LONGEST_HOLD } else { idle };
+        let size = match timeout(patience, from.read(&mut piece)).await {
+            Ok(Ok(size)) => size,
+            // Whoever answers only what it has heard would wait for ever.
+            Err(_) if holds => {
+                let rest = scrubbing.as_mut().and_then(Scrubbing::finish).unwrap_or_default();
+                if to.write_all(&rest).await.is_err() || to.flush().await.is_err() {
+                    break;
+                }
+                continue;
+            }
+            // The other direction may be the one that talks.
+            Err(_) if active.is_within(idle) => continue,
+            _ => break,
+        };
+        active.note();
         let Some(bytes) = piece.get(..size).filter(|bytes| !bytes.is_empty()) else { break };
         let written = match &mut scrubbing {
             Some(scrubbing) => match scrubbing.feed(&Bytes::copy_from_slice(bytes)) {

@@ -60,7 +60,9 @@ pub(super) async fn batches_are_found_and_forgotten(h: Harness) -> Outcome {
     let rows: Vec<&str> = found.iter().map(|batch| batch.rows.trim()).collect();
     assert_eq!(rows, ["{\"n\":20}", "{\"n\":10}"], "the latest first, what ends later left out");
     assert_eq!(h.store.call_batches(&acme, samples::time(99), 1).await?[0].from, samples::time(30));
+    assert!(h.store.has_calls_before(samples::time(25)).await?);
     h.commit(&acme, vec![Change::ForgetCallsBefore(samples::time(25))]).await?;
+    assert!(!h.store.has_calls_before(samples::time(25)).await?);
     let left = h.store.call_batches(&acme, samples::time(99), 10).await?;
     assert_eq!(left.len(), 2);
     assert_eq!(h.store.call_counts(&acme, "2026-01-01", 9).await?[0].calls, 3, "sums stay");

@@ -85,6 +85,12 @@ pub(crate) fn batches(
     query::all(session, sql, &values![project.as_str(), millis::ceil(before), limit], read)
 }
 
+/// Whether there are batches that ended before a moment.
+pub(crate) fn exist_before(session: &mut dyn Session, time: Timestamp) -> Result<bool, Broken> {
+    let sql = "SELECT 1 FROM call_batches WHERE until_ms < ?1 LIMIT 1";
+    query::exists(session, sql, &values![millis::floor(time)])
+}
+
 /// Sums from a day on, in the order of days, connections and clients.
 pub(crate) fn counts(
     session: &mut dyn Session,

@@ -266,6 +266,10 @@ impl Store for DatabaseStore {
         self.readers.read(move |db| calls::batches(db, &project, before, limit)).await
     }
 
+    async fn has_calls_before(&self, before: Timestamp) -> Result<bool, StoreError> {
+        self.readers.read(move |db| calls::exist_before(db, before)).await
+    }
+
     async fn call_counts(
         &self,
         project: &ProjectName,

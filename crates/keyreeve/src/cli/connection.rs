@@ -20,7 +20,7 @@ Examples:
 const ADD: &str = "\
 Examples:
   keyreeve connection add stripe --secret production/stripe
-  keyreeve connection add maps --provider google-maps --secret production/maps \\
+  keyreeve connection add maps --provider google-api --secret production/maps \\
       --origin https://app.example.com --route 'GET /maps/api/geocode/json'
   keyreeve connection add echo --base-url http://127.0.0.1:9000 --allow-internal --allow-plaintext \\
       --secret production/echo --inject 'header:Authorization=Bearer {token}'

@@ -1,8 +1,9 @@
 //! `keyreeve connection`.
 
 use keyreeve_api::{
-    CacheRulesView, CallLimitsView, CallUsageQuery, Client, CreateClientTokenRequest,
-    CreateConnectionRequest, ListCallsQuery, Patch, PatienceView, UpdateConnectionRequest,
+    CacheRulesView, CallLimitsView, CallUsageQuery, Client, ConnectionView,
+    CreateClientTokenRequest, CreateConnectionRequest, ListCallsQuery, Patch, PatienceView,
+    UpdateConnectionRequest,
 };
 
 use super::{Outcome, change::must_change, deletion, listing, new_key};
@@ -26,6 +27,7 @@ pub(super) async fn run(command: &ConnectionCommand, context: &Context) -> anyho
         ConnectionCommand::Update(args) => {
             let body = change(&args.fields)?;
             must_change(&body, "connection update")?;
+            let body = completed(body, client.connection(&args.name).await?);
             client.update_connection(&args.name, &body).await?
         }
         ConnectionCommand::Disable(args) => {
@@ -127,6 +129,43 @@ fn creation(args: &AddArgs) -> anyhow::Result<CreateConnectionRequest> {
 
 fn change(fields: &FieldArgs) -> anyhow::Result<UpdateConnectionRequest> {
     Ok(request!(UpdateConnectionRequest, fields,))
+}
+
+/// What stays of bounds of which some are changed: each kind is replaced by itself.
+fn completed(mut body: UpdateConnectionRequest, known: ConnectionView) -> UpdateConnectionRequest {
+    if let Some(new) = &mut body.restrictions {
+        let old = known.restrictions;
+        let kinds = [
+            (&mut new.allow_ips, old.allow_ips),
+            (&mut new.deny_ips, old.deny_ips),
+            (&mut new.windows, old.windows),
+            (&mut new.origins, old.origins),
+            (&mut new.routes, old.routes),
+            (&mut new.allow_countries, old.allow_countries),
+            (&mut new.deny_countries, old.deny_countries),
+        ];
+        for (new, old) in kinds {
+            if new.is_empty() {
+                *new = old;
+            }
+        }
+    }
+    if let Some(new) = &mut body.limits {
+        let old = known.limits;
+        new.rate = new.rate.take().or(old.rate);
+        new.rate_per_client = new.rate_per_client.take().or(old.rate_per_client);
+        new.concurrency = new.concurrency.or(old.concurrency);
+        new.max_request_bytes = new.max_request_bytes.or(old.max_request_bytes);
+        new.max_response_bytes = new.max_response_bytes.or(old.max_response_bytes);
+        new.max_buffered_bytes = new.max_buffered_bytes.or(old.max_buffered_bytes);
+    }
+    if let Some(new) = &mut body.patience {
+        let old = known.patience;
+        new.connect_ms = new.connect_ms.or(old.connect_ms);
+        new.first_byte_ms = new.first_byte_ms.or(old.first_byte_ms);
+        new.idle_ms = new.idle_ms.or(old.idle_ms);
+    }
+    body
 }
 
 fn cache(fields: &FieldArgs) -> Patch<CacheRulesView> {

@@ -65,8 +65,10 @@ pub(crate) fn run(args: &ServeArgs, context: &Context) -> anyhow::Result<Outcome
     };
     let (stop, stopped) = watch::channel(false);
     background.spawn(stop_on(signals, stop));
+    let port = server.address().port();
+    let gateway = Gateway::new(engine.clone(), running.clock.clone(), &config, port)?;
     info!(%url, live_keys = engine.live().len(), "serving");
-    serve(&background, server, &engine, running, &metrics, &config, stopped)?;
+    serve(&background, server, (&engine, Arc::new(gateway)), running, &metrics, &config, stopped)?;
     info!("stopped");
     Ok(Outcome::Done)
 }
@@ -85,7 +87,7 @@ fn keep_memory_private() {
 fn serve(
     background: &Runtime,
     server: Server,
-    engine: &Arc<Engine>,
+    (engine, gateway): (&Arc<Engine>, Arc<Gateway>),
     running: Running,
     metrics: &Metrics,
     config: &Config,
@@ -93,8 +95,6 @@ fn serve(
 ) -> anyhow::Result<()> {
     let clock = running.clock.clone();
     let tasks = tasks::start(background, engine, running, metrics, config, &stopped);
-    let port = server.address().port();
-    let gateway = Arc::new(Gateway::new(engine.clone(), clock.clone(), config, port)?);
     let ended = server.run(engine.clone(), clock, gateway, stopped)?;
     if ended.cut_off > 0 {
         warn!(connections = ended.cut_off, "connections were cut off at the end of the drain");

@@ -423,7 +423,7 @@ fn calls_are_recorded_by_template_and_nothing_of_their_content() {
     proxied.connect("routed", &json!({ "restrictions": { "routes": ["GET /status/*"] } }));
     assert_eq!(proxied.get("routed/status/418").status, 418);
     eventually("it is recorded, too", || proxied.calls().len() == 5);
-    assert_eq!(proxied.calls()[0].path, "GET /status/*");
+    assert_eq!(proxied.calls()[0].path, "/status/*");
 }
 
 #[test]

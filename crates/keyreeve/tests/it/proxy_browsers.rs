@@ -32,7 +32,7 @@ impl Proxied {
             .header("access-control-request-headers", "x-keyreeve-key, content-type")
     }
 
-    fn from_page(&self, path: &str, origin: &str) -> Answer {
+    fn of_page(&self, path: &str, origin: &str) -> Answer {
         answer(self.request("GET", path).header("origin", origin))
     }
 }
@@ -80,7 +80,7 @@ fn a_page_asks_first_and_only_named_pages_may() {
 #[test]
 fn answers_are_shown_to_named_pages_and_to_no_others() {
     let proxied = Proxied::with_page();
-    let shown = proxied.from_page("pages/private-headers", PAGE);
+    let shown = proxied.of_page("pages/private-headers", PAGE);
     assert_eq!(shown.status, 200);
     assert!(is_shown_to(&shown, PAGE) && varies_by_origin(&shown), "{shown:?}");
     assert_eq!(shown.header("x-of-the-service"), "kept");
@@ -92,11 +92,11 @@ fn answers_are_shown_to_named_pages_and_to_no_others() {
     assert!(seen.all("origin").is_empty() && seen.all("referer").is_empty(), "{seen:?}");
     proxied.service.forget();
     for origin in OTHERS {
-        let refused = proxied.from_page("pages/private-headers", origin);
+        let refused = proxied.of_page("pages/private-headers", origin);
         assert_eq!(refused.status, 403, "{origin}");
         assert!(!is_shown_to(&refused, origin), "{refused:?}");
     }
-    let refused = proxied.from_page("echo/private-headers", PAGE);
+    let refused = proxied.of_page("echo/private-headers", PAGE);
     assert_eq!(refused.code(), "403 forbidden_origin", "no page is named there");
     assert!(!is_shown_to(&refused, PAGE));
     let nowhere = proxied.get("pages/private-headers");
@@ -124,11 +124,11 @@ fn a_page_that_may_call_is_told_why_it_was_refused() {
     assert_eq!(nobody.code(), "401 unauthenticated");
     assert!(is_shown_to(&nobody, PAGE), "{nobody:?}");
     proxied.change("pages", json!({ "enabled": false }));
-    let refused = proxied.from_page("pages/x", PAGE);
+    let refused = proxied.of_page("pages/x", PAGE);
     assert_eq!(refused.code(), "403 forbidden");
     proxied.change("pages", json!({ "enabled": true, "limits": { "rate": "1/1h" } }));
-    assert_eq!(proxied.from_page("pages/x", PAGE).status, 200);
-    let refused = proxied.from_page("pages/x", PAGE);
+    assert_eq!(proxied.of_page("pages/x", PAGE).status, 200);
+    let refused = proxied.of_page("pages/x", PAGE);
     assert_eq!(refused.code(), "429 rate_limited");
     assert!(is_shown_to(&refused, PAGE), "{refused:?}");
     let garbage = answer(proxied.request("GET", "pages/garbage").header("origin", OTHERS[0]));
@@ -138,11 +138,11 @@ fn a_page_that_may_call_is_told_why_it_was_refused() {
 #[test]
 fn a_page_that_is_named_no_more_is_refused_at_once() {
     let proxied = Proxied::with_page();
-    assert_eq!(proxied.from_page("pages/x", PAGE).status, 200);
+    assert_eq!(proxied.of_page("pages/x", PAGE).status, 200);
     let other = "https://other.example.com";
     proxied.change("pages", json!({ "restrictions": { "origins": [other] } }));
-    assert_eq!(proxied.from_page("pages/x", PAGE).status, 403);
+    assert_eq!(proxied.of_page("pages/x", PAGE).status, 403);
     assert_eq!(answer(proxied.preflight("pages", PAGE)).status, 403);
-    assert!(is_shown_to(&proxied.from_page("pages/x", other), other));
+    assert!(is_shown_to(&proxied.of_page("pages/x", other), other));
     assert_eq!(answer(proxied.preflight("pages", other)).status, 204);
 }

@@ -32,7 +32,7 @@ pub(crate) fn frame(opcode: u8, payload: &[u8], is_client: bool) -> Vec<u8> {
     match u8::try_from(payload.len()) {
         Ok(short) if payload.len() <= SHORT => frame.push(masked | short),
         _ => {
-            frame.push(masked | 126);
+            frame.push(masked | 0x7e);
             frame.extend(length.to_be_bytes());
         }
     }

@@ -25,6 +25,7 @@ const FOLD_INTERVAL: Duration = Duration::from_secs(5);
 /// The tasks, to be waited for at the end.
 pub(super) struct Tasks {
     flushing: JoinHandle<()>,
+    recording: JoinHandle<()>,
     claiming: JoinHandle<()>,
     anchoring: JoinHandle<Running>,
 }
@@ -41,14 +42,14 @@ pub(super) fn start(
     let flushing = flush(engine.clone(), config.usage.flush_interval, stopped.clone());
     let flushing = background.spawn(flushing);
     let claiming = background.spawn(claim(engine.clone(), stopped.clone()));
-    background.spawn(record_calls(engine.clone(), stopped.clone()));
+    let recording = background.spawn(record_calls(engine.clone(), stopped.clone()));
     background.spawn(forget(engine.clone(), stopped.clone()));
     background.spawn(note_counting(engine.clone(), stopped.clone()));
     background.spawn(rewrap(engine.clone(), stopped.clone()));
     background.spawn(sync(engine.clone(), stopped.clone()));
     background.spawn(fold(metrics.clone(), stopped.clone()));
     let anchoring = anchor(running, config.audit.anchor_interval, stopped.clone());
-    Tasks { flushing, claiming, anchoring: background.spawn(anchoring) }
+    Tasks { flushing, recording, claiming, anchoring: background.spawn(anchoring) }
 }
 
 impl Tasks {
@@ -56,8 +57,8 @@ impl Tasks {
     /// the last anchor over them.
     pub(super) async fn finish(self, engine: &Engine) {
         // A flush under way holds counts that a second flush would not see.
-        if self.flushing.await.is_err() {
-            error!("the flushing task failed");
+        if self.flushing.await.is_err() || self.recording.await.is_err() {
+            error!("a flushing task failed");
         }
         engine.flush_or_log().await;
         if self.claiming.await.is_err() {
