@@ -19,6 +19,7 @@ use http::HeaderName;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::{
     patience::{Cut, Patient},
@@ -68,6 +69,14 @@ pub(crate) struct StreamedRequest {
     seen: Arc<AtomicU64>,
     /// Headers that are not the client's to set, behind the body neither.
     reserved: Vec<HeaderName>,
+    /// Done once all of it has gone on.
+    uploaded: CancellationToken,
+}
+
+impl Drop for StreamedRequest {
+    fn drop(&mut self) {
+        self.uploaded.cancel();
+    }
 }
 
 impl StreamedRequest {
@@ -80,10 +89,14 @@ impl StreamedRequest {
         seen: Arc<AtomicU64>,
         reserved: Vec<HeaderName>,
     ) -> Self {
-        Self { body, patient: Patient::new(idle, cut), most, seen, reserved }
+        let uploaded = CancellationToken::new();
+        Self { body, patient: Patient::new(idle, cut), most, seen, reserved, uploaded }
     }
 
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if self.patient.is_cut() {
+            return Poll::Ready(Some(Err(BodyError::Cut)));
+        }
         match Pin::new(&mut self.body).poll_frame(context) {
             Poll::Ready(Some(Ok(mut frame))) => {
                 self.patient.something_came();
@@ -97,11 +110,27 @@ impl StreamedRequest {
                         return Poll::Ready(Some(Err(BodyError::TooLong(most))));
                     }
                 }
+                if self.body.is_end_stream() {
+                    self.uploaded.cancel();
+                }
                 Poll::Ready(Some(Ok(frame)))
             }
             Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(BodyError::Broken(error)))),
-            Poll::Ready(None) => Poll::Ready(None),
+            Poll::Ready(None) => {
+                self.uploaded.cancel();
+                Poll::Ready(None)
+            }
             Poll::Pending => self.patient.poll(context).map(|why| Some(Err(why))),
+        }
+    }
+}
+
+impl RequestBody {
+    /// What is done once all of a body that is streamed has gone on.
+    pub(crate) fn uploaded(&self) -> Option<CancellationToken> {
+        match self {
+            Self::Stream(stream) => Some(stream.uploaded.clone()),
+            Self::Empty | Self::Whole(_) => None,
         }
     }
 }
@@ -263,6 +292,9 @@ impl Body for AnswerBody {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         loop {
+            if matches!(self.source, Source::Stream(_)) && self.patient.is_cut() {
+                return self.fail(BodyError::Cut);
+            }
             let body = match &mut self.source {
                 Source::Whole(bytes) => {
                     return Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes))));

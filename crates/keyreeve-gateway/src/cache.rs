@@ -19,7 +19,20 @@ const MOST_BYTES: usize = 64 << 20;
 /// What an answer takes besides its body, roughly.
 const AROUND: usize = 512;
 /// Headers of the request that may choose another answer; what varies by others is not kept.
-const CHOOSING: [HeaderName; 2] = [header::ACCEPT, header::ACCEPT_LANGUAGE];
+const CHOOSING: [HeaderName; 3] =
+    [header::ACCEPT, header::ACCEPT_LANGUAGE, header::ACCEPT_ENCODING];
+/// Headers of a request whose answer is nobody else's: it has a body, a part was asked for, or its sender
+/// showed a credential of their own.
+const DECIDING: [HeaderName; 6] = [
+    header::RANGE,
+    header::CONTENT_LENGTH,
+    header::TRANSFER_ENCODING,
+    header::AUTHORIZATION,
+    HeaderName::from_static("x-api-key"),
+    HeaderName::from_static("x-goog-api-key"),
+];
+/// Longer targets are not kept, in bytes.
+const LONGEST_TARGET: usize = 4096;
 
 /// Whose answer it is, and to what. An answer is never given to another project or client, nor after
 /// the connection or its credential has changed.
@@ -33,7 +46,7 @@ pub(crate) struct CacheKey {
     /// The client, unless all clients share.
     client: Option<String>,
     target: String,
-    choosing: [Option<Vec<u8>>; 2],
+    choosing: [Vec<Vec<u8>>; 3],
 }
 
 /// An answer that was kept.
@@ -45,6 +58,8 @@ pub(crate) struct Kept {
     /// How old it was when it came.
     age: Duration,
     good_until: Instant,
+    /// What it takes, its key and its headers included, in bytes.
+    size: usize,
 }
 
 impl Kept {
@@ -78,6 +93,15 @@ pub(crate) struct Keeping {
 }
 
 impl Keeping {
+    /// What it takes: the key is kept twice.
+    fn size(&self) -> usize {
+        let headers: usize =
+            self.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 64).sum();
+        let choosing: usize = self.key.choosing.iter().flatten().map(Vec::len).sum();
+        let key = self.key.target.len() + self.key.connection.len() + choosing;
+        self.body.len() + headers + 2 * key + AROUND
+    }
+
     /// Takes a piece of the body; false if the answer is too large to be kept.
     pub(crate) fn add(&mut self, piece: &[u8]) -> bool {
         if self.body.len() + piece.len() > self.most {
@@ -100,7 +124,8 @@ pub(crate) fn key_of(
     let host = Some(connection.origin.host().as_str());
     let is_named = rules.routes.iter().any(|route| route.matches("GET", host, target.path()));
     let is_plain = parts.method == Method::GET
-        && !parts.headers.contains_key(header::RANGE)
+        && !DECIDING.iter().any(|name| parts.headers.contains_key(name))
+        && target.path().len() + target.query().map_or(0, str::len) <= LONGEST_TARGET
         && !directives(&parts.headers).any(|it| it == "no-store");
     if !is_named || !is_plain {
         return None;
@@ -113,7 +138,9 @@ pub(crate) fn key_of(
         version,
         client: (rules.scope == CacheScope::Client).then(|| client.name()),
         target: format!("{}{query}", target.path()),
-        choosing: CHOOSING.map(|name| parts.headers.get(name).map(|it| it.as_bytes().to_vec())),
+        choosing: CHOOSING.map(|name| {
+            parts.headers.get_all(name).iter().map(|it| it.as_bytes().to_vec()).collect()
+        }),
     })
 }
 
@@ -170,6 +197,10 @@ fn life(rules: &CacheRules, headers: &HeaderMap) -> Option<Duration> {
         }
     }
     let told = shared_age.or(max_age);
+    if told.is_none() && headers.contains_key(header::EXPIRES) {
+        // Said in a way that nobody needs to use any more.
+        return None;
+    }
     Some(told.map_or(most, |told| told.min(most))).filter(|life| !life.is_zero())
 }
 
@@ -196,7 +227,7 @@ impl Cache {
 
     /// Keeps an answer that has come whole. What was used longest ago makes room.
     pub(crate) fn put(&self, keeping: Keeping, now: Instant) {
-        let size = keeping.body.len() + AROUND;
+        let size = keeping.size();
         if size > MOST_BYTES {
             return;
         }
@@ -206,6 +237,7 @@ impl Cache {
             kept_at: now,
             age: keeping.age,
             good_until: now + keeping.life,
+            size,
         };
         let mut entries = self.0.lock();
         if let Some((used, _)) = entries.kept.get(&keeping.key) {
@@ -228,7 +260,7 @@ impl Entries {
     fn remove(&mut self, used: u64) {
         let Some(key) = self.order.remove(&used) else { return };
         if let Some((_, kept)) = self.kept.remove(&key) {
-            self.bytes = self.bytes.saturating_sub(kept.body.len() + AROUND);
+            self.bytes = self.bytes.saturating_sub(kept.size);
         }
     }
 
@@ -267,7 +299,7 @@ mod tests {
             version: 1,
             client: None,
             target: target.to_owned(),
-            choosing: [None, None],
+            choosing: [const { Vec::new() }; 3],
         }
     }
 

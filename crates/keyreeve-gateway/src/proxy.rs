@@ -141,7 +141,7 @@ impl Proxy {
 
     /// The figures as Prometheus reads them.
     pub fn render_figures(&self, page: &mut String) {
-        self.figures.render(page, self.breakers.open());
+        self.figures.render(page, self.breakers.open(self.now_ns()));
     }
 
     /// What ends a call of a project.

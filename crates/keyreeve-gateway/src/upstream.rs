@@ -5,9 +5,14 @@ mod dial;
 mod guard;
 mod pool;
 
-use std::{path::Path, sync::Arc};
+use std::{
+    hash::{Hash, Hasher},
+    path::Path,
+    sync::Arc,
+};
 
 use keyreeve_core::egress::Origin;
+use keyreeve_engine::connections::Connection;
 use rustls::{
     ClientConfig, RootCertStore,
     crypto::aws_lc_rs,
@@ -20,12 +25,30 @@ pub(crate) use self::{
     pool::{Pool, Sender},
 };
 
-/// Where a connection leads. Calls of different connections share one only if the same rules held when
-/// it was dialled.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+/// Where a connection leads, and by which rules it is dialled.
+#[derive(Clone, Debug)]
 pub(crate) struct Destination {
     pub(crate) origin: Arc<Origin>,
     pub(crate) allow_internal: bool,
+}
+
+/// Whose connections and failures these are: one connection of one project, with the settings it has now.
+/// What one does, another does not feel.
+#[derive(Clone, Debug)]
+pub(crate) struct Lane(pub(crate) Arc<Connection>);
+
+impl PartialEq for Lane {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for Lane {}
+
+impl Hash for Lane {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        Arc::as_ptr(&self.0).hash(state);
+    }
 }
 
 /// Why nobody's certificate can be trusted.

@@ -209,7 +209,7 @@ impl Engine {
         facts: RequestFacts<'_>,
     ) -> Result<ClientCaller, CallRefused> {
         if call.credential.starts_with(CLIENT_TOKEN_PREFIX) {
-            let (project, token, chain) = self.client_of_token(call).await?;
+            let (project, token, chain) = Box::pin(self.client_of_token(call)).await?;
             return Ok(ClientCaller { project, chain, token: Some(token) });
         }
         let caller =
@@ -225,6 +225,12 @@ impl Engine {
         call: &ProxyCall<'_>,
     ) -> Result<Admitted, CallRefused> {
         let ClientCaller { project, chain, token } = caller;
+        if let Some(token) = token
+            && !token.connections.iter().any(|name| name == call.connection)
+        {
+            // First: it tells nothing of what else there is.
+            return Err(CallRefused::NotForToken("it is for other connections"));
+        }
         let connection = self.known_connection(project, call.connection)?;
         let Some(connection) = connection else {
             // Whoever may call through all may know which there are.
@@ -299,7 +305,10 @@ impl Engine {
         Ok(kept.map(|kept| kept.body))
     }
 
-    /// The credential of a connection: what is current, unless the service refuses that and takes what
+    /// The credential of a connection. What waits, which is seldom, is boxed: else each call would carry
+    /// its room about.
+    ///
+    /// It is what is current, unless the service refuses that and takes what
     /// was current before.
     async fn credential_of(
         &self,
@@ -310,12 +319,14 @@ impl Engine {
         let path = &connection.settings.secret;
         let access = || VaultAccess::of_connection(project.clone(), &connection.name, meta);
         if self.has_backend(project, path) {
-            self.follow_secret(&access(), path).await?;
+            Box::pin(self.follow_secret(&access(), path)).await?;
         }
         let state = self.state_of(project, connection);
         let secret = match self.known_secret(project, path) {
             Ok(secret) => secret.ok_or_else(|| nothing_there(path))?,
-            Err(error) => return Err(self.tampering_seen(&access(), error).await.into()),
+            Err(error) => {
+                return Err(Box::pin(self.tampering_seen(&access(), error)).await.into());
+            }
         };
         let version = wanted(&secret, self.now(), |version| state.rejections.is_refused(version));
         let version = version.ok_or_else(|| nothing_there(path))?;
@@ -330,7 +341,8 @@ impl Engine {
         {
             return Ok(made.credential.clone());
         }
-        let credential = self.make_credential(&access(), connection, version, has_previous).await?;
+        let credential =
+            Box::pin(self.make_credential(&access(), connection, version, has_previous)).await?;
         let made = Made {
             connection: connection.clone(),
             credential: credential.clone(),

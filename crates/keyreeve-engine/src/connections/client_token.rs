@@ -12,6 +12,7 @@ use keyreeve_core::{
     name::ProjectName,
     restriction::{OriginPattern, Restrictions, RoutePattern},
     vault::{credential_digest, new_credential},
+    verdict::VerdictCode,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -232,7 +233,7 @@ impl Engine {
         let chain = self.chain_of_key(key).await.map_err(VaultError::from)?;
         let now = self.now();
         let is_good = |chain: &Chain| {
-            chain.keys().all(|key| key.standing(now) == keyreeve_core::verdict::VerdictCode::Valid)
+            chain.keys().all(|key| key.standing(now) == VerdictCode::Valid && is_unbound(key))
         };
         Ok(chain.filter(is_good).map(|chain| (project, token, chain)))
     }

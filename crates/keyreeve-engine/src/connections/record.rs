@@ -1,6 +1,13 @@
 //! What is kept of calls: one row each, in batches whose digest is in the audit.
 
-use std::{borrow::Cow, sync::Arc, time::Duration};
+use std::{
+    borrow::Cow,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use jiff::Timestamp;
 use keyreeve_core::{
@@ -75,12 +82,15 @@ struct Row {
 #[derive(Debug, Default)]
 pub(crate) struct CallLedger {
     stripes: [Mutex<Vec<Row>>; STRIPES],
+    /// How many there are.
+    waiting: AtomicUsize,
 }
 
 impl CallLedger {
     fn add(&self, row: Row) {
         let stripe = stripe_of_thread();
         if let Some(stripe) = self.stripes.get(stripe) {
+            self.waiting.fetch_add(1, Ordering::Relaxed);
             stripe.lock().push(row);
         }
     }
@@ -101,19 +111,20 @@ impl CallLedger {
         }
     }
 
+    /// So many were stored.
+    fn stored(&self, count: usize) {
+        self.waiting.fetch_sub(count, Ordering::Relaxed);
+    }
+
     /// Whether so much waits that nothing more can be taken in.
     pub(super) fn is_full(&self) -> bool {
-        let stripe = self.stripes.get(stripe_of_thread());
-        stripe.is_some_and(|stripe| stripe.lock().len() >= MOST_WAITING / STRIPES)
+        self.waiting.load(Ordering::Relaxed) >= MOST_WAITING
     }
 }
 
 /// Given out in turn, at a thread's first call.
 fn stripe_of_thread() -> usize {
-    use std::{
-        cell::Cell,
-        sync::atomic::{AtomicUsize, Ordering},
-    };
+    use std::cell::Cell;
     static NEXT: AtomicUsize = AtomicUsize::new(0);
     thread_local! {
         static OWN: Cell<Option<usize>> = const { Cell::new(None) };
@@ -162,6 +173,7 @@ impl Engine {
                 self.calls.restore(rows);
                 return Err(error);
             }
+            self.calls.stored(rows.len());
             rows = rest;
         }
         Ok(())

@@ -44,11 +44,18 @@ impl ConnectionStates {
     /// The counts of a connection.
     pub(super) fn of(&self, project: &ProjectName, connection: &Connection) -> Arc<State> {
         let states = self.states.pin();
-        if let Some(state) = states.get(&PlaceRef(project, &connection.name)) {
+        let settings = &connection.settings;
+        let about = format!("{} {}", settings.secret.as_str(), settings.base_url);
+        if let Some(state) = states.get(&PlaceRef(project, &connection.name))
+            && state.about == about
+        {
             return state.clone();
         }
+        // With another secret or service, what was learnt of the old one is not true any more.
         let place = (project.clone(), connection.name.clone());
-        states.get_or_insert_with(place, Arc::default).clone()
+        let state = Arc::new(State { about, ..State::default() });
+        states.insert(place, state.clone());
+        state
     }
 
     /// Lets go of what was counted for a connection that is gone.
@@ -60,6 +67,8 @@ impl ConnectionStates {
 /// The counts of one connection.
 #[derive(Debug, Default)]
 pub(super) struct State {
+    /// The secret and the service.
+    about: String,
     pub(super) rate: GcraCell,
     pub(super) in_flight: Arc<AtomicU32>,
     pub(super) rejections: Rejections,

@@ -43,6 +43,11 @@ impl Patient {
         Self { idle: Duration::ZERO, cut: None, waiting: None }
     }
 
+    /// Whether it is to end now, however much is there.
+    pub(crate) fn is_cut(&self) -> bool {
+        self.cut.as_ref().is_some_and(|cut| cut.0.is_cancelled())
+    }
+
     /// Something came.
     pub(crate) fn something_came(&mut self) {
         if let Some(waiting) = &mut self.waiting {

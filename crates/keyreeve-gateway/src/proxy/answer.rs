@@ -3,11 +3,14 @@
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
 use hyper::body::{Body as _, Incoming};
 
-use super::{Refusal, RefusalKind, forward::Call, headers, proof::Proof, record::Ending};
-use crate::{
-    body::{AnswerBody, Patient, Scrubbing},
-    upstream::Sender,
+use super::{
+    Refusal, RefusalKind,
+    forward::Call,
+    headers,
+    proof::Proof,
+    record::{Ending, Used},
 };
+use crate::body::{AnswerBody, Patient, Scrubbing};
 
 impl Call {
     /// The service's answer, scrubbed. Redirects are passed on, never followed: the credential goes
@@ -16,10 +19,12 @@ impl Call {
         self,
         proof: &Proof,
         response: Response<Incoming>,
-        sender: Sender,
+        used: Option<Used>,
         method: &Method,
     ) -> Result<Response<AnswerBody>, Refusal> {
         let (mut parts, body) = response.into_parts();
+        // A reason phrase could hold anything, and goes out from there.
+        parts.extensions.clear();
         if parts.status == StatusCode::SWITCHING_PROTOCOLS {
             let words = "the service changed the protocol, which nobody asked for";
             return Err(self.not_passed(proof, words));
@@ -57,7 +62,7 @@ impl Call {
         let patient = Patient::new(settings.patience.idle(), self.cut.clone());
         let most = settings.limits.max_response_bytes;
         let record = self.record.answered(parts.status.as_u16(), proof.version());
-        let ending = Box::new(Ending::new(record, Some((self.destination, sender))));
+        let ending = Box::new(Ending::new(record, used));
         let body = AnswerBody::stream(body, scrubbing, patient, most, ending);
         Ok(Response::from_parts(parts, body))
     }

@@ -19,7 +19,8 @@ use keyreeve_engine::{
     RequestMeta,
     connections::{Admitted, Client, Connection, Injection, Slot},
 };
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
+use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
 use super::{
@@ -27,23 +28,32 @@ use super::{
     inject::{self, Needs, Outgoing},
     kept::{self, Cached},
     proof::Proof,
-    record::{CallRecord, Ending},
+    record::{CallRecord, Ending, Used},
 };
 use crate::{
     body::{AnswerBody, BodyError, Cut, RequestBody, StreamedRequest},
-    upstream::{Breaker, Destination, DialError, Pool, Sender},
+    upstream::{Breaker, Destination, DialError, Lane, Pool, Sender},
 };
 
 /// One call on its way.
 pub(super) struct Call {
     pub(super) connection: Arc<Connection>,
     pub(super) destination: Destination,
+    pub(super) lane: Lane,
     pub(super) breaker: Arc<Breaker>,
     pub(super) record: CallRecord,
     pub(super) cut: Cut,
 }
 
 impl Call {
+    /// Lets a call through to the service unless that is left alone for a while.
+    pub(super) fn admit_to_service(&self, proxy: &Proxy) -> Result<(), Refusal> {
+        self.breaker.admit(proxy.now_ns()).map_err(|wait| {
+            let seconds = wait.as_secs().saturating_add(1);
+            Refusal::new(RefusalKind::CircuitOpen).retry_after(seconds)
+        })
+    }
+
     /// Records a call that was sent and not answered.
     pub(super) fn not_answered(self, proof: &Proof, refusal: Refusal) -> Refusal {
         let status = match refusal.kind {
@@ -91,7 +101,7 @@ impl Proxy {
         let Admitted { connection, target, credential, client, slot } = admitted;
         let settings = &connection.settings;
         let origin = &connection.origin;
-        let mut call = self.begin(&connection, &client, &parts.method, &target, slot)?;
+        let mut call = self.begin(&connection, &client, &parts.method, &target, slot);
         let mut proof = self.proof(&client, &connection, credential, meta).await?;
         let is_upgrade = super::upgrade::is_wanted(&parts);
         let upgrade_headers = is_upgrade.then(|| super::upgrade::headers(&parts.headers));
@@ -99,7 +109,8 @@ impl Proxy {
         headers::for_service(&mut parts.headers, &credential_header, scrubs);
         if let Some(more) = upgrade_headers {
             parts.headers.extend(more);
-            return self.forward_upgrade(parts, call, &target, &client, &proof).await;
+            let upgraded = self.forward_upgrade(parts, call, &target, &client, &proof);
+            return Box::pin(upgraded).await;
         }
         let cached = self.cached(&call, &client, &parts, &target, &proof);
         if let Some(Cached::Answer(kept)) = cached {
@@ -110,20 +121,21 @@ impl Proxy {
         let mut sendable = self.sendable(&call, body, headers, proof.injection(), sent).await?;
         let mut is_first = true;
         loop {
+            let may_be_replaced = proof.may_be_replaced();
             let outgoing = Outgoing::new(
                 parts.method.clone(),
                 origin,
                 &settings.base_url.path,
                 &target,
                 proof.injection(),
-                if proof.may_be_replaced() {
+                if may_be_replaced {
                     parts.headers.clone()
                 } else {
                     std::mem::take(&mut parts.headers)
                 },
             );
             let request = self.request(outgoing, &proof, &mut sendable)?;
-            let (response, sender) = match self.send(&call, request).await {
+            let (response, used) = match self.send(&call, request).await {
                 Ok(answered) => answered,
                 Err(refusal) => return Err(call.not_answered(&proof, refusal)),
             };
@@ -137,21 +149,21 @@ impl Proxy {
             }
             if status != 401 && status != 403 {
                 self.engine.credential_accepted(&client, &connection, proof.version());
-            } else if let Some(other) = self
-                .engine
-                .credential_refused(&client, &connection, proof.version(), meta)
-                .await?
-                .filter(|_| sendable.can_be_sent())
-            {
-                proof = self.proof(&client, &connection, other, meta).await?;
-                continue;
+            } else {
+                let version = proof.version();
+                let other = self.engine.credential_refused(&client, &connection, version, meta);
+                if let Some(other) =
+                    Box::pin(other).await?.filter(|_| may_be_replaced && sendable.can_be_sent())
+                {
+                    proof = self.proof(&client, &connection, other, meta).await?;
+                    continue;
+                }
             }
-            let answer = call.answer(&proof, response, sender, &parts.method)?;
+            let answer = call.answer(&proof, response, Some(used), &parts.method)?;
             return Ok(self.keep(&connection, cached, answer));
         }
     }
 
-    /// A call to a service that is not left alone.
     fn begin(
         &self,
         connection: &Arc<Connection>,
@@ -159,23 +171,19 @@ impl Proxy {
         method: &Method,
         target: &Target,
         slot: Slot,
-    ) -> Result<Call, Refusal> {
-        let destination = Destination {
-            origin: connection.origin.clone(),
-            allow_internal: connection.settings.allow_internal,
-        };
-        let breaker = self.breakers.of(&destination);
-        if let Err(wait) = breaker.admit(self.now_ns()) {
-            let seconds = wait.as_secs().saturating_add(1);
-            return Err(Refusal::new(RefusalKind::CircuitOpen).retry_after(seconds));
-        }
-        Ok(Call {
+    ) -> Call {
+        let lane = Lane(connection.clone());
+        Call {
             record: CallRecord::new(self, connection, client, method, target, slot),
+            destination: Destination {
+                origin: connection.origin.clone(),
+                allow_internal: connection.settings.allow_internal,
+            },
+            breaker: self.breakers.of(&lane),
+            lane,
             connection: connection.clone(),
-            destination,
-            breaker,
             cut: self.cut_of(&client.project),
-        })
+        }
     }
 
     /// The body as it can be sent: whole where the credential goes into it, else as it comes.
@@ -215,7 +223,7 @@ impl Proxy {
         }
         let most = most.unwrap_or(u64::MAX).min(limits.max_buffered_bytes);
         let limit = usize::try_from(most).unwrap_or(usize::MAX);
-        match timeout(idle, Limited::new(body, limit).collect()).await {
+        match Box::pin(timeout(idle, Limited::new(body, limit).collect())).await {
             Ok(Ok(collected)) => {
                 let bytes = collected.to_bytes();
                 sent.store(bytes.len() as u64, Ordering::Relaxed);
@@ -248,45 +256,58 @@ impl Proxy {
         outgoing.into_request(body)
     }
 
-    /// Sends a request, on a connection that waits or on a new one.
+    /// Sends a request, on a connection that waits or on a new one. What fails on one that waited is sent
+    /// once more, on a new one, where nothing is done twice by that.
     pub(super) async fn send(
         &self,
         call: &Call,
         mut request: Request<RequestBody>,
-    ) -> Result<(Response<Incoming>, Sender), Refusal> {
+    ) -> Result<(Response<Incoming>, Used), Refusal> {
+        call.admit_to_service(self)?;
         let patience = call.connection.settings.patience;
+        let mut waiting = Pool::take(&call.lane, Instant::now());
         loop {
-            let waiting = Pool::take(&call.destination, Instant::now());
             let is_reused = waiting.is_some();
-            let mut sender = match waiting {
+            let mut sender = match waiting.take() {
                 Some(sender) => sender,
-                None => self.dial(call, patience.connect(), false).await?,
+                // Boxed, as everything that comes seldom: else each call would carry its room.
+                None => Box::pin(self.dial(call, patience.connect(), false)).await?,
             };
             prepare(&mut request, &sender, &call.destination)?;
-            // Nothing of such a request is lost by sending it again.
+            call.record.begin_sending();
             let again = (is_reused && is_repeatable(&request)).then(|| copy(&request));
-            let outcome = timeout(patience.first_byte(), sender.send(request)).await;
-            match outcome {
-                Ok(Ok(response)) => {
-                    call.breaker.succeeded();
-                    return Ok((response, sender));
-                }
-                Ok(Err(Failed { unsent: Some(unsent), .. })) if is_reused => request = *unsent,
-                Ok(Err(failed)) => match again {
-                    Some(copy) => request = copy,
-                    None => return Err(self.failed(call, &failed.error)),
-                },
-                Err(_) => {
+            let uploaded = request.body().uploaded();
+            let outcome = tokio::select! {
+                outcome = sender.send(request) => outcome,
+                () = too_late(uploaded.clone(), patience.first_byte()) => {
                     call.breaker.failed(self.now_ns());
                     debug!(connection = call.connection.name, "the service did not answer in time");
                     return Err(Refusal::new(RefusalKind::TimedOut));
                 }
+                () = call.cut.0.cancelled() => return Err(Refusal::new(RefusalKind::Unavailable)),
+            };
+            match outcome {
+                Ok(response) => {
+                    call.breaker.succeeded();
+                    let lane = call.lane.clone();
+                    return Ok((response, Used { lane, sender, uploaded }));
+                }
+                Err(Failed { unsent: Some(unsent), .. }) if is_reused => request = *unsent,
+                Err(failed) => match again {
+                    Some(copy) => request = copy,
+                    None => return Err(self.failed(call, &failed.error, uploaded.as_ref())),
+                },
             }
         }
     }
 
     /// Says what went wrong, as far as the caller may know.
-    fn failed(&self, call: &Call, error: &hyper::Error) -> Refusal {
+    fn failed(
+        &self,
+        call: &Call,
+        error: &hyper::Error,
+        uploaded: Option<&CancellationToken>,
+    ) -> Refusal {
         // What the client did, or did not do, is not the service's fault.
         if let Some(own) =
             std::error::Error::source(error).and_then(|it| it.downcast_ref::<BodyError>())
@@ -301,7 +322,10 @@ impl Proxy {
                 _ => Refusal::saying(RefusalKind::Invalid, "the body did not arrive whole"),
             };
         }
-        call.breaker.failed(self.now_ns());
+        // Over HTTP/2 nobody tells whose fault it is while a body is on its way: perhaps the client's.
+        if uploaded.is_none_or(CancellationToken::is_cancelled) {
+            call.breaker.failed(self.now_ns());
+        }
         warn!(connection = call.connection.name, %error, "the service broke off");
         if error.is_parse() {
             let words = "the service answered something that is no HTTP";
@@ -397,6 +421,13 @@ impl Outgoing {
         *request.method_mut() = self.method;
         *request.uri_mut() = uri;
         *request.headers_mut() = self.headers;
+        if request.body().is_end_stream() {
+            // The length of a body that is not there would be taken from the next request.
+            request.headers_mut().remove(header::CONTENT_LENGTH);
+            if matches!(*request.method(), Method::POST | Method::PUT | Method::PATCH) {
+                request.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
+            }
+        }
         let host = HeaderValue::try_from(self.origin.authority());
         let host = host.map_err(|_| Refusal::new(RefusalKind::Internal))?;
         request.headers_mut().insert(header::HOST, host);
@@ -425,6 +456,14 @@ pub(crate) fn prepare(
     request.headers_mut().remove(header::HOST);
     *request.version_mut() = http::Version::HTTP_2;
     Ok(())
+}
+
+/// Done when the service has had all of the request for that long and has not answered.
+async fn too_late(uploaded: Option<CancellationToken>, patience: Duration) {
+    if let Some(uploaded) = uploaded {
+        uploaded.cancelled().await;
+    }
+    sleep(patience).await;
 }
 
 /// Whether a request can be sent twice without doing anything twice (RFC 9110 §9.2.2).

@@ -17,7 +17,7 @@ const HOP_BY_HOP: [HeaderName; 9] = [
 
 /// What a client's request carries that is none of the service's business: who asked and from where, what
 /// the client's browser keeps for this host, how we were to answer.
-const PRIVATE: [HeaderName; 14] = [
+const PRIVATE: [HeaderName; 21] = [
     header::HOST,
     header::EXPECT,
     header::COOKIE,
@@ -32,6 +32,14 @@ const PRIVATE: [HeaderName; 14] = [
     HeaderName::from_static("x-real-ip"),
     HeaderName::from_static("x-request-id"),
     super::request::OWN_SLOT,
+    // What is another method or another path to some services would go past the rules for these.
+    HeaderName::from_static("x-http-method-override"),
+    HeaderName::from_static("x-http-method"),
+    HeaderName::from_static("x-method-override"),
+    HeaderName::from_static("x-original-url"),
+    HeaderName::from_static("x-original-uri"),
+    HeaderName::from_static("x-rewrite-url"),
+    HeaderName::from_static("x-host"),
 ];
 
 /// Headers that carry credentials of any kind, and what decides on how a body is read.

@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -15,9 +15,10 @@ use keyreeve_engine::{
     connections::{CallSummary, Client, Connection, Slot},
 };
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use super::{Proxy, figures::Figures};
-use crate::upstream::{Destination, Pool, Sender};
+use crate::upstream::{Lane, Pool, Sender};
 
 /// A call, as far as it is known.
 pub(super) struct CallRecord {
@@ -32,7 +33,22 @@ pub(super) struct CallRecord {
     request_bytes: Option<Arc<AtomicU64>>,
     status: u16,
     version: u64,
+    /// Whether anything of it may have reached the service.
+    is_sent: AtomicBool,
+    is_noted: bool,
     _slot: Slot,
+}
+
+/// What the record says of a call whose client left before it was answered, as nginx has it.
+const CLIENT_LEFT: u16 = 499;
+
+impl Drop for CallRecord {
+    fn drop(&mut self) {
+        if *self.is_sent.get_mut() && !self.is_noted {
+            self.status = CLIENT_LEFT;
+            self.note(0, 0, false);
+        }
+    }
 }
 
 impl CallRecord {
@@ -56,8 +72,37 @@ impl CallRecord {
             request_bytes: None,
             status: 0,
             version: 0,
+            is_sent: AtomicBool::new(false),
+            is_noted: false,
             _slot: slot,
         }
+    }
+
+    /// From here on the service may know of the call.
+    pub(super) fn begin_sending(&self) {
+        self.is_sent.store(true, Ordering::Relaxed);
+    }
+
+    fn note(&mut self, answer_bytes: u64, hits: u64, is_whole: bool) {
+        self.is_noted = true;
+        let took_ns = self.clock.monotonic_ns().saturating_sub(self.begun_ns);
+        let request_bytes = self.request_bytes.as_ref().map_or(0, |it| it.load(Ordering::Relaxed));
+        self.figures.ended(self.status, request_bytes, answer_bytes, hits);
+        self.engine.note_call(
+            &self.client,
+            &CallSummary {
+                connection: &self.connection,
+                method: self.method.as_str(),
+                template: &self.template,
+                status: self.status,
+                request_bytes,
+                answer_bytes,
+                took: Duration::from_nanos(took_ns),
+                version: self.version,
+                scrubbed: hits,
+                is_whole,
+            },
+        );
     }
 
     /// Where the bytes of the request are counted.
@@ -76,37 +121,36 @@ impl CallRecord {
 /// for the next one.
 pub(crate) struct Ending {
     record: CallRecord,
-    sender: Option<(Destination, Sender)>,
+    sender: Option<Used>,
+}
+
+/// A connection to a service that a call was made on.
+pub(super) struct Used {
+    pub(super) lane: Lane,
+    pub(super) sender: Sender,
+    /// Done once all of the request has gone out; `None` if it had no body that was streamed.
+    pub(super) uploaded: Option<CancellationToken>,
+}
+
+impl Used {
+    /// Whether nothing of this call is on the connection any more.
+    fn is_free(&self, is_whole: bool) -> bool {
+        let is_sent = self.uploaded.as_ref().is_none_or(CancellationToken::is_cancelled);
+        self.sender.is_http2() || (is_whole && is_sent)
+    }
 }
 
 impl Ending {
-    pub(super) fn new(record: CallRecord, sender: Option<(Destination, Sender)>) -> Self {
+    pub(super) fn new(record: CallRecord, sender: Option<Used>) -> Self {
         Self { record, sender }
     }
 
     /// `is_whole` unless somebody broke off: then the connection cannot be used again.
     pub(crate) fn end(self, answer_bytes: u64, hits: u64, is_whole: bool) {
-        let Self { record, sender } = self;
-        if let Some((destination, sender)) = sender.filter(|(_, it)| is_whole || it.is_http2()) {
-            Pool::put(&destination, sender, Instant::now());
+        let Self { mut record, sender } = self;
+        if let Some(used) = sender.filter(|used| used.is_free(is_whole)) {
+            Pool::put(&used.lane, used.sender, Instant::now());
         }
-        let took_ns = record.clock.monotonic_ns().saturating_sub(record.begun_ns);
-        let request_bytes = record.request_bytes.map_or(0, |it| it.load(Ordering::Relaxed));
-        record.figures.ended(record.status, request_bytes, answer_bytes, hits);
-        record.engine.note_call(
-            &record.client,
-            &CallSummary {
-                connection: &record.connection,
-                method: record.method.as_str(),
-                template: &record.template,
-                status: record.status,
-                request_bytes,
-                answer_bytes,
-                took: Duration::from_nanos(took_ns),
-                version: record.version,
-                scrubbed: hits,
-                is_whole,
-            },
-        );
+        record.note(answer_bytes, hits, is_whole);
     }
 }

@@ -3,8 +3,13 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header, request::Parts};
-use hyper::upgrade::{OnUpgrade, Upgraded};
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, header, request::Parts,
+};
+use hyper::{
+    body::Incoming,
+    upgrade::{OnUpgrade, Upgraded},
+};
 use hyper_util::rt::TokioIo;
 use keyreeve_core::egress::{ScrubSet, Target};
 use keyreeve_engine::connections::Client;
@@ -36,11 +41,22 @@ const PIECE: usize = 16 << 10;
 /// Whether the client wants to speak something else. HTTP/2 has another way for that.
 pub(super) fn is_wanted(parts: &Parts) -> bool {
     parts.version == http::Version::HTTP_11
-        && parts.headers.contains_key(header::UPGRADE)
+        && parts.method == http::Method::GET
+        && is_web_socket(&parts.headers)
+        && !parts.headers.contains_key(header::CONTENT_LENGTH)
+        && !parts.headers.contains_key(header::TRANSFER_ENCODING)
         && parts.headers.get_all(header::CONNECTION).iter().any(|value| {
             let text = value.to_str().unwrap_or_default();
             text.split(',').any(|it| it.trim().eq_ignore_ascii_case("upgrade"))
         })
+}
+
+/// Whether it is the one protocol that passes: behind another one anything could be called.
+fn is_web_socket(headers: &HeaderMap) -> bool {
+    let mut upgrades = headers.get_all(header::UPGRADE).iter();
+    let (first, second) = (upgrades.next(), upgrades.next());
+    first.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"))
+        && second.is_none()
 }
 
 /// The headers that ask for it.
@@ -79,29 +95,25 @@ impl Proxy {
         );
         proof.set_headers(&mut outgoing)?;
         let request = outgoing.into_request(RequestBody::Empty)?;
-        let Sender::Http1(mut sender) = self.dial(&call, settings.patience.connect(), true).await?
-        else {
-            return Err(Refusal::new(RefusalKind::Internal));
-        };
-        let answered = timeout(settings.patience.first_byte(), sender.send_request(request)).await;
-        let mut response = match answered {
-            Ok(Ok(response)) => response,
-            Ok(Err(error)) => {
-                debug!(connection = call.connection.name, %error, "an upgrade was not answered");
-                return Err(Refusal::new(RefusalKind::Unreachable));
-            }
-            Err(_) => return Err(Refusal::new(RefusalKind::TimedOut)),
+        let mut response = match self.ask_to_upgrade(&call, request).await {
+            Ok(response) => response,
+            Err(refusal) => return Err(call.not_answered(proof, refusal)),
         };
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
             if response.status() == StatusCode::UNAUTHORIZED {
                 // For the next attempt: nothing of this one is kept that could be sent again.
                 self.another_token(client, &call.connection, proof).await;
             }
-            return call.answer(proof, response, Sender::Http1(sender), &parts.method);
+            return call.answer(proof, response, None, &parts.method);
+        }
+        if !is_web_socket(response.headers()) {
+            let words = "the service changed to another protocol than was asked for";
+            return Err(call.not_answered(proof, Refusal::saying(RefusalKind::BadAnswer, words)));
         }
         let on_service = hyper::upgrade::on(&mut response);
         let upgrade = response.headers().get(header::UPGRADE).cloned();
         let (mut answered, _) = response.into_parts();
+        answered.extensions.clear();
         let mut scrubbing = Scrubbing::of(proof.scrub());
         if let Some(scrubbing) = &mut scrubbing {
             scrubbing.mask_headers(&mut answered.headers);
@@ -124,6 +136,35 @@ impl Proxy {
             ending.end(bytes, hits, true);
         });
         Ok(Response::from_parts(answered, AnswerBody::whole(Bytes::new())))
+    }
+
+    /// Asks the service on a connection of its own, and waits for its head.
+    async fn ask_to_upgrade(
+        &self,
+        call: &Call,
+        request: Request<RequestBody>,
+    ) -> Result<Response<Incoming>, Refusal> {
+        call.admit_to_service(self)?;
+        let patience = call.connection.settings.patience;
+        let Sender::Http1(mut sender) = self.dial(call, patience.connect(), true).await? else {
+            return Err(Refusal::new(RefusalKind::Internal));
+        };
+        call.record.begin_sending();
+        match timeout(patience.first_byte(), sender.send_request(request)).await {
+            Ok(Ok(response)) => {
+                call.breaker.succeeded();
+                Ok(response)
+            }
+            Ok(Err(error)) => {
+                debug!(connection = call.connection.name, %error, "an upgrade was not answered");
+                call.breaker.failed(self.now_ns());
+                Err(Refusal::new(RefusalKind::Unreachable))
+            }
+            Err(_) => {
+                call.breaker.failed(self.now_ns());
+                Err(Refusal::new(RefusalKind::TimedOut))
+            }
+        }
     }
 }
 
@@ -189,7 +230,7 @@ async fn pump(
             // Whoever answers only what it has heard would wait for ever.
             Err(_) if holds => {
                 let rest = scrubbing.as_mut().and_then(Scrubbing::finish).unwrap_or_default();
-                if to.write_all(&rest).await.is_err() || to.flush().await.is_err() {
+                if !send(&mut to, &rest, idle).await {
                     break;
                 }
                 continue;
@@ -202,21 +243,30 @@ async fn pump(
         let Some(bytes) = piece.get(..size).filter(|bytes| !bytes.is_empty()) else { break };
         let written = match &mut scrubbing {
             Some(scrubbing) => match scrubbing.feed(&Bytes::copy_from_slice(bytes)) {
-                Some(passed) => to.write_all(&passed).await,
-                None => Ok(()),
+                Some(passed) => send(&mut to, &passed, idle).await,
+                None => true,
             },
-            None => to.write_all(bytes).await,
+            None => send(&mut to, bytes, idle).await,
         };
         if let Some((bytes, hits)) = seen.as_deref_mut() {
             *bytes += size as u64;
             *hits = scrubbing.as_ref().map_or(0, Scrubbing::hits);
         }
-        if written.is_err() || to.flush().await.is_err() {
+        if !written {
             break;
         }
     }
     if let Some(rest) = scrubbing.as_mut().and_then(Scrubbing::finish) {
-        let _ = to.write_all(&rest).await;
+        send(&mut to, &rest, idle).await;
     }
     let _ = to.shutdown().await;
+}
+
+/// Writes what came; false if the other side takes nothing any more.
+async fn send(to: &mut WriteHalf<TokioIo<Upgraded>>, bytes: &[u8], idle: Duration) -> bool {
+    let writing = async {
+        to.write_all(bytes).await?;
+        to.flush().await
+    };
+    matches!(timeout(idle, writing).await, Ok(Ok(())))
 }

@@ -11,13 +11,13 @@ use std::{
 
 use papaya::HashMap;
 
-use super::Destination;
+use super::Lane;
 
 /// So many calls in a row that did not reach the service open the circuit.
 const FAILURES: u32 = 5;
 /// For how long it stays open before one call tries again.
 const PAUSE: Duration = Duration::from_secs(5);
-/// Services that are kept apart. More than there can be connections.
+/// Connections that are kept apart.
 const MOST: usize = 10_000;
 
 /// How one service fares, by what happened to its last calls.
@@ -65,8 +65,8 @@ impl Breaker {
         }
     }
 
-    fn is_open(&self) -> bool {
-        self.open_until_ns.load(Ordering::Relaxed) != 0
+    fn is_open(&self, now_ns: u64) -> bool {
+        self.open_until_ns.load(Ordering::Relaxed) > now_ns
     }
 }
 
@@ -76,24 +76,24 @@ fn pause_ns() -> u64 {
 
 /// How each service fares.
 #[derive(Debug, Default)]
-pub(crate) struct Breakers(HashMap<Destination, Arc<Breaker>>);
+pub(crate) struct Breakers(HashMap<Lane, Arc<Breaker>>);
 
 impl Breakers {
     /// The breaker of one service.
-    pub(crate) fn of(&self, destination: &Destination) -> Arc<Breaker> {
+    pub(crate) fn of(&self, lane: &Lane) -> Arc<Breaker> {
         let breakers = self.0.pin();
-        if let Some(breaker) = breakers.get(destination) {
+        if let Some(breaker) = breakers.get(lane) {
             return breaker.clone();
         }
         if breakers.len() >= MOST {
             breakers.clear();
         }
-        breakers.get_or_insert_with(destination.clone(), Arc::default).clone()
+        breakers.get_or_insert_with(lane.clone(), Arc::default).clone()
     }
 
-    /// How many are open.
-    pub(crate) fn open(&self) -> usize {
-        self.0.pin().values().filter(|breaker| breaker.is_open()).count()
+    /// How many are open now.
+    pub(crate) fn open(&self, now_ns: u64) -> usize {
+        self.0.pin().values().filter(|breaker| breaker.is_open(now_ns)).count()
     }
 }
 
@@ -109,13 +109,13 @@ mod tests {
             assert!(breaker.admit(1).is_ok());
         }
         breaker.failed(1);
-        assert!(breaker.is_open());
+        assert!(breaker.is_open(2));
         assert!(breaker.admit(2).is_err());
         let later = 2 + pause_ns();
         assert!(breaker.admit(later).is_ok(), "one tries");
         assert!(breaker.admit(later).is_err(), "the others wait");
         breaker.succeeded();
-        assert!(breaker.admit(later).is_ok() && !breaker.is_open());
+        assert!(breaker.admit(later).is_ok() && !breaker.is_open(later));
     }
 
     #[test]

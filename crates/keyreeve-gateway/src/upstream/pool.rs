@@ -10,7 +10,7 @@ use std::{
 use hyper::client::conn::{http1, http2};
 use tokio::time::Instant;
 
-use super::Destination;
+use super::Lane;
 use crate::body::RequestBody;
 
 /// The most that wait for one service on one core.
@@ -38,7 +38,7 @@ struct Waiting {
 }
 
 thread_local! {
-    static POOL: RefCell<HashMap<Destination, Waiting>> = RefCell::default();
+    static POOL: RefCell<HashMap<Lane, Waiting>> = RefCell::default();
     static IS_SWEPT: Cell<bool> = const { Cell::new(false) };
 }
 
@@ -48,9 +48,9 @@ pub(crate) struct Pool;
 
 impl Pool {
     /// A connection that waits, if one does. It may have ended since: that shows when it is used.
-    pub(crate) fn take(destination: &Destination, now: Instant) -> Option<Sender> {
+    pub(crate) fn take(lane: &Lane, now: Instant) -> Option<Sender> {
         POOL.with_borrow_mut(|pool| {
-            let waiting = pool.get_mut(destination)?;
+            let waiting = pool.get_mut(lane)?;
             if let Some(sender) = &waiting.http2 {
                 if !sender.is_closed() {
                     return Some(Sender::Http2(sender.clone()));
@@ -72,18 +72,18 @@ impl Pool {
     }
 
     /// Keeps a connection for the next call.
-    pub(crate) fn put(destination: &Destination, sender: Sender, now: Instant) {
+    pub(crate) fn put(lane: &Lane, sender: Sender, now: Instant) {
         if !IS_SWEPT.replace(true) {
             tokio::spawn(sweep_now_and_then());
         }
         POOL.with_borrow_mut(|pool| {
-            if !pool.contains_key(destination) {
+            if !pool.contains_key(lane) {
                 if pool.len() >= MOST_DESTINATIONS {
                     pool.clear();
                 }
-                pool.insert(destination.clone(), Waiting::default());
+                pool.insert(lane.clone(), Waiting::default());
             }
-            let Some(waiting) = pool.get_mut(destination) else { return };
+            let Some(waiting) = pool.get_mut(lane) else { return };
             match sender {
                 Sender::Http1(sender) if !sender.is_closed() && waiting.http1.len() < MOST_IDLE => {
                     waiting.http1.push((sender, now));

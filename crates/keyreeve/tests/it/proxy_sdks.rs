@@ -19,7 +19,7 @@ use crate::{
 
 const STRIPE: &str = "sk_test_EXAMPLEexampleEXAMPLE01";
 const ACCOUNT: &str = "AC0123456789abcdef0123456789abcdef";
-const TWILIO: &str = "0123456789abcdef0123456789abcdef";
+const TWILIO: &str = "00112233445566778899aabbccddeeff";
 const ANTHROPIC: &str = "sk-ant-api03-EXAMPLEexample0123456789EXAMPLEexample0123456789EXAMPLEexample\
                          0123456789EXAMPLEexample0123456789AA";
 
@@ -109,16 +109,16 @@ fn vendors(service: &Service, events_service: &Service) {
 
 /// Connections to providers of the catalogue, whose fakes are on this machine.
 fn connect_vendors(proxied: &Proxied, events_service: &Service) {
-    proxied.write("production/stripe", &json!({ "STRIPE_SECRET_KEY": STRIPE }));
-    proxied.write("production/twilio", &json!({ "account_sid": ACCOUNT, "auth_token": TWILIO }));
-    proxied.write("production/anthropic", &json!({ "api_key": ANTHROPIC }));
+    proxied.write("staging/stripe", &json!({ "STRIPE_SECRET_KEY": STRIPE }));
+    proxied.write("staging/twilio", &json!({ "account_sid": ACCOUNT, "auth_token": TWILIO }));
+    proxied.write("staging/anthropic", &json!({ "api_key": ANTHROPIC }));
     for (name, provider, url) in [
         ("stripe", "stripe", proxied.service.url()),
         ("twilio", "twilio", proxied.service.url()),
         ("anthropic", "anthropic", proxied.service.url()),
         ("anthropic-events", "anthropic", events_service.url()),
     ] {
-        let more = json!({ "provider": provider, "secret": format!("production/{provider}"),
+        let more = json!({ "provider": provider, "secret": format!("staging/{provider}"),
                            "base_url": url, "inject": null });
         proxied.connect(name, &more);
     }
