@@ -28,7 +28,7 @@ pub(crate) use self::{
 
 use crate::{
     cache::{Keeping, SharedCache},
-    proxy::{Ending, strip_trailers},
+    proxy::{Ending, for_client, strip_trailers},
 };
 
 /// Why a body ended before its end.
@@ -267,6 +267,7 @@ impl AnswerBody {
             }
             Err(frame) => {
                 let mut trailers = frame.into_trailers().unwrap_or_default();
+                for_client(&mut trailers);
                 let Some(scrubbing) = &mut self.scrubbing else {
                     return Some(Frame::trailers(trailers));
                 };

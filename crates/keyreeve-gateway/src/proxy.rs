@@ -22,7 +22,7 @@ use keyreeve_engine::{Clock, Engine, RequestMeta};
 use papaya::HashMap;
 use tokio_util::sync::CancellationToken;
 
-pub(crate) use self::headers::strip_trailers;
+pub(crate) use self::headers::{for_client, strip_trailers};
 pub use self::refusal::{Refusal, RefusalKind};
 use self::{figures::Figures, request::Asked};
 pub(crate) use self::{

@@ -323,6 +323,11 @@ impl ConnectionSettings {
             // Only names of members and kinds are in it: values are templates, which are no secrets.
             FieldError::new("inject", Invalid::new(format!("cannot be read: {error}")))
         })?;
+        if !method.templates().into_iter().any(|template| template.places().next().is_some()) {
+            let rule = "must have a place for a field of the secret, such as {token}: what stands here \
+                        is shown to everybody who may see the connection";
+            return refuse("inject", rule);
+        }
         match &method {
             AuthMethod::ConnectionUrl { .. } | AuthMethod::Ssh { .. } => {
                 refuse("inject", "must be a kind that goes into HTTP requests")

@@ -77,9 +77,15 @@ impl Call {
 
 /// Whether a body is in another form than its own (RFC 9110 §8.4).
 fn is_encoded(headers: &HeaderMap) -> bool {
-    headers.get_all(header::CONTENT_ENCODING).iter().any(|value| {
-        let text = value.to_str().unwrap_or("?");
-        text.split(',')
-            .any(|it| !it.trim().eq_ignore_ascii_case("identity") && !it.trim().is_empty())
-    })
+    let has_other = |name: header::HeaderName, plain: &str| {
+        headers.get_all(name).iter().any(|value| {
+            let text = value.to_str().unwrap_or("?");
+            text.split(',')
+                .map(str::trim)
+                .any(|it| !it.is_empty() && !it.eq_ignore_ascii_case(plain))
+        })
+    };
+    // A body can be compressed on the way only, too (RFC 9112 §7).
+    has_other(header::CONTENT_ENCODING, "identity")
+        || has_other(header::TRANSFER_ENCODING, "chunked")
 }

@@ -154,7 +154,7 @@ pub(super) fn for_service(headers: &mut HeaderMap, credential: &HeaderName, scru
 }
 
 /// A service's headers as the client gets them.
-pub(super) fn for_client(headers: &mut HeaderMap) {
+pub(crate) fn for_client(headers: &mut HeaderMap) {
     strip_hop_by_hop(headers);
     for name in &ANSWER_PRIVATE {
         headers.remove(name);

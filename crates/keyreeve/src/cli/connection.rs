@@ -14,29 +14,20 @@ pub(super) const ABOUT: &str = "\
 Examples:
   keyreeve connection add stripe --secret production/stripe
   keyreeve key create --name shop --role client --connection stripe
-  curl http://127.0.0.1:7420/proxy/stripe/v1/balance -H \"Authorization: Bearer $KEY\"
   keyreeve connection usage";
 
 const ADD: &str = "\
 Examples:
   keyreeve connection add stripe --secret production/stripe
-  keyreeve connection add maps --provider google-api --secret production/maps \\
-      --origin https://app.example.com --route 'GET /maps/api/geocode/json'
-  keyreeve connection add echo --base-url http://127.0.0.1:9000 --allow-internal --allow-plaintext \\
-      --secret production/echo --inject 'header:Authorization=Bearer {token}'
+  keyreeve connection add maps --provider google-api --secret production/maps --origin https://app.example.com
+  keyreeve connection add echo --base-url http://127.0.0.1:9000 --allow-internal --allow-plaintext --secret production/echo --inject 'header:Authorization=Bearer {token}'
 
-How the credential gets into a request, with {field} for a field of the secret:
-  bearer={token}                    Authorization: Bearer …
-  basic={user}:{password}           Authorization: Basic …
-  header:NAME=TEMPLATE              a header; can be repeated
-  query:NAME=TEMPLATE               a parameter of the query; can be repeated
-  cookie:NAME=TEMPLATE              a cookie; can be repeated
-  path=/bot{token}                  put before the path
-  form:NAME=TEMPLATE                a field of a form body; can be repeated
-  json:/POINTER=TEMPLATE            a member of a JSON body; can be repeated
-  sigv4={access_key_id}:{secret_access_key}
-                                    AWS Signature Version 4
-  a JSON object                     a table as [[auth]] of the catalogue has it";
+How the credential gets into a request, with {field} for a field of the secret; header, query, cookie, form and json can be repeated:
+- bearer={token}, basic={user}:{password}, header:NAME=TEMPLATE
+- query:NAME=TEMPLATE, cookie:NAME=TEMPLATE, path=/bot{token}
+- form:NAME=TEMPLATE, json:/POINTER=TEMPLATE
+- sigv4={access_key_id}:{secret_access_key}, for AWS
+- a JSON object: a table as [[auth]] of the catalogue has it";
 
 const LIST: &str = "\
 Examples:
@@ -72,12 +63,15 @@ Examples:
 
 const CUT: &str = "\
 Examples:
-  keyreeve connection disable stripe && keyreeve connection cut";
+  keyreeve connection cut
+
+To let no new calls through, disable the connection first.";
 
 const TOKEN: &str = "\
 Examples:
-  KEYREEVE_TOKEN=$BACKEND_KEY keyreeve connection token --url http://127.0.0.1:7420 \\
-      --connection maps --origin https://app.example.com --expires-in 10m";
+  keyreeve connection token --connection maps --origin https://app.example.com --expires-in 10m
+
+It is made with an API key, in KEYREEVE_TOKEN: its end is the token's end.";
 
 const TOKENS: &str = "\
 Examples:
@@ -164,7 +158,7 @@ pub(crate) struct UpdateArgs {
 #[group(skip)]
 pub(crate) struct FieldArgs {
     /// Path of the secret that is the credential
-    #[arg(long, value_name = "PATH")]
+    #[arg(id = "secret_path", long = "secret", value_name = "PATH")]
     pub(crate) secret: Option<String>,
     /// Where calls go; the credential goes to no other host
     #[arg(long, value_name = "URL")]
