@@ -39,7 +39,9 @@ pub(crate) fn run(lockfile: Lockfile) -> anyhow::Result<()> {
     }
     println!("\n==> fuzz: a few seconds a target");
     fuzz::smoke()?;
-    println!("\n==> peers: the programs that others make");
+    println!(
+        "\n==> peers: PostgreSQL, Valkey, nginx, Caddy, bao, moto, Chromium and the SDKs of services"
+    );
     let peers = peers::prepare()?;
     run_step(&test, &peers.variables)?;
     for missing in &peers.missing {

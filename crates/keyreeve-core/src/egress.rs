@@ -38,6 +38,6 @@ mod scrub;
 mod target;
 
 pub use address::{Reach, reach};
-pub use host::{AllowedHost, BaseUrl, HostName, Origin, Scheme};
+pub use host::{BaseUrl, HostName, Origin, Scheme};
 pub use scrub::{Fed, SHORTEST, ScrubSet, Scrubber, forms};
-pub use target::{PathGlob, PathRules, Target, TargetFault};
+pub use target::{PathRules, Target, TargetFault};

@@ -8,6 +8,7 @@ pub mod audit;
 pub mod client_address;
 pub mod duration;
 pub mod egress;
+pub mod encoding;
 mod invalid;
 pub mod key;
 pub mod lifecycle;

@@ -50,6 +50,9 @@ name_type!(
     /// A keyspace's name within its project.
     KeyspaceName, slug);
 name_type!(
+    /// A connection's name within its project.
+    ConnectionName, slug);
+name_type!(
     /// A role's name within its project.
     RoleName, slug);
 name_type!(

@@ -7,6 +7,7 @@ mod connection;
 mod credential;
 mod limits;
 mod manage;
+mod place;
 mod provider;
 mod record;
 mod state;
@@ -18,6 +19,7 @@ pub use self::{
     credential::{Credential, Injection},
     limits::Slot,
     manage::{ConnectionChange, ConnectionSpec},
+    place::{Place, PlaceRef},
     record::{CallSummary, StoredCall},
 };
 pub(crate) use self::{

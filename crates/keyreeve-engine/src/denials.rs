@@ -49,8 +49,8 @@ pub(crate) enum DenialKind {
     Call {
         /// The key it came with.
         key: Option<KeyId>,
-        /// The connection, as it was asked for.
-        connection: String,
+        /// The connection; `None` if there is none of the name that was asked for.
+        connection: Option<String>,
         /// Why.
         code: &'static str,
     },

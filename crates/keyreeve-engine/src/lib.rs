@@ -33,6 +33,7 @@ mod roles;
 pub mod shared_counts;
 mod sources;
 pub mod store;
+mod thread;
 mod usage;
 pub mod vault;
 mod verify;
@@ -54,6 +55,7 @@ pub use permit::{Action, Denied, Permit, Scope, action};
 pub use projects::CreatedProject;
 pub use roles::{RoleChange, RoleRecord, RoleSpec};
 pub use sources::{Clock, Entropy, EntropyFailed};
+pub use thread::thread_number;
 pub use verify::{
     CheckOutcome, Cost, Explanation, Lease, LimitLevel, QuotaState, Reservation, ReservationId,
     Reserve, Simulation, Verdict, VerifyInput,

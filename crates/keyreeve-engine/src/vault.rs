@@ -53,7 +53,7 @@ pub use self::{
 use self::{keyring::Opened, records::RecordTable, seal::Unsealing, sealed_cache::SealedCache};
 use crate::{
     live::LiveTable,
-    store::{Change, ChangeSink, QuotaClaim},
+    store::{Change, ChangeSink, QuotaClaim, RecordKind},
 };
 
 /// What the engine holds of the vault.
@@ -76,7 +76,12 @@ impl ChangeSink for Sinks {
     fn apply(&self, project: &ProjectName, change: &Change) {
         match change {
             Change::PutRecord(record) => self.vault.records.put(project, record.clone()),
-            Change::DeleteRecord { kind, id, .. } => self.vault.records.remove(project, *kind, id),
+            Change::DeleteRecord { kind, id, .. } => {
+                self.vault.records.remove(project, *kind, id);
+                if *kind == RecordKind::Connection {
+                    self.vault.made_credentials(|made| made.forget(project, id));
+                }
+            }
             Change::DropSealed { secret, versions } => {
                 for version in versions {
                     self.vault.sealed.forget(secret, *version);

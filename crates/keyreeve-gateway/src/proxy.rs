@@ -18,7 +18,7 @@ use std::{path::PathBuf, sync::Arc};
 use http::{HeaderValue, Method, Request, Response};
 use hyper::body::Incoming;
 use keyreeve_core::name::ProjectName;
-use keyreeve_engine::{Clock, Engine, RequestMeta};
+use keyreeve_engine::{Clock, Engine, RequestMeta, connections::CallRefused};
 use papaya::HashMap;
 use tokio_util::sync::CancellationToken;
 
@@ -27,7 +27,6 @@ pub use self::refusal::{Refusal, RefusalKind};
 use self::{figures::Figures, request::Asked};
 pub(crate) use self::{
     forward::{full, prepare},
-    inject::push_encoded,
     record::Ending,
 };
 use crate::{
@@ -119,17 +118,28 @@ impl Proxy {
         if !is_passed_on(&parts.method) {
             return Err(Refusal::new(RefusalKind::Method));
         }
-        let asked = Asked::read(&parts)?;
-        let admitted = self.engine.admit_call(&asked.call(&parts, meta)).await?;
-        if let Some(origin) = asked.origin
-            && !admitted.connection.allows_origin(origin)
-        {
-            *cors = None;
-            return Err(Refusal::new(RefusalKind::Origin));
-        }
+        let asked = Asked::read(&parts).map_err(|refusal| self.counted(refusal, meta))?;
+        let admitted = self.engine.admit_call(&asked.call(&parts, meta)).await;
+        let admitted = admitted.map_err(Refusal::from).inspect_err(|refusal| {
+            if refusal.kind == RefusalKind::Origin {
+                *cors = None;
+            }
+        })?;
         let (shown, credential_header) = asked.into_credential();
         headers::strip_credential(&mut parts.headers, &shown);
         self.forward(parts, body, admitted, credential_header, meta).await
+    }
+
+    /// A call without a credential is limited and counted as it is everywhere else.
+    fn counted(&self, refusal: Refusal, meta: RequestMeta) -> Refusal {
+        if refusal.kind != RefusalKind::Unauthenticated {
+            return refusal;
+        }
+        if let Err(too_many) = self.engine.admit_anonymous(meta.ip) {
+            return CallRefused::from(too_many).into();
+        }
+        self.engine.count_failed_authentication(meta.ip, refusal.kind.as_str());
+        refusal
     }
 
     /// Ends all calls of a project that are going on, streams and tunnels among them. New ones are taken.

@@ -22,10 +22,10 @@ use std::{
 use keyreeve_core::name::ProjectName;
 use keyreeve_engine::{
     Clock, Engine,
-    connections::{Connection, Credential},
+    connections::{Connection, Credential, Place, PlaceRef},
     vault::VaultState,
 };
-use papaya::{Equivalent, HashMap};
+use papaya::HashMap;
 use tokio::{sync::OwnedMutexGuard, task::JoinHandle, time::Instant};
 
 use self::{
@@ -54,18 +54,6 @@ struct Inner {
     /// One for each connection. A version that takes the place of another begins anew.
     slots: HashMap<Place, Arc<Slot>>,
     is_swept: AtomicBool,
-}
-
-type Place = (ProjectName, String);
-
-/// A place by reference: it is looked up for each call, so no text is made for that.
-#[derive(Hash)]
-struct PlaceRef<'a>(&'a ProjectName, &'a str);
-
-impl Equivalent<Place> for PlaceRef<'_> {
-    fn equivalent(&self, (project, name): &Place) -> bool {
-        self.0 == project && self.1 == name
-    }
 }
 
 impl Tokens {

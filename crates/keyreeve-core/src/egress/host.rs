@@ -266,64 +266,6 @@ impl fmt::Display for BaseUrl {
 
 serde_as_text!(BaseUrl);
 
-/// One host and port that a credential may be sent to.
-///
-/// There are no wildcards: what lies below a name may belong to somebody else, today or later.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct AllowedHost {
-    host: HostName,
-    port: u16,
-}
-
-impl AllowedHost {
-    /// The port that is meant where none is written, even if the service speaks clear text.
-    const USUAL_PORT: u16 = 443;
-
-    /// Reads `host` or `host:port`, such as `api.stripe.com` (port 443) or `localhost:8080`.
-    ///
-    /// Fails with the rule that is broken. The text is never part of it.
-    pub fn parse(text: &str) -> Result<Self, Invalid> {
-        if text.contains('*') {
-            return Err(Invalid::new(
-                "must name one host: there are no wildcards, as the credential could go to \
-                 everything below them",
-            ));
-        }
-        if text.contains('/') {
-            return Err(Invalid::new("must be a host and perhaps a port, without scheme and path"));
-        }
-        let (host, port) = split_port(text)?;
-        Ok(Self { host, port: port.unwrap_or(Self::USUAL_PORT) })
-    }
-
-    /// The host, compared byte by byte.
-    pub fn host(&self) -> &HostName {
-        &self.host
-    }
-
-    /// The TCP port, never 0.
-    pub fn port(&self) -> u16 {
-        self.port
-    }
-
-    /// Whether it is the host and the port of this origin. The scheme is not looked at.
-    pub fn covers(&self, origin: &Origin) -> bool {
-        self.host == origin.host && self.port == origin.port
-    }
-}
-
-impl fmt::Display for AllowedHost {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.port == Self::USUAL_PORT {
-            return self.host.fmt(f);
-        }
-        write!(f, "{}:{}", self.host, self.port)
-    }
-}
-
-serde_as_text!(AllowedHost);
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -495,35 +437,6 @@ mod tests {
         }
     }
 
-    #[test]
-    fn allowed_hosts_cover_themselves_only() {
-        let origin = |text: &str| BaseUrl::parse(text).unwrap().origin;
-        for (text, shown, url, covered) in [
-            ("api.stripe.com", "api.stripe.com", "https://api.stripe.com", true),
-            ("API.stripe.com.:443", "api.stripe.com", "https://api.stripe.com", true),
-            ("api.stripe.com", "api.stripe.com", "https://api.stripe.com:8443", false),
-            ("api.stripe.com", "api.stripe.com", "http://api.stripe.com", false),
-            ("api.stripe.com", "api.stripe.com", "https://x.api.stripe.com", false),
-            ("api.stripe.com", "api.stripe.com", "https://stripe.com", false),
-            ("localhost:8080", "localhost:8080", "http://localhost:8080", true),
-            ("localhost:80", "localhost:80", "http://localhost", true),
-            ("[0::1]", "[::1]", "https://[::1]", true),
-            ("[::1]:8080", "[::1]:8080", "https://[::1]:8080", true),
-        ] {
-            let allowed = AllowedHost::parse(text).unwrap();
-            assert_eq!(allowed.to_string(), shown);
-            assert_eq!(allowed.covers(&origin(url)), covered, "{text} {url}");
-            let json = serde_json::to_string(&allowed).unwrap();
-            assert_eq!(serde_json::from_str::<AllowedHost>(&json).unwrap(), allowed);
-        }
-        for text in ["", "a:", "a:0", "a:x", "a:1:2", "::1", "::1:80", "u@a", "https://a", "a/b"] {
-            assert!(AllowedHost::parse(text).is_err(), "{text}");
-        }
-        for text in ["*", "*.stripe.com", "api.*.com", "*:8080"] {
-            assert!(AllowedHost::parse(text).unwrap_err().rule().contains("no wildcards"));
-        }
-    }
-
     proptest! {
         #[test]
         fn what_is_shown_is_read_back(
@@ -537,15 +450,11 @@ mod tests {
             if let Ok(url) = BaseUrl::parse(&format!("https://{text}{port}{path}")) {
                 prop_assert_eq!(BaseUrl::parse(&url.to_string()), Ok(url));
             }
-            if let Ok(allowed) = AllowedHost::parse(&format!("{text}{port}")) {
-                prop_assert_eq!(AllowedHost::parse(&allowed.to_string()), Ok(allowed));
-            }
         }
 
         #[test]
         fn never_panics(text in "\\PC{0,20}|[a:/.@?#\\[\\]*0-9xü\\\\]{0,20}") {
             let _ = HostName::parse(&text);
-            let _ = AllowedHost::parse(&text);
             let _ = BaseUrl::parse(&text);
             let _ = BaseUrl::parse(&format!("https://{text}"));
         }

@@ -12,7 +12,7 @@ use aws_lc_rs::{digest, hmac};
 use base64::{Engine as _, engine::general_purpose::STANDARD_NO_PAD};
 use subtle::ConstantTimeEq as _;
 
-use crate::{Invalid, Secret};
+use crate::{Invalid, Secret, encoding::hex};
 
 const RULE: &str = "must be a SHA-256 (64 hex digits or base64), a SHA-512 (128 hex digits), \
                     hmac-sha256:<64 hex digits>, a bcrypt hash ($2b$…) or an Argon2 hash in PHC \
@@ -213,14 +213,6 @@ fn argon2(text: &str) -> Result<ForeignHash, Invalid> {
         ));
     }
     Ok(ForeignHash::Argon2(text.into()))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    let mut text = String::with_capacity(bytes.len() * 2);
-    for byte in bytes {
-        text.push_str(&format!("{byte:02x}"));
-    }
-    text
 }
 
 fn unhex<const N: usize>(text: &str) -> Option<[u8; N]> {

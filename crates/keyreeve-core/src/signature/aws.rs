@@ -10,15 +10,13 @@ mod host;
 #[cfg(test)]
 mod tests;
 
-use std::fmt::Write as _;
-
 use aws_lc_rs::{digest, hmac};
 use jiff::Timestamp;
 use zeroize::Zeroizing;
 
 use self::canonical::{Headers, canonical_digest, folded};
 pub use self::host::{ServiceAt, service_of};
-use crate::Secret;
+use crate::{Secret, encoding::hex};
 
 const ALGORITHM: &str = "AWS4-HMAC-SHA256";
 const CONTENT: &str = "x-amz-content-sha256";
@@ -208,12 +206,4 @@ fn hmac_sha256(key: &[u8], text: &str) -> Zeroizing<[u8; HASH]> {
     // Only too little room fails. (Zeros would make a signature that no service takes.)
     let _ = hmac::sign_to_buffer(&key, text.as_bytes(), out.as_mut_slice());
     out
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
-        // Writing into a string cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }

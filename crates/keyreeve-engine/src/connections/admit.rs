@@ -119,6 +119,9 @@ pub enum CallRefused {
         /// What it lacks.
         missing: String,
     },
+    /// The page that calls is none of those that may.
+    #[error("the connection may not be called by pages of this origin")]
+    Origin,
     /// The token is good, but not for this call.
     #[error("the token may not make this call: {0}")]
     NotForToken(&'static str),
@@ -163,6 +166,7 @@ impl CallRefused {
         match self {
             Self::Authentication(_) => "authentication",
             Self::NotAllowed { .. } => "not_allowed",
+            Self::Origin => "origin",
             Self::NotForToken(_) => "token",
             Self::NoSuchConnection => "no_such_connection",
             Self::Disabled => "disabled",
@@ -194,7 +198,9 @@ impl Engine {
         let caller = self.caller_of(call, facts).await?;
         let admitted = self.admit_caller_to(&caller, call).await;
         if let Err(refused) = &admitted {
-            let connection: String = call.connection.chars().take(64).collect();
+            // What the caller made up is not repeated: it could be anything.
+            let known = self.known_connection(&caller.project, call.connection);
+            let connection = known.ok().flatten().map(|it| it.name.clone());
             let key = Some(caller.chain.key.id());
             let kind = DenialKind::Call { key, connection, code: refused.code() };
             self.denials.count(&caller.project, kind);
@@ -237,7 +243,7 @@ impl Engine {
             if chain.may(CALL_ANY) {
                 return Err(CallRefused::NoSuchConnection);
             }
-            let missing = super::connection::permission(call.connection);
+            let missing = "the permission to call through it".to_owned();
             return Err(CallRefused::NotAllowed { missing });
         };
         if !chain.may(CALL_ANY) && !chain.may(&connection.permission) {
@@ -249,6 +255,9 @@ impl Engine {
         if !is_client(&connection, chain) {
             let missing = "a place among the connection's clients".to_owned();
             return Err(CallRefused::NotAllowed { missing });
+        }
+        if call.origin.is_some_and(|origin| !connection.allows_origin(origin)) {
+            return Err(CallRefused::Origin);
         }
         if self.calls.is_full() {
             return Err(CallRefused::NotRecorded);
@@ -305,17 +314,15 @@ impl Engine {
         Ok(kept.map(|kept| kept.body))
     }
 
-    /// The credential of a connection. What waits, which is seldom, is boxed: else each call would carry
-    /// its room about.
-    ///
-    /// It is what is current, unless the service refuses that and takes what
-    /// was current before.
+    /// The credential of a connection: what is current, unless the service refuses that and takes what was
+    /// current before.
     async fn credential_of(
         &self,
         project: &ProjectName,
         connection: &Arc<Connection>,
         meta: RequestMeta,
     ) -> Result<Arc<Credential>, CallRefused> {
+        // What waits, which is seldom, is boxed: else each call would carry its room about.
         let path = &connection.settings.secret;
         let access = || VaultAccess::of_connection(project.clone(), &connection.name, meta);
         if self.has_backend(project, path) {

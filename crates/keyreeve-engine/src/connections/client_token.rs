@@ -9,7 +9,7 @@ use keyreeve_core::{
     audit::Target,
     key::KeyId,
     model::Policy,
-    name::ProjectName,
+    name::{ConnectionName, ProjectName},
     restriction::{OriginPattern, Restrictions, RoutePattern},
     vault::{credential_digest, new_credential},
     verdict::VerdictCode,
@@ -118,6 +118,9 @@ impl Engine {
         }
         if spec.connections.is_empty() || spec.connections.len() > MOST_NAMES {
             return Err(invalid("connections", "must name 1 to 50 connections"));
+        }
+        if spec.connections.iter().any(|name| name.parse::<ConnectionName>().is_err()) {
+            return Err(invalid("connections", "must be names of connections"));
         }
         if spec.routes.len() > MOST_NAMES {
             return Err(invalid("routes", "must be at most 50"));

@@ -6,7 +6,7 @@ use keyreeve_core::{
     Invalid,
     audit::Target,
     egress::BaseUrl,
-    name::ProjectName,
+    name::ConnectionName,
     vault::{Capability, SecretPath},
 };
 use serde_json::{Value, json};
@@ -104,7 +104,7 @@ impl Engine {
         let access = self.vault_access(permit.caller()).await?;
         let name = spec.name.as_deref().or(spec.provider.as_deref());
         let name = name.ok_or_else(|| invalid("name", "must be given"))?.to_owned();
-        name.parse::<ProjectName>()
+        name.parse::<ConnectionName>()
             .map_err(|rule| VaultError::Invalid(FieldError::new("name", rule)))?;
         if self.known_connection(project, &name)?.is_some() {
             return Err(Error::AlreadyExists(Kind::Connection).into());

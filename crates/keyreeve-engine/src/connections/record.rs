@@ -25,6 +25,7 @@ use crate::{
     Engine, Error, FieldError, Permit,
     action::ReadConnections,
     store::{CallBatch, CallCount, Change},
+    thread_number,
 };
 
 /// Rows that may wait to be stored. When there are more, calls are refused: what cannot be recorded is
@@ -88,8 +89,7 @@ pub(crate) struct CallLedger {
 
 impl CallLedger {
     fn add(&self, row: Row) {
-        let stripe = stripe_of_thread();
-        if let Some(stripe) = self.stripes.get(stripe) {
+        if let Some(stripe) = self.stripes.get(thread_number() % STRIPES) {
             self.waiting.fetch_add(1, Ordering::Relaxed);
             stripe.lock().push(row);
         }
@@ -120,22 +120,6 @@ impl CallLedger {
     pub(super) fn is_full(&self) -> bool {
         self.waiting.load(Ordering::Relaxed) >= MOST_WAITING
     }
-}
-
-/// Given out in turn, at a thread's first call.
-fn stripe_of_thread() -> usize {
-    use std::cell::Cell;
-    static NEXT: AtomicUsize = AtomicUsize::new(0);
-    thread_local! {
-        static OWN: Cell<Option<usize>> = const { Cell::new(None) };
-    }
-    OWN.with(|own| {
-        own.get().unwrap_or_else(|| {
-            let next = NEXT.fetch_add(1, Ordering::Relaxed) % STRIPES;
-            own.set(Some(next));
-            next
-        })
-    })
 }
 
 impl Engine {
@@ -201,7 +185,8 @@ impl Engine {
         before: Option<Timestamp>,
         limit: u32,
     ) -> Result<Vec<StoredCall<'static>>, Error> {
-        const BATCHES: u32 = 20;
+        /// Each can hold thousands of rows.
+        const BATCHES: u32 = 4;
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
         let mut before = before.unwrap_or(Timestamp::MAX);
         let mut rows = Vec::new();
@@ -210,14 +195,14 @@ impl Engine {
             let Some(oldest) = batches.last().map(|batch| batch.until) else { break };
             for batch in &batches {
                 let read = |line: &str| serde_json::from_str::<StoredCall<'static>>(line).ok();
-                rows.extend(batch.rows.lines().rev().filter_map(read));
+                let wanted = limit - rows.len();
+                rows.extend(batch.rows.lines().rev().filter_map(read).take(wanted));
             }
             if rows.len() >= limit {
                 break;
             }
             before = oldest;
         }
-        rows.truncate(limit);
         Ok(rows)
     }
 

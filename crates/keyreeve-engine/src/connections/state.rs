@@ -6,32 +6,21 @@ use std::sync::{
 };
 
 use keyreeve_core::{limit::GcraCell, name::ProjectName, vault::VersionNumber};
-use papaya::{Equivalent, HashMap};
+use papaya::HashMap;
 
-use super::Credential;
+use super::{Credential, Place, PlaceRef};
 use crate::{cells::CellTable, connections::Connection};
 
 /// Clients that are kept apart, of all connections together; the rest shares one count.
 const MOST_CLIENTS: usize = 100_000;
 
-/// Counts of all connections. They outlast changes of a connection's settings.
+/// Counts of all connections. They outlast changes of a connection's settings, but begin anew where its
+/// secret or its service is another.
 #[derive(Debug)]
 pub(crate) struct ConnectionStates {
     states: HashMap<Place, Arc<State>>,
     /// By a digest of the connection and the client.
     pub(super) clients: CellTable<u64>,
-}
-
-type Place = (ProjectName, String);
-
-/// A place by reference: it is looked up for each call, so no text is made for that.
-#[derive(Hash)]
-struct PlaceRef<'a>(&'a ProjectName, &'a str);
-
-impl Equivalent<Place> for PlaceRef<'_> {
-    fn equivalent(&self, (project, name): &Place) -> bool {
-        self.0 == project && self.1 == name
-    }
 }
 
 impl Default for ConnectionStates {
@@ -136,5 +125,10 @@ impl MadeCredentials {
     pub(super) fn keep(&self, project: &ProjectName, made: Made) {
         let place = (project.clone(), made.connection.name.clone());
         self.0.pin().insert(place, Arc::new(made));
+    }
+
+    /// Lets go of the credential of a connection that is gone.
+    pub(crate) fn forget(&self, project: &ProjectName, name: &str) {
+        self.0.pin().remove(&PlaceRef(project, name));
     }
 }

@@ -27,7 +27,7 @@ impl Call {
         parts.extensions.clear();
         if parts.status == StatusCode::SWITCHING_PROTOCOLS {
             let words = "the service changed the protocol, which nobody asked for";
-            return Err(self.not_passed(proof, words));
+            return Err(self.not_passed(words));
         }
         let connection = self.connection.clone();
         let settings = &connection.settings;
@@ -36,7 +36,7 @@ impl Call {
             if is_encoded(&parts.headers) && !body.is_end_stream() && method != Method::HEAD {
                 let words = "the service compressed its answer although it was asked not to, so the \
                              answer cannot be looked through";
-                return Err(self.not_passed(proof, words));
+                return Err(self.not_passed(words));
             }
             scrubbing.mask_headers(&mut parts.headers);
         }
@@ -46,7 +46,7 @@ impl Call {
         {
             let words =
                 format!("the answer is longer than {most} bytes, which this connection allows");
-            return Err(self.not_passed(proof, words));
+            return Err(self.not_passed(words));
         }
         // Whatever comes is shown by no browser as a page of this server.
         let own = [
@@ -61,7 +61,7 @@ impl Call {
         }
         let patient = Patient::new(settings.patience.idle(), self.cut.clone());
         let most = settings.limits.max_response_bytes;
-        let record = self.record.answered(parts.status.as_u16(), proof.version());
+        let record = self.record.answered(parts.status.as_u16());
         let ending = Box::new(Ending::new(record, used));
         let body = AnswerBody::stream(body, scrubbing, patient, most, ending);
         Ok(Response::from_parts(parts, body))
@@ -70,8 +70,8 @@ impl Call {
 
 impl Call {
     /// Records a call whose answer is not passed on.
-    fn not_passed(self, proof: &Proof, words: impl Into<String>) -> Refusal {
-        self.not_answered(proof, Refusal::saying(RefusalKind::BadAnswer, words))
+    fn not_passed(self, words: impl Into<String>) -> Refusal {
+        self.not_answered(Refusal::saying(RefusalKind::BadAnswer, words))
     }
 }
 

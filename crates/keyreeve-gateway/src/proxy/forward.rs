@@ -54,8 +54,8 @@ impl Call {
         })
     }
 
-    /// Records a call that was sent and not answered.
-    pub(super) fn not_answered(self, proof: &Proof, refusal: Refusal) -> Refusal {
+    /// Records a call that was not answered by the service.
+    pub(super) fn not_answered(self, refusal: Refusal) -> Refusal {
         let status = match refusal.kind {
             RefusalKind::TimedOut => 504,
             RefusalKind::Unreachable | RefusalKind::BadAnswer => 502,
@@ -63,9 +63,20 @@ impl Call {
             RefusalKind::Invalid => 400,
             _ => 503,
         };
-        Ending::new(self.record.answered(status, proof.version()), None).end(0, 0, false);
+        Ending::new(self.record.answered(status), None).end(0, 0, false);
         refusal
     }
+}
+
+/// What is asked of a service.
+struct Asked {
+    parts: Parts,
+    body: Incoming,
+    /// Where the bytes of the body are counted; `None` if there is none.
+    sent: Option<Arc<AtomicU64>>,
+    target: Target,
+    client: Client,
+    meta: RequestMeta,
 }
 
 /// A body that can be sent more than once, or not.
@@ -89,7 +100,8 @@ impl Sendable {
 }
 
 impl Proxy {
-    /// Puts the credential in, sends the call on, and gives the answer as the client gets it.
+    /// Puts the credential in, sends the call on, and gives the answer as the client gets it. From here on
+    /// the call leaves a record, whatever becomes of it.
     pub(super) async fn forward(
         &self,
         mut parts: Parts,
@@ -99,10 +111,11 @@ impl Proxy {
         meta: RequestMeta,
     ) -> Result<Response<AnswerBody>, Refusal> {
         let Admitted { connection, target, credential, client, slot } = admitted;
-        let settings = &connection.settings;
-        let origin = &connection.origin;
         let mut call = self.begin(&connection, &client, &parts.method, &target, slot);
-        let mut proof = self.proof(&client, &connection, credential, meta).await?;
+        let mut proof = match self.proof(&client, &connection, credential, meta).await {
+            Ok(proof) => proof,
+            Err(refusal) => return Err(call.not_answered(refusal)),
+        };
         let is_upgrade = super::upgrade::is_wanted(&parts);
         let upgrade_headers = is_upgrade.then(|| super::upgrade::headers(&parts.headers));
         let scrubs = !proof.scrub().is_empty();
@@ -114,18 +127,39 @@ impl Proxy {
         }
         let cached = self.cached(&call, &client, &parts, &target, &proof);
         if let Some(Cached::Answer(kept)) = cached {
-            return Ok(kept::again(call, kept, proof.version()));
+            call.record.sent_with(proof.version());
+            return Ok(kept::again(call, kept));
         }
         let sent = (!body.is_end_stream()).then(|| call.record.request_bytes());
+        let asked = Asked { parts, body, sent, target, client, meta };
+        let method = asked.parts.method.clone();
+        match self.exchange(&call, &mut proof, asked).await {
+            Ok((response, used)) => {
+                let answer = call.answer(&proof, response, Some(used), &method)?;
+                Ok(self.keep(&connection, cached, answer))
+            }
+            Err(refusal) => Err(call.not_answered(refusal)),
+        }
+    }
+
+    /// Sends the call on, once more where the service refuses what it was sent with and there is another.
+    async fn exchange(
+        &self,
+        call: &Call,
+        proof: &mut Proof,
+        asked: Asked,
+    ) -> Result<(Response<Incoming>, Used), Refusal> {
+        let Asked { mut parts, body, sent, target, client, meta } = asked;
+        let connection = &call.connection;
         let headers = &parts.headers;
-        let mut sendable = self.sendable(&call, body, headers, proof.injection(), sent).await?;
+        let mut sendable = self.sendable(call, body, headers, proof.injection(), sent).await?;
         let mut is_first = true;
         loop {
             let may_be_replaced = proof.may_be_replaced();
             let outgoing = Outgoing::new(
                 parts.method.clone(),
-                origin,
-                &settings.base_url.path,
+                &connection.origin,
+                &connection.settings.base_url.path,
                 &target,
                 proof.injection(),
                 if may_be_replaced {
@@ -134,33 +168,30 @@ impl Proxy {
                     std::mem::take(&mut parts.headers)
                 },
             );
-            let request = self.request(outgoing, &proof, &mut sendable)?;
-            let (response, used) = match self.send(&call, request).await {
-                Ok(answered) => answered,
-                Err(refusal) => return Err(call.not_answered(&proof, refusal)),
-            };
+            let request = self.request(outgoing, proof, &mut sendable)?;
+            call.record.sent_with(proof.version());
+            let (response, used) = self.send(call, request).await?;
             let status = response.status();
             if status == 401 && std::mem::take(&mut is_first) {
-                let minted = self.another_token(&client, &connection, &proof).await;
+                let minted = self.another_token(&client, connection, proof).await;
                 if minted.is_some() && sendable.can_be_sent() {
                     proof.minted = minted;
                     continue;
                 }
             }
             if status != 401 && status != 403 {
-                self.engine.credential_accepted(&client, &connection, proof.version());
+                self.engine.credential_accepted(&client, connection, proof.version());
             } else {
                 let version = proof.version();
-                let other = self.engine.credential_refused(&client, &connection, version, meta);
+                let other = self.engine.credential_refused(&client, connection, version, meta);
                 if let Some(other) =
                     Box::pin(other).await?.filter(|_| may_be_replaced && sendable.can_be_sent())
                 {
-                    proof = self.proof(&client, &connection, other, meta).await?;
+                    *proof = self.proof(&client, connection, other, meta).await?;
                     continue;
                 }
             }
-            let answer = call.answer(&proof, response, Some(used), &parts.method)?;
-            return Ok(self.keep(&connection, cached, answer));
+            return Ok((response, used));
         }
     }
 
@@ -274,7 +305,6 @@ impl Proxy {
                 None => Box::pin(self.dial(call, patience.connect(), false)).await?,
             };
             prepare(&mut request, &sender, &call.destination)?;
-            call.record.begin_sending();
             let again = (is_reused && is_repeatable(&request)).then(|| copy(&request));
             let uploaded = request.body().uploaded();
             let outcome = tokio::select! {

@@ -10,6 +10,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use keyreeve_core::{
     Secret,
     egress::{Origin, Target},
+    encoding::push_percent_encoded,
 };
 use keyreeve_engine::connections::Injection;
 use zeroize::Zeroizing;
@@ -88,10 +89,10 @@ impl Outgoing {
         if let Injection::Query(parameters) = injection {
             for (name, value) in parameters {
                 path.push(mark);
-                push_encoded(&mut path, name);
+                push_percent_encoded(&mut path, name.as_bytes());
                 path.push('=');
                 // EXPOSE: becomes a parameter.
-                push_encoded(&mut path, value.expose());
+                push_percent_encoded(&mut path, value.expose().as_bytes());
                 mark = '&';
             }
         }
@@ -167,18 +168,6 @@ fn without(query: &str, parameters: &[(String, Secret<String>)]) -> String {
     };
     let kept: Vec<&str> = query.split('&').filter(|pair| !is_ours(pair)).collect();
     kept.join("&")
-}
-
-/// Every byte but RFC 3986's unreserved ones as `%XX`.
-pub(crate) fn push_encoded(text: &mut String, value: &str) {
-    for byte in value.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            text.push(char::from(byte));
-        } else {
-            // Writing into a string cannot fail.
-            let _ = write!(text, "%{byte:02X}");
-        }
-    }
 }
 
 #[cfg(test)]

@@ -60,13 +60,13 @@ impl Proxy {
 }
 
 /// An answer that was kept, recorded like every other.
-pub(super) fn again(call: Call, kept: Kept, version: u64) -> Response<AnswerBody> {
+pub(super) fn again(call: Call, kept: Kept) -> Response<AnswerBody> {
     let age = kept.age_s(Instant::now());
     let mut response = Response::new(AnswerBody::whole(kept.body.clone()));
     *response.headers_mut() = kept.headers;
     response.headers_mut().insert(header::AGE, HeaderValue::from(age));
     response.headers_mut().insert(FROM_CACHE, HeaderValue::from_static("hit"));
-    let record = call.record.answered(200, version);
+    let record = call.record.answered(200);
     Ending::new(record, None).end(kept.body.len() as u64, 0, true);
     response
 }

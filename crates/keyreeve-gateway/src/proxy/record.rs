@@ -3,13 +3,13 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
     time::Duration,
 };
 
 use http::Method;
-use keyreeve_core::egress::Target;
+use keyreeve_core::{egress::Target, vault::VersionNumber};
 use keyreeve_engine::{
     Clock, Engine,
     connections::{CallSummary, Client, Connection, Slot},
@@ -32,9 +32,8 @@ pub(super) struct CallRecord {
     template: Arc<str>,
     request_bytes: Option<Arc<AtomicU64>>,
     status: u16,
-    version: u64,
-    /// Whether anything of it may have reached the service.
-    is_sent: AtomicBool,
+    /// The version of the credential that it went out with; 0 if it did not go out.
+    version: AtomicU64,
     is_noted: bool,
     _slot: Slot,
 }
@@ -44,7 +43,7 @@ const CLIENT_LEFT: u16 = 499;
 
 impl Drop for CallRecord {
     fn drop(&mut self) {
-        if *self.is_sent.get_mut() && !self.is_noted {
+        if !self.is_noted {
             self.status = CLIENT_LEFT;
             self.note(0, 0, false);
         }
@@ -71,16 +70,15 @@ impl CallRecord {
             template: connection.template(method.as_str(), target.path()),
             request_bytes: None,
             status: 0,
-            version: 0,
-            is_sent: AtomicBool::new(false),
+            version: AtomicU64::new(0),
             is_noted: false,
             _slot: slot,
         }
     }
 
-    /// From here on the service may know of the call.
-    pub(super) fn begin_sending(&self) {
-        self.is_sent.store(true, Ordering::Relaxed);
+    /// It goes out with this version of the credential.
+    pub(super) fn sent_with(&self, version: VersionNumber) {
+        self.version.store(version, Ordering::Relaxed);
     }
 
     fn note(&mut self, answer_bytes: u64, hits: u64, is_whole: bool) {
@@ -98,7 +96,7 @@ impl CallRecord {
                 request_bytes,
                 answer_bytes,
                 took: Duration::from_nanos(took_ns),
-                version: self.version,
+                version: self.version.load(Ordering::Relaxed),
                 scrubbed: hits,
                 is_whole,
             },
@@ -110,9 +108,8 @@ impl CallRecord {
         self.request_bytes.get_or_insert_default().clone()
     }
 
-    pub(super) fn answered(mut self, status: u16, version: u64) -> Self {
+    pub(super) fn answered(mut self, status: u16) -> Self {
         self.status = status;
-        self.version = version;
         self
     }
 }

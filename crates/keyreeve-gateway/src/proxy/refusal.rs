@@ -95,6 +95,7 @@ impl From<CallRefused> for Refusal {
     fn from(refused: CallRefused) -> Self {
         let words = refused.to_string();
         match refused {
+            CallRefused::Origin => Self::new(RefusalKind::Origin),
             CallRefused::Restricted(why) if why.broken == Broken::Origin => {
                 Self::new(RefusalKind::Origin)
             }

@@ -15,7 +15,7 @@ const API_KEY: [HeaderName; 2] =
 /// A request to the proxy, taken apart.
 pub(crate) struct Asked<'r> {
     pub(crate) connection: &'r str,
-    pub(crate) origin: Option<&'r str>,
+    origin: Option<&'r str>,
     rest: &'r str,
     credential: Zeroizing<String>,
     /// Where the credential stood: it is not passed on.

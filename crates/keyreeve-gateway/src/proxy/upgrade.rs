@@ -76,28 +76,15 @@ impl Proxy {
         client: &Client,
         proof: &Proof,
     ) -> Result<Response<AnswerBody>, Refusal> {
-        let injection = proof.injection();
-        if inject::needs(injection) != Needs::Nothing {
-            let words = "this connection's credential goes into the body, which an upgrade has not";
-            return Err(Refusal::saying(RefusalKind::Invalid, words));
-        }
-        let on_client = parts.extensions.remove::<OnUpgrade>();
-        let on_client = on_client.ok_or_else(|| Refusal::new(RefusalKind::Internal))?;
-        let settings = &call.connection.settings;
-        let base = &settings.base_url;
-        let mut outgoing = Outgoing::new(
-            parts.method.clone(),
-            &call.connection.origin,
-            &base.path,
-            target,
-            injection,
-            parts.headers,
-        );
-        proof.set_headers(&mut outgoing)?;
-        let request = outgoing.into_request(RequestBody::Empty)?;
+        let asked = upgrade_request(&mut parts, &call, target, proof);
+        let (on_client, request) = match asked {
+            Ok(asked) => asked,
+            Err(refusal) => return Err(call.not_answered(refusal)),
+        };
+        call.record.sent_with(proof.version());
         let mut response = match self.ask_to_upgrade(&call, request).await {
             Ok(response) => response,
-            Err(refusal) => return Err(call.not_answered(proof, refusal)),
+            Err(refusal) => return Err(call.not_answered(refusal)),
         };
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
             if response.status() == StatusCode::UNAUTHORIZED {
@@ -108,7 +95,7 @@ impl Proxy {
         }
         if !is_web_socket(response.headers()) {
             let words = "the service changed to another protocol than was asked for";
-            return Err(call.not_answered(proof, Refusal::saying(RefusalKind::BadAnswer, words)));
+            return Err(call.not_answered(Refusal::saying(RefusalKind::BadAnswer, words)));
         }
         let on_service = hyper::upgrade::on(&mut response);
         let upgrade = response.headers().get(header::UPGRADE).cloned();
@@ -124,11 +111,11 @@ impl Proxy {
             answered.headers.insert(header::UPGRADE, upgrade);
         }
         let tunnel = Tunnel {
-            idle: settings.patience.idle(),
+            idle: call.connection.settings.patience.idle(),
             cut: call.cut.clone(),
             scrub: proof.scrub().clone(),
         };
-        let record = call.record.answered(101, proof.version());
+        let record = call.record.answered(101);
         let ending = Ending::new(record, None);
         tokio::spawn(async move {
             let (Ok(client), Ok(service)) = tokio::join!(on_client, on_service) else { return };
@@ -149,7 +136,6 @@ impl Proxy {
         let Sender::Http1(mut sender) = self.dial(call, patience.connect(), true).await? else {
             return Err(Refusal::new(RefusalKind::Internal));
         };
-        call.record.begin_sending();
         match timeout(patience.first_byte(), sender.send_request(request)).await {
             Ok(Ok(response)) => {
                 call.breaker.succeeded();
@@ -166,6 +152,32 @@ impl Proxy {
             }
         }
     }
+}
+
+/// The end of the client's side, and what the service is asked.
+fn upgrade_request(
+    parts: &mut Parts,
+    call: &Call,
+    target: &Target,
+    proof: &Proof,
+) -> Result<(OnUpgrade, Request<RequestBody>), Refusal> {
+    let injection = proof.injection();
+    if inject::needs(injection) != Needs::Nothing {
+        let words = "this connection's credential goes into the body, which an upgrade has not";
+        return Err(Refusal::saying(RefusalKind::Invalid, words));
+    }
+    let on_client = parts.extensions.remove::<OnUpgrade>();
+    let on_client = on_client.ok_or_else(|| Refusal::new(RefusalKind::Internal))?;
+    let mut outgoing = Outgoing::new(
+        parts.method.clone(),
+        &call.connection.origin,
+        &call.connection.settings.base_url.path,
+        target,
+        injection,
+        std::mem::take(&mut parts.headers),
+    );
+    proof.set_headers(&mut outgoing)?;
+    Ok((on_client, outgoing.into_request(RequestBody::Empty)?))
 }
 
 /// Bytes both ways.

@@ -12,6 +12,7 @@ use keyreeve_catalog::ClientAuth;
 use keyreeve_core::{
     Secret,
     egress::{BaseUrl, Scheme},
+    encoding::push_percent_encoded,
 };
 use keyreeve_engine::{
     Clock,
@@ -29,7 +30,7 @@ use super::{
 };
 use crate::{
     body::RequestBody,
-    proxy::{full, prepare, push_encoded},
+    proxy::{full, prepare},
     upstream::{Destination, DialError, Dialer, Sender},
 };
 
@@ -197,7 +198,7 @@ fn form(grant_type: &str) -> Zeroizing<String> {
     // Room for an assertion: growing would leave copies behind.
     let mut form = Zeroizing::new(String::with_capacity(4 << 10));
     form.push_str("grant_type=");
-    push_encoded(&mut form, grant_type);
+    push_percent_encoded(&mut form, grant_type.as_bytes());
     form
 }
 
@@ -205,17 +206,17 @@ fn push_field(form: &mut String, name: &str, value: &str) {
     form.push('&');
     form.push_str(name);
     form.push('=');
-    push_encoded(form, value);
+    push_percent_encoded(form, value.as_bytes());
 }
 
 /// `Basic …` with both parts encoded as in forms (RFC 6749 §2.3.1).
 fn basic(id: &Secret<String>, secret: &Secret<String>) -> Result<HeaderValue, NotMinted> {
     let mut pair = Zeroizing::new(String::with_capacity(1 << 10));
     // EXPOSE: shown to the issuer.
-    push_encoded(&mut pair, id.expose());
+    push_percent_encoded(&mut pair, id.expose().as_bytes());
     pair.push(':');
     // EXPOSE: shown to the issuer.
-    push_encoded(&mut pair, secret.expose());
+    push_percent_encoded(&mut pair, secret.expose().as_bytes());
     sensitive("Basic ", &Secret::new(BASE64_STANDARD.encode(pair.as_bytes())))
 }
 

@@ -3,10 +3,9 @@
 //! Threads that add to the same memory wait for one another. So each has a row of its own, and
 //! whoever wants to know adds the rows up.
 
-use std::{
-    cell::Cell,
-    sync::atomic::{AtomicU64, AtomicUsize, Ordering},
-};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use keyreeve_engine::thread_number;
 
 /// Rows; threads beyond that share. More than the cores of most machines.
 const ROWS: usize = 16;
@@ -32,7 +31,8 @@ impl<const COUNTS: usize> Default for Tally<COUNTS> {
 impl<const COUNTS: usize> Tally<COUNTS> {
     /// Adds one; a place that there is not is passed over.
     pub(super) fn add(&self, place: usize) {
-        if let Some(count) = self.rows.get(row_of_thread()).and_then(|row| row.0.get(place)) {
+        if let Some(count) = self.rows.get(thread_number() % ROWS).and_then(|row| row.0.get(place))
+        {
             count.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -44,21 +44,6 @@ impl<const COUNTS: usize> Tally<COUNTS> {
         };
         (0..COUNTS).map(of)
     }
-}
-
-/// Given out in turn, at a thread's first count.
-fn row_of_thread() -> usize {
-    static NEXT: AtomicUsize = AtomicUsize::new(0);
-    thread_local! {
-        static ROW: Cell<Option<usize>> = const { Cell::new(None) };
-    }
-    ROW.with(|row| {
-        row.get().unwrap_or_else(|| {
-            let own = NEXT.fetch_add(1, Ordering::Relaxed) % ROWS;
-            row.set(Some(own));
-            own
-        })
-    })
 }
 
 #[cfg(test)]

@@ -427,6 +427,21 @@ fn calls_are_recorded_by_template_and_nothing_of_their_content() {
 }
 
 #[test]
+fn a_call_that_was_let_through_leaves_a_record_even_if_it_was_never_sent() {
+    let proxied = Proxied::start();
+    proxied.connect("short", &json!({ "limits": { "max_request_bytes": 4 } }));
+    let request = proxied.request("POST", "short/too/long");
+    assert_eq!(answer(request.body("12345")).code(), "413 payload_too_large");
+    proxied.connect("nowhere", &json!({ "base_url": "http://127.0.0.1:9" }));
+    assert_eq!(proxied.get("nowhere/x").code(), "502 service_unreachable");
+    eventually("both are recorded", || proxied.calls().len() == 2);
+    let mut calls: Vec<_> =
+        proxied.calls().into_iter().map(|it| (it.connection, it.status, it.version)).collect();
+    calls.sort();
+    assert_eq!(calls, [("nowhere".to_owned(), 502, 1), ("short".to_owned(), 413, 0)]);
+}
+
+#[test]
 fn disabled_and_removed_connections_are_closed_at_once() {
     let proxied = Proxied::start();
     assert_eq!(proxied.get("echo/x").status, 200);

@@ -1,7 +1,7 @@
 //! What bounds calls through a connection: how many, how large, which, and whose.
 
 use keyreeve_api::ReasonRequest;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{
     backends::eventually,
@@ -30,6 +30,39 @@ fn a_rate_bounds_all_clients_together() {
     assert_eq!(proxied.get("echo/x").status, 200);
     proxied.change("rated", json!({ "patience": { "connect_ms": 4_000 } }));
     assert_eq!(proxied.get("rated/x").code(), "429 rate_limited");
+}
+
+#[test]
+fn calls_without_a_credential_are_limited_and_counted() {
+    let proxied = Proxied::start_with(&[("KEYREEVE_LIMITS__ANONYMOUS", "5")]);
+    let codes: Vec<String> = (0..8).map(|_| answer(proxied.bare("GET", "echo/x")).code()).collect();
+    assert_eq!(codes[..5], ["401 unauthenticated"; 5], "{codes:?}");
+    assert_eq!(codes[5..], ["429 rate_limited"; 3], "{codes:?}");
+    assert!(proxied.service.seen().is_empty());
+    // Whoever shows a key is not among them.
+    assert_eq!(proxied.get("echo/x").status, 200);
+    let total = |check: &str| {
+        let batches = proxied.audit("denial.batch");
+        let of_check = batches.iter().filter(|it| it["details"]["check"] == check);
+        of_check.map(|it| it["details"]["total"].as_u64().unwrap()).sum::<u64>()
+    };
+    eventually("they are in the audit", || (total("authentication"), total("anonymous")) == (5, 3));
+}
+
+#[test]
+fn a_name_that_the_caller_made_up_is_repeated_nowhere() {
+    const MADE_UP: &str = "kr-live-made-up-by-the-caller";
+    let proxied = Proxied::start();
+    let narrow = proxied.make_key(&json!({ "permissions": ["keyreeve.connections.echo.call"] }));
+    let call = |path: &str| answer(proxied.bare("GET", path).bearer_auth(narrow.key.expose()));
+    assert_eq!(call("echo/x").status, 200);
+    let refused = call(&format!("{MADE_UP}/x"));
+    assert_eq!(refused.code(), "403 forbidden");
+    assert!(!refused.body.contains(MADE_UP), "{}", refused.body);
+    let is_call = |it: &Value| it["details"]["check"] == "call";
+    eventually("it is in the audit", || proxied.audit("denial.batch").iter().any(is_call));
+    let denials = proxied.audit("denial.batch");
+    assert!(!format!("{denials:?}").contains(MADE_UP), "{denials:?}");
 }
 
 #[test]

@@ -1,11 +1,12 @@
 //! A request in the one form that both sides sign.
 
-use std::{collections::BTreeMap, fmt::Write as _};
+use std::collections::BTreeMap;
 
 use aws_lc_rs::digest;
 use zeroize::Zeroizing;
 
-use super::{Query, UnsignedRequest, hex};
+use super::{Query, UnsignedRequest};
+use crate::encoding::{hex, push_percent_encoded};
 
 /// Headers by name in lower case, each with its values in the order they stood in.
 pub(super) type Headers = BTreeMap<String, Vec<Zeroizing<String>>>;
@@ -107,9 +108,7 @@ pub(super) fn folded(value: &str) -> Zeroizing<String> {
 /// Every byte but RFC 3986's unreserved ones as `%XX`.
 fn encoded(text: &str) -> String {
     let mut encoded = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        push_encoded(&mut encoded, byte);
-    }
+    push_percent_encoded(&mut encoded, text.as_bytes());
     encoded
 }
 
@@ -119,7 +118,7 @@ fn recoded(text: &str) -> String {
     let mut rest = text.as_bytes();
     while let Some((first, after)) = rest.split_first() {
         let (byte, after) = escape(rest).unwrap_or((*first, after));
-        push_encoded(&mut recoded, byte);
+        push_percent_encoded(&mut recoded, &[byte]);
         rest = after;
     }
     recoded
@@ -132,13 +131,4 @@ fn escape(text: &[u8]) -> Option<(u8, &[u8])> {
     let digit = |sign: u8| char::from(sign).to_digit(16);
     let byte = u8::try_from(16 * digit(high)? + digit(low)?).ok()?;
     Some((byte, after))
-}
-
-fn push_encoded(text: &mut String, byte: u8) {
-    if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-        text.push(char::from(byte));
-    } else {
-        // Writing into a string cannot fail.
-        let _ = write!(text, "%{byte:02X}");
-    }
 }

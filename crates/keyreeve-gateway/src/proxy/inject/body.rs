@@ -2,11 +2,11 @@
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, header};
-use keyreeve_core::Secret;
+use keyreeve_core::{Secret, encoding::push_percent_encoded};
 use serde_json::Value;
 use zeroize::Zeroizing;
 
-use super::{Refusal, RefusalKind, push_encoded};
+use super::{Refusal, RefusalKind};
 
 type Fields = [(String, Secret<String>)];
 
@@ -42,10 +42,10 @@ pub(super) fn with_form_fields(
         if !form.is_empty() {
             form.push('&');
         }
-        push_encoded(&mut form, name);
+        push_percent_encoded(&mut form, name.as_bytes());
         form.push('=');
         // EXPOSE: becomes a field.
-        push_encoded(&mut form, value.expose());
+        push_percent_encoded(&mut form, value.expose().as_bytes());
     }
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(FORM));
     Ok(Bytes::copy_from_slice(form.as_bytes()))

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use keyreeve_catalog::{HmacHash, HmacMethod, Part, SignatureEncoding, Template};
 use keyreeve_core::{
     Secret,
+    encoding::hex,
     signature::aws::{Payload, Query, Signer, UnsignedRequest, service_of},
 };
 use keyreeve_engine::connections::Injection;
@@ -148,13 +149,4 @@ fn set(outgoing: &mut Outgoing, name: &str, value: &str) -> Result<(), Refusal> 
     value.set_sensitive(true);
     outgoing.headers.insert(name, value);
     Ok(())
-}
-
-fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
-        // Writing into a string cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
