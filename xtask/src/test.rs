@@ -40,7 +40,7 @@ pub(crate) fn run(lockfile: Lockfile) -> anyhow::Result<()> {
     println!("\n==> fuzz: a few seconds a target");
     fuzz::smoke()?;
     println!(
-        "\n==> peers: PostgreSQL, Valkey, nginx, Caddy, bao, moto, Chromium and the SDKs of services"
+        "\n==> peers: PostgreSQL, Valkey, nginx, Caddy, bao, moto, Chromium, the SDKs of services and sshd"
     );
     let peers = peers::prepare()?;
     run_step(&test, &peers.variables)?;

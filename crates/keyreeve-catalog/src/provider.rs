@@ -450,6 +450,8 @@ pub enum Connect {
     Mongodb,
     /// Redis or Valkey.
     Redis,
+    /// SMTP.
+    Smtp,
     /// SSH.
     Ssh,
 }
@@ -492,6 +494,18 @@ pub enum Liveliness {
     Dead,
     /// The answer does not tell.
     Unknown,
+}
+
+impl Liveliness {
+    /// As files and answers name it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Live => "live",
+            Self::Limited => "limited",
+            Self::Dead => "dead",
+            Self::Unknown => "unknown",
+        }
+    }
 }
 
 /// How calls are sent on.

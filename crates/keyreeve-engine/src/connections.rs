@@ -8,6 +8,7 @@ mod credential;
 mod limits;
 mod manage;
 mod place;
+mod probe;
 mod provider;
 mod record;
 mod state;
@@ -20,6 +21,7 @@ pub use self::{
     limits::Slot,
     manage::{ConnectionChange, ConnectionSpec},
     place::{Place, PlaceRef},
+    probe::{Ask, CallProbe, Encryption, Expected, Probe, ProbeSpec, Probed, Protocol, SignIn},
     record::{CallSummary, StoredCall},
 };
 pub(crate) use self::{

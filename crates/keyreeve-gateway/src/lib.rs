@@ -4,10 +4,12 @@
 //! `admit_call` (who, whether, with what), `inject` (the credential goes in), `forward` (it is sent and
 //! answered), `answer` (what comes back, scrubbed), `record` (what the record keeps). `upstream/` holds
 //! connections to services: which addresses may be dialled, and which connections are used again.
-//! `tokens/` has tokens minted with credentials that services do not take themselves.
+//! `tokens/` has tokens minted with credentials that services do not take themselves; `probe/` asks services
+//! whether a credential is good.
 
 mod body;
 mod cache;
+mod probe;
 mod proxy;
 mod tokens;
 mod upstream;

@@ -27,6 +27,8 @@ pub use self::refusal::{Refusal, RefusalKind};
 use self::{figures::Figures, request::Asked};
 pub(crate) use self::{
     forward::{full, prepare},
+    inject::Outgoing,
+    proof::Proof,
     record::Ending,
 };
 use crate::{
@@ -161,6 +163,14 @@ impl Proxy {
             return Cut(signal.clone());
         }
         Cut(cuts.get_or_insert_with(project.clone(), Arc::default).clone())
+    }
+
+    pub(crate) fn dialer(&self) -> &Dialer {
+        &self.dialer
+    }
+
+    pub(crate) fn now(&self) -> jiff::Timestamp {
+        self.clock.now()
     }
 
     fn now_ns(&self) -> u64 {

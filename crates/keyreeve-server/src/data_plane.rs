@@ -8,10 +8,16 @@ use http::{HeaderValue, Request, Response};
 pub use hyper::body::Incoming;
 use keyreeve_api::ErrorCode;
 use keyreeve_core::name::ProjectName;
-use keyreeve_engine::RequestMeta;
+use keyreeve_engine::{
+    RequestMeta,
+    connections::{Probe, Probed},
+};
 
 /// An answer on its way.
 pub type Passing<'a> = Pin<Box<dyn Future<Output = Passed> + Send + 'a>>;
+
+/// What a service says, on its way.
+pub type Probing<'a> = Pin<Box<dyn Future<Output = Probed> + Send + 'a>>;
 
 /// What became of a request that passed through.
 #[derive(Debug)]
@@ -40,6 +46,9 @@ pub trait DataPlane: Send + Sync {
 
     /// Serves one of them.
     fn pass(&self, request: Request<Incoming>, meta: RequestMeta) -> Passing<'_>;
+
+    /// Asks a service whether a credential is good.
+    fn probe(&self, probe: Probe) -> Probing<'_>;
 
     /// Ends everything of a project that is passing through, at once.
     fn cut(&self, project: &ProjectName);

@@ -24,7 +24,7 @@ mod view;
 
 pub use api::{PUBLIC_ROUTES, openapi};
 pub use authz::AuthorizerOptions;
-pub use data_plane::{Body, DataPlane, Incoming, NotPassed, Passed, Passing};
+pub use data_plane::{Body, DataPlane, Incoming, NotPassed, Passed, Passing, Probing};
 pub use listen::{BindError, TlsError};
 pub use metrics::Metrics;
 pub use options::{Limits, MetricsAccess, ServerOptions, TlsOptions};

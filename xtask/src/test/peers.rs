@@ -1,9 +1,9 @@
 //! The programs that Keyreeve is tested together with: nginx, Caddy, PostgreSQL, Valkey or Redis,
-//! OpenBao, its client for Python, hvac, moto, which plays AWS, Chromium, and clients of services that
-//! are called through the proxy.
+//! OpenBao, its client for Python, hvac, moto, which plays AWS, Chromium, clients of services that are
+//! called through the proxy, and the server of OpenSSH.
 //!
-//! What is missing is installed where that can be done quietly: nginx, PostgreSQL, Redis and Chromium
-//! as packages of Debian, which takes root, and the others as packages of Python, in `target/peers`.
+//! What is missing is installed where that can be done quietly: nginx, PostgreSQL, Redis, Chromium
+//! and the SSH server as packages of Debian, which takes root, and the others as packages of Python, in `target/peers`.
 //! What cannot be installed is named, and its tests are skipped.
 
 use std::{
@@ -27,6 +27,7 @@ const HVAC: &str = "KEYREEVE_HVAC_PYTHON";
 const MOTO: &str = "KEYREEVE_MOTO";
 const CHROMIUM: &str = "KEYREEVE_CHROMIUM";
 const SDKS: &str = "KEYREEVE_SDK_PYTHON";
+const SSHD: &str = "KEYREEVE_SSHD";
 const REQUIRE: &str = "KEYREEVE_REQUIRE_PEERS";
 
 /// Where Debian has PostgreSQL's programs, by version.
@@ -47,7 +48,7 @@ pub(super) struct Peers {
 }
 
 impl Peers {
-    fn of(found: [(&str, &'static str, anyhow::Result<PathBuf>); 9]) -> Self {
+    fn of(found: [(&str, &'static str, anyhow::Result<PathBuf>); 10]) -> Self {
         let mut peers = Self::default();
         for (name, variable, found) in found {
             match found {
@@ -76,6 +77,7 @@ pub(super) fn prepare() -> anyhow::Result<Peers> {
         ("moto", MOTO, moto(&root)),
         ("Chromium", CHROMIUM, chromium()),
         ("stripe, twilio and anthropic", SDKS, sdks(&root)),
+        ("OpenSSH's server", SSHD, sshd()),
     ]))
 }
 
@@ -98,6 +100,10 @@ fn valkey() -> anyhow::Result<PathBuf> {
 
 fn chromium() -> anyhow::Result<PathBuf> {
     found_or_installed("chromium", || find(CHROMIUM, "chromium", Path::new("/usr/bin/chromium")))
+}
+
+fn sshd() -> anyhow::Result<PathBuf> {
+    found_or_installed("openssh-server", || find(SSHD, "sshd", Path::new("/usr/sbin/sshd")))
 }
 
 /// What is found, if need be after that package of the distribution was installed.
@@ -274,8 +280,9 @@ mod tests {
             ("moto", MOTO, Ok("/a/moto_server".into())),
             ("Chromium", CHROMIUM, Ok("/a/chromium".into())),
             ("stripe, twilio and anthropic", SDKS, Ok("/b/python".into())),
+            ("OpenSSH's server", SSHD, Ok("/a/sshd".into())),
         ]);
-        let expected: [(&str, PathBuf); 10] = [
+        let expected: [(&str, PathBuf); 11] = [
             (NGINX, "/a/nginx".into()),
             (CADDY, "/a/caddy".into()),
             (POSTGRES, "/a/postgresql".into()),
@@ -285,6 +292,7 @@ mod tests {
             (MOTO, "/a/moto_server".into()),
             (CHROMIUM, "/a/chromium".into()),
             (SDKS, "/b/python".into()),
+            (SSHD, "/a/sshd".into()),
             (REQUIRE, "1".into()),
         ];
         assert_eq!(all.variables, expected);
@@ -300,8 +308,9 @@ mod tests {
             ("moto", MOTO, Ok("/a/moto_server".into())),
             ("Chromium", CHROMIUM, Ok("/a/chromium".into())),
             ("stripe, twilio and anthropic", SDKS, Ok("/b/python".into())),
+            ("OpenSSH's server", SSHD, Ok("/a/sshd".into())),
         ]);
-        let expected: [(&str, PathBuf); 8] = [
+        let expected: [(&str, PathBuf); 9] = [
             (CADDY, "/a/caddy".into()),
             (POSTGRES, "/a/postgresql".into()),
             (VALKEY, "/a/valkey".into()),
@@ -310,6 +319,7 @@ mod tests {
             (MOTO, "/a/moto_server".into()),
             (CHROMIUM, "/a/chromium".into()),
             (SDKS, "/b/python".into()),
+            (SSHD, "/a/sshd".into()),
         ];
         assert_eq!(one.variables, expected);
         assert_eq!(one.missing, ["nginx: no network"]);

@@ -6,15 +6,16 @@ use super::{Client, ClientError};
 use crate::wire::{
     ApiKeyView, AuditEntryView, CallCountView, CallUsageQuery, CallView, CheckpointView,
     CleanupExpiredRequest, CleanupExpiredView, ClientTokenView, CommitReservationRequest,
-    ConnectionView, CreateApiKeyRequest, CreateClientTokenRequest, CreateConnectionRequest,
-    CreateEnvironmentRequest, CreateKeyspaceRequest, CreateOwnerRequest, CreateProjectRequest,
-    CreateRoleRequest, CreatedApiKeyView, CreatedClientTokenView, CreatedProjectView,
-    DeriveApiKeyRequest, EnvironmentView, ExpiringQuery, ExplainRequest, ExplanationView,
-    FinishRotationRequest, ImportRequest, ImportView, KeyspaceView, ListApiKeysQuery,
-    ListAuditQuery, ListCallsQuery, OwnerView, Page, PageQuery, ProjectView, PurgeView,
-    QuotaLevelView, ReadinessView, ReasonRequest, RoleView, RotateApiKeyRequest, RotatedApiKeyView,
-    SuggestedLimitsView, UpdateApiKeyRequest, UpdateConnectionRequest, UpdateKeyspaceRequest,
-    UpdateOwnerRequest, UpdateRoleRequest, VerifyRequest, VerifyView,
+    ConnectionTestView, ConnectionView, CreateApiKeyRequest, CreateClientTokenRequest,
+    CreateConnectionRequest, CreateEnvironmentRequest, CreateKeyspaceRequest, CreateOwnerRequest,
+    CreateProjectRequest, CreateRoleRequest, CreatedApiKeyView, CreatedClientTokenView,
+    CreatedProjectView, DeriveApiKeyRequest, EnvironmentView, ExpiringQuery, ExplainRequest,
+    ExplanationView, FinishRotationRequest, ImportRequest, ImportView, KeyspaceView,
+    ListApiKeysQuery, ListAuditQuery, ListCallsQuery, OwnerView, Page, PageQuery, ProjectView,
+    PurgeView, QuotaLevelView, ReadinessView, ReasonRequest, RoleView, RotateApiKeyRequest,
+    RotatedApiKeyView, SuggestedLimitsView, TestConnectionRequest, UpdateApiKeyRequest,
+    UpdateConnectionRequest, UpdateKeyspaceRequest, UpdateOwnerRequest, UpdateRoleRequest,
+    VerifyRequest, VerifyView,
 };
 
 impl Client {
@@ -214,6 +215,14 @@ impl Client {
     /// Ends all calls that are going on.
     pub async fn cut_connections(&self) -> Result<(), ClientError> {
         self.send(Method::POST, &["connection-cuts"], &serde_json::json!({})).await
+    }
+
+    /// Asks a service whether a credential is good.
+    pub async fn test_connection(
+        &self,
+        body: &TestConnectionRequest,
+    ) -> Result<ConnectionTestView, ClientError> {
+        self.send(Method::POST, &["connection-tests"], body).await
     }
 
     /// What was called through connections, by day and client.

@@ -322,3 +322,48 @@ pub struct CreatedClientTokenView {
     #[serde(flatten)]
     pub details: ClientTokenView,
 }
+
+/// What to test: a connection, or a secret for a service that speaks no HTTP.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct TestConnectionRequest {
+    /// The connection.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub connection: Option<String>,
+    /// What to `GET` behind the connection's address; the catalogue says it if left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+    /// The path of the secret, where no connection is named.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub secret: Option<String>,
+    /// Whose secret it is: `sftp`, `postgres`, `redis`, `smtp`; what is known of the secret if left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub provider: Option<String>,
+    /// What stands for fields that the secret does not have, such as `host`, `port` and `host_key`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub parameters: Option<BTreeMap<String, String>>,
+    /// Whether the service may be on this machine or in a private network.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub allow_internal: Option<bool>,
+    /// Whether the credential may go without TLS.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub allow_plaintext: Option<bool>,
+}
+
+/// What a service said of a credential.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ConnectionTestView {
+    /// `live`, `limited` (accepted, but not for what was asked), `dead`, or `unknown`.
+    pub verdict: String,
+    /// The same in words.
+    pub detail: String,
+    /// The service.
+    pub service: String,
+    /// The version of the secret that was tested.
+    pub version: u64,
+    /// The status of the answer, where it is HTTP.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<u16>,
+    /// How long it took, in milliseconds.
+    pub took_ms: u64,
+}

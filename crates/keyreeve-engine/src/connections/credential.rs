@@ -130,6 +130,11 @@ impl Values {
         self.find(place, aliases, false).is_some()
     }
 
+    /// The field of that name, or of one of its other names.
+    pub(super) fn named(&self, name: &str, aliases: &[String]) -> Option<&str> {
+        self.find(name, aliases, false)
+    }
+
     /// The value of a place: the field of that name, one of its other names, or the only field there is
     /// where there is only one place, too.
     fn find(&self, place: &str, aliases: &[String], is_only_place: bool) -> Option<&str> {

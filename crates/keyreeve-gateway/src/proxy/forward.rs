@@ -445,7 +445,7 @@ impl Sender {
 
 impl Outgoing {
     /// The request, addressed as HTTP/1.1 has it.
-    pub(super) fn into_request(self, body: RequestBody) -> Result<Request<RequestBody>, Refusal> {
+    pub(crate) fn into_request(self, body: RequestBody) -> Result<Request<RequestBody>, Refusal> {
         let uri = Uri::try_from(self.path.as_str()).map_err(|_| inject::unusable())?;
         let mut request = Request::new(body);
         *request.method_mut() = self.method;

@@ -3,7 +3,7 @@
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 /// Headers of one connection only (RFC 9110 §7.6.1), which are never passed on.
-const HOP_BY_HOP: [HeaderName; 9] = [
+static HOP_BY_HOP: [HeaderName; 9] = [
     header::CONNECTION,
     HeaderName::from_static("keep-alive"),
     HeaderName::from_static("proxy-connection"),
@@ -17,7 +17,7 @@ const HOP_BY_HOP: [HeaderName; 9] = [
 
 /// What a client's request carries that is none of the service's business: who asked and from where, what
 /// the client's browser keeps for this host, how we were to answer.
-const PRIVATE: [HeaderName; 21] = [
+static PRIVATE: [HeaderName; 21] = [
     header::HOST,
     header::EXPECT,
     header::COOKIE,
@@ -43,7 +43,7 @@ const PRIVATE: [HeaderName; 21] = [
 ];
 
 /// Headers that carry credentials of any kind, and what decides on how a body is read.
-const CREDENTIALS: [HeaderName; 6] = [
+static CREDENTIALS: [HeaderName; 6] = [
     header::AUTHORIZATION,
     header::CONTENT_LENGTH,
     header::CONTENT_TYPE,
@@ -53,7 +53,7 @@ const CREDENTIALS: [HeaderName; 6] = [
 ];
 
 /// What an answer carries that is meant for whoever holds the credential, or for another host name.
-const ANSWER_PRIVATE: [HeaderName; 7] = [
+static ANSWER_PRIVATE: [HeaderName; 7] = [
     header::SET_COOKIE,
     header::STRICT_TRANSPORT_SECURITY,
     header::CONTENT_SECURITY_POLICY,
@@ -87,9 +87,7 @@ pub(super) fn strip_hop_by_hop(headers: &mut HeaderMap) -> bool {
             headers.remove(name);
         }
     }
-    for name in &HOP_BY_HOP {
-        headers.remove(name);
-    }
+    remove_all(headers, |name| HOP_BY_HOP.contains(name));
     trailers
 }
 
@@ -127,20 +125,15 @@ fn basic_holds(value: &str, text: &str) -> bool {
 /// passes, and what the credential goes into.
 pub(crate) fn strip_trailers(trailers: &mut HeaderMap, reserved: &[HeaderName]) {
     strip_hop_by_hop(trailers);
-    for name in PRIVATE.iter().chain(&CREDENTIALS).chain(reserved) {
-        trailers.remove(name);
-    }
-    remove_beginning_with(trailers, FETCH_METADATA);
+    remove_all(trailers, |name| {
+        is_private(name) || CREDENTIALS.contains(name) || reserved.contains(name)
+    });
 }
 
 /// A client's headers as the service gets them, without any credential yet.
 pub(super) fn for_service(headers: &mut HeaderMap, credential: &HeaderName, scrubs: bool) {
     let trailers = strip_hop_by_hop(headers);
-    for name in &PRIVATE {
-        headers.remove(name);
-    }
-    remove_beginning_with(headers, FETCH_METADATA);
-    headers.remove(credential);
+    remove_all(headers, |name| is_private(name) || name == credential);
     if trailers {
         headers.insert(header::TE, HeaderValue::from_static("trailers"));
     }
@@ -156,15 +149,17 @@ pub(super) fn for_service(headers: &mut HeaderMap, credential: &HeaderName, scru
 /// A service's headers as the client gets them.
 pub(crate) fn for_client(headers: &mut HeaderMap) {
     strip_hop_by_hop(headers);
-    for name in &ANSWER_PRIVATE {
-        headers.remove(name);
-    }
-    remove_beginning_with(headers, CORS);
+    remove_all(headers, |name| ANSWER_PRIVATE.contains(name) || name.as_str().starts_with(CORS));
 }
 
-fn remove_beginning_with(headers: &mut HeaderMap, prefix: &str) {
-    let found: Vec<HeaderName> =
-        headers.keys().filter(|name| name.as_str().starts_with(prefix)).cloned().collect();
+fn is_private(name: &HeaderName) -> bool {
+    PRIVATE.contains(name) || name.as_str().starts_with(FETCH_METADATA)
+}
+
+/// Takes headers away. A request has few, and what may not pass are many: so it is asked of each that is
+/// there.
+fn remove_all(headers: &mut HeaderMap, goes: impl Fn(&HeaderName) -> bool) {
+    let found: Vec<HeaderName> = headers.keys().filter(|name| goes(name)).cloned().collect();
     for name in found {
         headers.remove(name);
     }

@@ -18,7 +18,7 @@ use zeroize::Zeroizing;
 use super::{Refusal, RefusalKind};
 
 /// A request as it is sent on, in the making.
-pub(super) struct Outgoing {
+pub(crate) struct Outgoing {
     pub(super) method: Method,
     pub(super) origin: Arc<Origin>,
     /// Path and query, as they are sent. Can hold the credential.
@@ -59,7 +59,7 @@ pub(super) fn reserved(injection: &Injection) -> Vec<HeaderName> {
 
 impl Outgoing {
     /// A request without a credential.
-    pub(super) fn new(
+    pub(crate) fn new(
         method: Method,
         origin: &Arc<Origin>,
         base_path: &str,
@@ -126,7 +126,7 @@ impl Outgoing {
     }
 
     /// Puts in what needs the whole body, and gives the body as it is sent.
-    pub(super) fn finish(
+    pub(crate) fn finish(
         &mut self,
         injection: &Injection,
         body: Bytes,

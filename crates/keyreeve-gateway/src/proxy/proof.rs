@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use http::header;
-use keyreeve_core::{egress::ScrubSet, vault::VersionNumber};
+use keyreeve_core::{egress::ScrubSet, name::ProjectName, vault::VersionNumber};
 use keyreeve_engine::{
     RequestMeta,
     connections::{Client, Connection, Credential, Injection},
@@ -13,14 +13,14 @@ use super::{Proxy, Refusal, inject::Outgoing};
 use crate::tokens::{Failure, Minted, NotMinted};
 
 /// What a call is made with.
-pub(super) struct Proof {
+pub(crate) struct Proof {
     credential: Arc<Credential>,
     /// The token that goes out instead of the credential.
     pub(super) minted: Option<Arc<Minted>>,
 }
 
 impl Proof {
-    pub(super) fn injection(&self) -> &Injection {
+    pub(crate) fn injection(&self) -> &Injection {
         &self.credential.injection
     }
 
@@ -39,7 +39,7 @@ impl Proof {
     }
 
     /// Puts in what goes into headers. What the client put there goes.
-    pub(super) fn set_headers(&self, outgoing: &mut Outgoing) -> Result<(), Refusal> {
+    pub(crate) fn set_headers(&self, outgoing: &mut Outgoing) -> Result<(), Refusal> {
         outgoing.set_headers(self.injection())?;
         if let Some(minted) = &self.minted {
             outgoing.headers.insert(header::AUTHORIZATION, minted.authorization.clone());
@@ -57,15 +57,25 @@ impl Proxy {
         credential: Arc<Credential>,
         meta: RequestMeta,
     ) -> Result<Proof, Refusal> {
-        let is_minted_with = matches!(
-            credential.injection,
-            Injection::OAuth2Client { .. } | Injection::OAuth2Jwt { .. }
-        );
-        if !is_minted_with {
+        if !is_minted_with(&credential) {
             return Ok(Proof { credential, minted: None });
         }
         // Apart, so that other calls do not carry what only these need.
         Box::pin(self.with_token(client, connection, credential, meta)).await
+    }
+
+    /// What one call is made with that nothing depends on.
+    pub(crate) async fn proof_alone(
+        &self,
+        project: &ProjectName,
+        connection: &Arc<Connection>,
+        credential: Arc<Credential>,
+    ) -> Result<Proof, Refusal> {
+        if !is_minted_with(&credential) {
+            return Ok(Proof { credential, minted: None });
+        }
+        let minted = Box::pin(self.tokens.bearer(project, connection, &credential)).await?;
+        Ok(Proof { credential, minted: Some(minted) })
     }
 
     async fn with_token(
@@ -113,4 +123,9 @@ impl Proxy {
         let (project, credential) = (&client.project, &proof.credential);
         Box::pin(self.tokens.another(project, connection, credential, refused)).await
     }
+}
+
+/// Whether calls go out with a token that is minted with the credential.
+fn is_minted_with(credential: &Credential) -> bool {
+    matches!(credential.injection, Injection::OAuth2Client { .. } | Injection::OAuth2Jwt { .. })
 }

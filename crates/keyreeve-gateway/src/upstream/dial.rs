@@ -5,14 +5,14 @@ use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use keyreeve_core::egress::{Origin, Scheme};
+use keyreeve_core::egress::{HostName, Scheme};
 use rustls::{ClientConfig, pki_types::ServerName};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpStream, lookup_host},
     time::timeout,
 };
-use tokio_rustls::TlsConnector;
+use tokio_rustls::{TlsConnector, client::TlsStream};
 use tracing::debug;
 
 use super::{Destination, guard, pool::Sender};
@@ -49,6 +49,8 @@ pub(crate) struct Dialer {
     any: TlsConnector,
     /// Offers HTTP/1.1 alone, for what only that can do.
     http1: TlsConnector,
+    /// Offers nothing, for services that speak no HTTP.
+    plain: TlsConnector,
     own_ports: Vec<u16>,
 }
 
@@ -59,7 +61,12 @@ impl Dialer {
             config.alpn_protocols = protocols.iter().map(|it| it.to_vec()).collect();
             TlsConnector::from(Arc::new(config))
         };
-        Self { any: with(&[b"h2", b"http/1.1"]), http1: with(&[b"http/1.1"]), own_ports }
+        Self {
+            any: with(&[b"h2", b"http/1.1"]),
+            http1: with(&[b"http/1.1"]),
+            plain: with(&[]),
+            own_ports,
+        }
     }
 
     /// Connects, and begins to speak HTTP.
@@ -79,30 +86,37 @@ impl Dialer {
         only_http1: bool,
     ) -> Result<Sender, DialError> {
         let origin = &destination.origin;
-        let stream = self.tcp(origin, destination.allow_internal).await?;
+        let stream = self.tcp(origin.host(), origin.port(), destination.allow_internal).await?;
         if origin.scheme() == Scheme::Http {
             return speak_http1(stream).await;
         }
         let connector = if only_http1 { &self.http1 } else { &self.any };
-        let name = match origin.host().ip() {
-            Some(ip) => ServerName::IpAddress(ip.into()),
-            None => ServerName::try_from(origin.host().as_str().to_owned())
-                .map_err(|error| DialError::Tls(io::Error::other(error)))?,
-        };
-        let stream = connector.connect(name, stream).await.map_err(DialError::Tls)?;
+        let stream = secured(connector, origin.host(), stream).await?;
         if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
             return speak_http2(stream).await;
         }
         speak_http1(stream).await
     }
 
-    async fn tcp(&self, origin: &Origin, allow_internal: bool) -> Result<TcpStream, DialError> {
-        let addresses: Vec<SocketAddr> = match origin.host().ip() {
-            Some(ip) => vec![SocketAddr::new(ip, origin.port())],
-            None => lookup_host((origin.host().as_str(), origin.port()))
-                .await
-                .map_err(DialError::Lookup)?
-                .collect(),
+    /// A connection on which TLS is spoken, and then whatever the caller speaks.
+    pub(crate) async fn secure(
+        &self,
+        host: &HostName,
+        stream: TcpStream,
+    ) -> Result<TlsStream<TcpStream>, DialError> {
+        secured(&self.plain, host, stream).await
+    }
+
+    /// A connection to a host, at an address that may be called.
+    pub(crate) async fn tcp(
+        &self,
+        host: &HostName,
+        port: u16,
+        allow_internal: bool,
+    ) -> Result<TcpStream, DialError> {
+        let addresses: Vec<SocketAddr> = match host.ip() {
+            Some(ip) => vec![SocketAddr::new(ip, port)],
+            None => lookup_host((host.as_str(), port)).await.map_err(DialError::Lookup)?.collect(),
         };
         let addresses = guard::check(addresses, allow_internal)?;
         let mut last = None;
@@ -130,6 +144,19 @@ impl Dialer {
         }
         Err(DialError::Connect(last.unwrap_or_else(|| io::ErrorKind::NotFound.into())))
     }
+}
+
+async fn secured(
+    connector: &TlsConnector,
+    host: &HostName,
+    stream: TcpStream,
+) -> Result<TlsStream<TcpStream>, DialError> {
+    let name = match host.ip() {
+        Some(ip) => ServerName::IpAddress(ip.into()),
+        None => ServerName::try_from(host.as_str().to_owned())
+            .map_err(|error| DialError::Tls(io::Error::other(error)))?,
+    };
+    connector.connect(name, stream).await.map_err(DialError::Tls)
 }
 
 async fn speak_http1<I>(io: I) -> Result<Sender, DialError>

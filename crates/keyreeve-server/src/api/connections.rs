@@ -9,9 +9,9 @@ use axum::{
 use http::StatusCode;
 use jiff::Timestamp;
 use keyreeve_api::{
-    CacheRulesView, CallCountView, CallLimitsView, CallUsageQuery, CallView, ConnectionView,
-    CreateConnectionRequest, ErrorCode, ListCallsQuery, Page, Patch, PatienceView,
-    UpdateConnectionRequest,
+    CacheRulesView, CallCountView, CallLimitsView, CallUsageQuery, CallView, ConnectionTestView,
+    ConnectionView, CreateConnectionRequest, ErrorCode, ListCallsQuery, Page, Patch, PatienceView,
+    TestConnectionRequest, UpdateConnectionRequest,
 };
 use keyreeve_core::{Invalid, egress::PathRules, vault::SecretPath};
 use keyreeve_engine::{
@@ -19,7 +19,7 @@ use keyreeve_engine::{
     action::{ManageConnections, ReadConnections},
     connections::{
         CacheRules, CacheScope, CallLimits, Connection, ConnectionChange, ConnectionSpec, Patience,
-        StoredCall,
+        ProbeSpec, StoredCall,
     },
     vault::VaultError,
 };
@@ -167,6 +167,34 @@ pub(crate) async fn cut(
     Ok(StatusCode::NO_CONTENT)
 }
 
+/// Asks a service whether a credential is good, by one request or one sign-in. For a secret it needs the
+/// right to read that.
+#[utoipa::path(
+    post,
+    path = "/api/v1/connection-tests",
+    tag = "connections",
+    request_body = TestConnectionRequest,
+    responses((status = 200, description = "What the service said", body = ConnectionTestView))
+)]
+pub(crate) async fn test(
+    State(state): State<AppState>,
+    Authenticated(caller): Authenticated,
+    body: JsonBody<TestConnectionRequest>,
+) -> Answer<Json<ConnectionTestView>> {
+    let permit = state.engine.authorize::<ManageConnections>(&caller).await?;
+    let probe = state.engine.prepare_probe(&permit, probe_spec(body.value)?).await?;
+    let (service, version) = (probe.service.clone(), probe.version);
+    let probed = state.data_plane.probe(probe).await;
+    Ok(Json(ConnectionTestView {
+        verdict: probed.verdict.as_str().to_owned(),
+        detail: probed.detail,
+        service,
+        version,
+        status: probed.status,
+        took_ms: u64::try_from(probed.took.as_millis()).unwrap_or(u64::MAX),
+    }))
+}
+
 /// What was called through connections, by day and client.
 #[utoipa::path(
     get,
@@ -234,6 +262,27 @@ fn spec(request: CreateConnectionRequest) -> Result<ConnectionSpec, Failure> {
         inject: change.inject.clone(),
         change: ConnectionChange { secret: None, ..change },
     });
+    fields.finish(spec)
+}
+
+fn probe_spec(request: TestConnectionRequest) -> Result<ProbeSpec, Failure> {
+    let mut fields = Fields::default();
+    let spec = match (request.connection, request.secret) {
+        (Some(name), None) => Some(ProbeSpec::Connection { name, path: request.path }),
+        (None, Some(secret)) => {
+            fields.parse::<SecretPath>("secret", &secret).map(|path| ProbeSpec::Secret {
+                path,
+                provider: request.provider,
+                parameters: request.parameters.unwrap_or_default(),
+                allow_internal: request.allow_internal.unwrap_or_default(),
+                allow_plaintext: request.allow_plaintext.unwrap_or_default(),
+            })
+        }
+        _ => {
+            let rule = "must be given, or `secret` instead: one of them";
+            return Err(Failure::field("connection", rule));
+        }
+    };
     fields.finish(spec)
 }
 

@@ -128,6 +128,7 @@ fn documented() -> OpenApiRouter<AppState> {
         .routes(routes!(connections::list, connections::create))
         .routes(routes!(connections::show, connections::update, connections::delete))
         .routes(routes!(connections::cut))
+        .routes(routes!(connections::test))
         .routes(routes!(connections::usage))
         .routes(routes!(connections::calls))
         .routes(routes!(client_tokens::list, client_tokens::create))
@@ -205,6 +206,6 @@ mod tests {
                 assert!(public || responses.contains_key("4XX"), "{place} never fails?");
             }
         }
-        assert_eq!(operations, 61);
+        assert_eq!(operations, 62);
     }
 }

@@ -37,6 +37,8 @@ pub struct PostgresServer {
     is_secure: bool,
     /// Whether what it commits is on the disk, which tests need not wait for.
     is_durable: bool,
+    /// What lets in; everybody is let in without one.
+    password: Option<String>,
 }
 
 impl PostgresServer {
@@ -46,7 +48,16 @@ impl PostgresServer {
     ///
     /// One is installed or required, and does not start.
     pub fn start() -> io::Result<Option<Self>> {
-        Self::start_as(false)
+        Self::start_as(false, None)
+    }
+
+    /// The same for whoever knows this password.
+    ///
+    /// # Errors
+    ///
+    /// As of [`PostgresServer::start`].
+    pub fn start_with_password(password: &str) -> io::Result<Option<Self>> {
+        Self::start_as(false, Some(password))
     }
 
     /// The same with what it commits brought to the disk, as in earnest.
@@ -55,12 +66,12 @@ impl PostgresServer {
     ///
     /// As of [`PostgresServer::start`].
     pub fn start_durable() -> io::Result<Option<Self>> {
-        Self::start_as(true)
+        Self::start_as(true, None)
     }
 
-    fn start_as(is_durable: bool) -> io::Result<Option<Self>> {
+    fn start_as(is_durable: bool, password: Option<&str>) -> io::Result<Option<Self>> {
         match programs() {
-            Some(programs) => Self::start_in(programs, is_durable).map(Some),
+            Some(programs) => Self::start_in(programs, is_durable, password).map(Some),
             None if env::var_os(REQUIRED).is_none() => {
                 // Not by a macro: the test runner keeps what those print to itself.
                 writeln!(io::stderr(), "\nSKIPPED: PostgreSQL is not installed\n")?;
@@ -70,7 +81,7 @@ impl PostgresServer {
         }
     }
 
-    fn start_in(programs: PathBuf, is_durable: bool) -> io::Result<Self> {
+    fn start_in(programs: PathBuf, is_durable: bool, password: Option<&str>) -> io::Result<Self> {
         let folder = unique_folder()?;
         if is_root()? {
             // The server refuses to run as root.
@@ -85,11 +96,18 @@ impl PostgresServer {
             databases: AtomicU32::new(0),
             is_secure: false,
             is_durable,
+            password: password.map(str::to_owned),
         };
         let data = server.folder.join("data");
-        run(server
-            .program("initdb")?
-            .args(["-A", "trust", "-U", "keyreeve", "-E", "UTF8", "--locale=C", "--no-sync", "-D"])
+        let password = server.folder.join("password");
+        fs::write(&password, server.password.as_deref().unwrap_or_default())?;
+        let mut command = server.program("initdb")?;
+        match server.password {
+            None => command.args(["-A", "trust"]),
+            Some(_) => command.args(["-A", "scram-sha-256", "--pwfile"]).arg(&password),
+        };
+        run(command
+            .args(["-U", "keyreeve", "-E", "UTF8", "--locale=C", "--no-sync", "-D"])
             .arg(data))?;
         server.launch()?;
         Ok(server)
@@ -126,7 +144,8 @@ impl PostgresServer {
     }
 
     fn url(&self, database: &str) -> String {
-        format!("postgres://keyreeve@127.0.0.1:{}/{database}", self.port)
+        let password = self.password.as_ref().map(|it| format!(":{it}")).unwrap_or_default();
+        format!("postgres://keyreeve{password}@127.0.0.1:{}/{database}", self.port)
     }
 
     /// Ends the server at once, as a crash does. Its processes notice and end, too.

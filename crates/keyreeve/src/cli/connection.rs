@@ -67,6 +67,16 @@ Examples:
 
 To let no new calls through, disable the connection first.";
 
+const TEST: &str = "\
+Examples:
+  keyreeve connection test stripe
+  keyreeve connection test echo --path /status
+  keyreeve connection test --secret production/bank --parameter host=sftp.bank.example
+  keyreeve connection test --secret production/database --provider postgres --allow-internal
+  keyreeve connection test --secret production/mail --provider smtp --parameter host=mail.example.com
+
+One request or one sign-in is made, and never repeated: services lock accounts that are tried too often. Of SFTP, the server must show the pinned key (host_key, SHA256:...) before anything is sent. Ends with 1 if the credential is refused or the service does not tell.";
+
 const TOKEN: &str = "\
 Examples:
   keyreeve connection token --connection maps --origin https://app.example.com --expires-in 10m
@@ -96,6 +106,9 @@ pub(crate) enum ConnectionCommand {
     /// Change a connection; what is not named stays as it is
     #[command(after_help = UPDATE)]
     Update(Box<UpdateArgs>),
+    /// Ask the service whether a credential is good: of a connection, or a secret for SFTP, PostgreSQL, SMTP or Redis
+    #[command(after_help = TEST)]
+    Test(TestArgs),
     /// Let no calls through any more
     #[command(after_help = SWITCH)]
     Disable(NameArgs),
@@ -226,6 +239,32 @@ fn seconds(text: &str) -> Result<u32, String> {
     u32::try_from(length.as_secs()).map_err(|_| "must be at most 30d".to_owned())
 }
 
+/// `keyreeve connection test`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct TestArgs {
+    /// The connection
+    #[arg(required_unless_present = "secret_path", conflicts_with = "secret_path")]
+    pub(crate) name: Option<String>,
+    /// What to GET behind the connection's address; the catalogue says it if not given
+    #[arg(long, value_name = "PATH", conflicts_with = "secret_path")]
+    pub(crate) path: Option<String>,
+    /// Path of a secret for a service that speaks no HTTP
+    #[arg(id = "secret_path", long = "secret", value_name = "PATH")]
+    pub(crate) secret: Option<String>,
+    /// Whose secret it is: sftp, postgres, smtp or redis, if that is not known
+    #[arg(long, requires = "secret_path")]
+    pub(crate) provider: Option<String>,
+    /// What stands for a field that the secret does not have, such as host=...; can be repeated
+    #[arg(long = "parameter", value_name = "NAME=VALUE", requires = "secret_path")]
+    pub(crate) parameters: Vec<String>,
+    /// Let the service be on this machine or in a private network
+    #[arg(long, requires = "secret_path")]
+    pub(crate) allow_internal: bool,
+    /// Let the credential go without TLS
+    #[arg(long, requires = "secret_path")]
+    pub(crate) allow_plaintext: bool,
+}
+
 /// `keyreeve connection token`.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct TokenArgs {
@@ -297,13 +336,22 @@ impl FieldArgs {
     ///
     /// One has no `=`.
     pub(crate) fn parameters(&self) -> anyhow::Result<Option<BTreeMap<String, String>>> {
-        let pair = |text: &String| {
-            let (name, value) = text.split_once('=').context("--parameter must be NAME=VALUE")?;
-            Ok((name.to_owned(), value.to_owned()))
-        };
-        let pairs = self.parameters.iter().map(pair).collect::<anyhow::Result<BTreeMap<_, _>>>()?;
-        Ok(Some(pairs).filter(|pairs| !pairs.is_empty()))
+        pairs(&self.parameters)
     }
+}
+
+/// Parameters by name; `None` if there are none.
+///
+/// # Errors
+///
+/// One has no `=`.
+pub(crate) fn pairs(texts: &[String]) -> anyhow::Result<Option<BTreeMap<String, String>>> {
+    let pair = |text: &String| {
+        let (name, value) = text.split_once('=').context("--parameter must be NAME=VALUE")?;
+        Ok((name.to_owned(), value.to_owned()))
+    };
+    let pairs = texts.iter().map(pair).collect::<anyhow::Result<BTreeMap<_, _>>>()?;
+    Ok(Some(pairs).filter(|pairs| !pairs.is_empty()))
 }
 
 /// One way to put a credential in, such as `header:Authorization=Bearer {token}`.

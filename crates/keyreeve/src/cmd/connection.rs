@@ -3,12 +3,12 @@
 use keyreeve_api::{
     CacheRulesView, CallLimitsView, CallUsageQuery, Client, ConnectionView,
     CreateClientTokenRequest, CreateConnectionRequest, ListCallsQuery, Patch, PatienceView,
-    UpdateConnectionRequest,
+    TestConnectionRequest, UpdateConnectionRequest,
 };
 
 use super::{Outcome, change::must_change, deletion, listing, new_key};
 use crate::{
-    cli::connection::{AddArgs, ConnectionCommand, FieldArgs, TokenArgs},
+    cli::connection::{AddArgs, ConnectionCommand, FieldArgs, TestArgs, TokenArgs, pairs},
     context::Context,
     output::{canvas::Canvas, connection},
 };
@@ -45,6 +45,7 @@ pub(super) async fn run(command: &ConnectionCommand, context: &Context) -> anyho
             context.output.note("all calls that were going on are ended")?;
             return Ok(Outcome::Done);
         }
+        ConnectionCommand::Test(args) => return test(&client, args, context).await,
         ConnectionCommand::Token(args) => return make_token(&client, args, context).await,
         ConnectionCommand::Tokens => {
             let page = client.list_client_tokens().await?;
@@ -67,6 +68,25 @@ pub(super) async fn run(command: &ConnectionCommand, context: &Context) -> anyho
     };
     context.output.show(&connection, connection::fields)?;
     Ok(Outcome::Done)
+}
+
+async fn test(client: &Client, args: &TestArgs, context: &Context) -> anyhow::Result<Outcome> {
+    let tested = client
+        .test_connection(&TestConnectionRequest {
+            connection: args.name.clone(),
+            path: args.path.clone(),
+            secret: args.secret.clone(),
+            provider: args.provider.clone(),
+            parameters: pairs(&args.parameters)?,
+            allow_internal: args.allow_internal.then_some(true),
+            allow_plaintext: args.allow_plaintext.then_some(true),
+        })
+        .await?;
+    context.output.show(&tested, connection::test_fields)?;
+    Ok(match tested.verdict.as_str() {
+        "live" | "limited" => Outcome::Done,
+        _ => Outcome::Negative,
+    })
 }
 
 async fn make_token(

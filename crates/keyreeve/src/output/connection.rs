@@ -1,6 +1,8 @@
 //! Connections, for people.
 
-use keyreeve_api::{CallCountView, CallView, ClientTokenView, ConnectionView, Page};
+use keyreeve_api::{
+    CallCountView, CallView, ClientTokenView, ConnectionTestView, ConnectionView, Page,
+};
 
 use super::{
     canvas::Canvas,
@@ -115,6 +117,21 @@ pub(crate) fn fields(connection: &ConnectionView, canvas: &Canvas) -> String {
         .add("made by", &connection.created_by)
         .add("created", canvas.moment(connection.created_at))
         .add("changed", canvas.moment(connection.updated_at));
+    fields.draw(canvas)
+}
+
+/// What a service said of a credential.
+pub(crate) fn test_fields(tested: &ConnectionTestView, canvas: &Canvas) -> String {
+    let mut fields = Fields::default();
+    fields
+        .add("verdict", &tested.verdict)
+        .add("because", &tested.detail)
+        .add("service", &tested.service)
+        .add("version", tested.version.to_string());
+    if let Some(status) = tested.status {
+        fields.add("status", status.to_string());
+    }
+    fields.add("took", format!("{} ms", tested.took_ms));
     fields.draw(canvas)
 }
 

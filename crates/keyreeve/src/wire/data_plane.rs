@@ -6,9 +6,9 @@ use anyhow::Context as _;
 use http::Request;
 use keyreeve_api::ErrorCode;
 use keyreeve_core::name::ProjectName;
-use keyreeve_engine::{Clock, Engine, RequestMeta};
+use keyreeve_engine::{Clock, Engine, RequestMeta, connections::Probe};
 use keyreeve_gateway::{PREFIX, Proxy, ProxyOptions, Refusal, RefusalKind};
-use keyreeve_server::{Body, DataPlane, Incoming, NotPassed, Passed, Passing};
+use keyreeve_server::{Body, DataPlane, Incoming, NotPassed, Passed, Passing, Probing};
 
 use crate::config::Config;
 
@@ -43,6 +43,10 @@ impl DataPlane for Gateway {
             let answer = served.answer.map(|response| response.map(Body::new));
             Passed { answer: answer.map_err(not_passed), cors: served.cors }
         })
+    }
+
+    fn probe(&self, probe: Probe) -> Probing<'_> {
+        Box::pin(self.proxy.probe(probe))
     }
 
     fn cut(&self, project: &ProjectName) {

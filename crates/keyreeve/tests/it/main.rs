@@ -15,6 +15,7 @@ mod bad_input;
 mod cli;
 mod cli_policies;
 mod cluster;
+mod connection_tests;
 mod country_database;
 mod durability;
 mod first_run;

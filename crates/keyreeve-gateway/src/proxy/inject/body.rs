@@ -2,7 +2,10 @@
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, header};
-use keyreeve_core::{Secret, encoding::push_percent_encoded};
+use keyreeve_core::{
+    Secret,
+    encoding::{percent_decoded, push_percent_encoded},
+};
 use serde_json::Value;
 use zeroize::Zeroizing;
 
@@ -101,28 +104,7 @@ fn set(document: &mut Value, pointer: &str, value: &str) -> bool {
 
 /// A name of a form or a query: percent-encoding and `+` undone; what is no encoding stays.
 pub(super) fn decoded(text: &str) -> Vec<u8> {
-    let digit = |byte: Option<&u8>| byte.and_then(|byte| char::from(*byte).to_digit(16));
-    let bytes = text.as_bytes();
-    let mut out = Vec::with_capacity(bytes.len());
-    let mut at = 0;
-    while let Some(byte) = bytes.get(at) {
-        let pair = digit(bytes.get(at + 1)).zip(digit(bytes.get(at + 2)));
-        match (byte, pair) {
-            (b'%', Some((high, low))) => {
-                out.push(u8::try_from(high << 4 | low).unwrap_or_default());
-                at += 3;
-            }
-            (b'+', _) => {
-                out.push(b' ');
-                at += 1;
-            }
-            _ => {
-                out.push(*byte);
-                at += 1;
-            }
-        }
-    }
-    out
+    percent_decoded(&text.replace('+', " "))
 }
 
 #[cfg(test)]
