@@ -18,6 +18,7 @@ mod proxy;
 mod report;
 mod seed;
 mod server;
+mod streams;
 mod vault;
 mod verify;
 
@@ -62,6 +63,8 @@ enum What {
     Vault(vault::VaultOptions),
     /// Requests a second, latency and throughput through the proxy, beside nginx and Caddy.
     Proxy(proxy::ProxyOptions),
+    /// Memory of streams that are open and silent, and how soon all of them are ended.
+    Streams(streams::StreamsOptions),
 }
 
 /// Runs a benchmark, from the optimised build.
@@ -83,6 +86,7 @@ pub(crate) fn run(args: &BenchArgs) -> anyhow::Result<()> {
         What::Outage(options) => outage::run(options, &binaries, args.format),
         What::Vault(options) => vault::run(options, &binaries, args.format),
         What::Proxy(options) => proxy::run(options, &binaries, args.format),
+        What::Streams(options) => streams::run(options, &binaries, args.format),
     }
 }
 

@@ -4,14 +4,17 @@
 //! the whole request body and answers a fixed one. With a bearer token it is also what proxies are put
 //! in front of: it answers records, small and big, to whoever shows that token.
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::thread;
 
 use anyhow::{Context as _, anyhow};
-use http_body_util::{BodyExt as _, Full};
-use hyper::body::{Bytes, Incoming};
+use http_body_util::{BodyExt as _, Either, Full};
+use hyper::body::{Body, Bytes, Frame, Incoming};
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -27,6 +30,9 @@ const BODY: &str = r#"{"valid":true}"#;
 /// What proxies ask for: an answer of the usual length, and a big one.
 pub(super) const SMALL: &str = "/small";
 pub(super) const BIG: &str = "/big";
+/// A stream of events without end, of which one comes, to whoever shows the bearer token.
+pub(super) const EVENTS: &str = "/events";
+pub(super) const EVENT: &[u8] = b"data: 1\n\n";
 /// What every record says, so that the load generator knows one.
 pub(super) const RECORD: &[u8] = b"\"state\":\"active\"";
 /// What those are told that do not show the bearer token.
@@ -174,15 +180,40 @@ async fn accept(listener: std::net::TcpListener, answers: Arc<Answers>) -> anyho
     }
 }
 
+/// One event, and then nothing for ever.
+struct Events(Option<Bytes>);
+
+impl Body for Events {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        match self.0.take() {
+            Some(event) => Poll::Ready(Some(Ok(Frame::data(event)))),
+            None => Poll::Pending,
+        }
+    }
+}
+
 /// Reads the whole request, and answers what is fixed for its path.
 async fn answer(
     request: Request<Incoming>,
     answers: Arc<Answers>,
-) -> Result<Response<Full<Bytes>>, hyper::Error> {
+) -> Result<Response<Either<Full<Bytes>, Events>>, hyper::Error> {
     let shown = request.headers().get(AUTHORIZATION);
+    if request.uri().path() == EVENTS && shown.is_some() && shown == answers.authorization.as_ref()
+    {
+        let mut response = Response::new(Either::Right(Events(Some(Bytes::from_static(EVENT)))));
+        let kind = HeaderValue::from_static("text/event-stream");
+        response.headers_mut().insert(CONTENT_TYPE, kind);
+        return Ok(response);
+    }
     let (status, body) = answers.choose(request.uri().path(), shown);
     let _received = request.into_body().collect().await?.to_bytes();
-    let mut response = Response::new(Full::new(body));
+    let mut response = Response::new(Either::Left(Full::new(body)));
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     Ok(response)

@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+pub(super) use self::contender::{CONNECTION, TOKEN, set_up};
 use self::contender::{Contender, LineUp};
 use self::figures::{Measured, Rounds};
 use super::load::{self, LoadReport, Plan, Requests};

@@ -372,6 +372,7 @@ impl Proxy {
         only_http1: bool,
     ) -> Result<Sender, Refusal> {
         let dialled = self.dialer.dial(&call.destination, patience, only_http1).await;
+        let dialled = dialled.inspect(|made| Pool::share(&call.lane, made, Instant::now()));
         dialled.map_err(|error| {
             let name = &call.connection.name;
             warn!(connection = name, error = full(&error), "no connection to the service");
@@ -429,7 +430,8 @@ impl Sender {
                 }
                 sender.try_send_request(request).await.map_err(failed)
             }
-            Self::Http2(sender) => {
+            Self::Http2(shared) => {
+                let sender = &mut shared.sender;
                 if let Err(error) = sender.ready().await {
                     return Err(Failed { error, unsent: Some(Box::new(request)) });
                 }

@@ -1,7 +1,7 @@
 //! From an origin to a connection: names looked up once, every address checked, the checked one
 //! dialled.
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{future::poll_fn, io, net::SocketAddr, pin::Pin, sync::Arc, time::Duration};
 
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -15,7 +15,10 @@ use tokio::{
 use tokio_rustls::{TlsConnector, client::TlsStream};
 use tracing::debug;
 
-use super::{Destination, guard, pool::Sender};
+use super::{
+    Destination, guard,
+    pool::{Sender, Shared},
+};
 
 /// How long one of several addresses is waited for before the next is tried.
 const NEXT_ADDRESS: Duration = Duration::from_secs(2);
@@ -181,7 +184,7 @@ async fn speak_http2<I>(io: I) -> Result<Sender, DialError>
 where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let (sender, connection) = http2::Builder::new(TokioExecutor::new())
+    let (sender, mut connection) = http2::Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())
         .keep_alive_interval(KEEP_ALIVE)
         .adaptive_window(true)
@@ -189,10 +192,19 @@ where
         .handshake(TokioIo::new(io))
         .await
         .map_err(DialError::Handshake)?;
+    let shared = Shared::new(sender);
+    let streams = shared.streams();
     tokio::spawn(async move {
-        if let Err(error) = connection.await {
+        let ended = poll_fn(|context| {
+            let polled = Pin::new(&mut connection).poll(context);
+            if let Some(streams) = streams.upgrade() {
+                streams.allow(connection.current_max_send_streams());
+            }
+            polled
+        });
+        if let Err(error) = ended.await {
             debug!(%error, "connection to a service ended");
         }
     });
-    Ok(Sender::Http2(sender))
+    Ok(Sender::Http2(shared))
 }

@@ -4,6 +4,10 @@
 use std::{
     cell::{Cell, RefCell},
     collections::HashMap,
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -27,14 +31,61 @@ const MOST_DESTINATIONS: usize = 10_000;
 pub(crate) enum Sender {
     /// One request at a time.
     Http1(http1::SendRequest<RequestBody>),
-    /// Many at a time; its clones lead to the same connection.
-    Http2(http2::SendRequest<RequestBody>),
+    /// Many at a time.
+    Http2(Shared),
+}
+
+/// The near end of a connection that many requests share; its clones lead to the same one.
+#[derive(Clone, Debug)]
+pub(crate) struct Shared {
+    pub(crate) sender: http2::SendRequest<RequestBody>,
+    /// Each request that goes on holds one, and so does the pool.
+    uses: Arc<Streams>,
+}
+
+/// How many requests the other side of a connection takes at once (RFC 9113 §5.1.2).
+#[derive(Debug)]
+pub(super) struct Streams {
+    most: AtomicUsize,
+}
+
+impl Default for Streams {
+    fn default() -> Self {
+        // Until it says otherwise; the least that the RFC recommends.
+        Self { most: AtomicUsize::new(100) }
+    }
+}
+
+impl Streams {
+    pub(super) fn allow(&self, most: usize) {
+        self.most.store(most, Ordering::Relaxed);
+    }
+}
+
+impl Shared {
+    pub(super) fn new(sender: http2::SendRequest<RequestBody>) -> Self {
+        Self { sender, uses: Arc::default() }
+    }
+
+    /// How many requests it takes, for whoever hears that from the other side.
+    pub(super) fn streams(&self) -> Weak<Streams> {
+        Arc::downgrade(&self.uses)
+    }
+
+    /// Whether the other side takes one more request before another one has ended.
+    fn has_room(&self) -> bool {
+        self.going_on() < self.uses.most.load(Ordering::Relaxed)
+    }
+
+    fn going_on(&self) -> usize {
+        Arc::strong_count(&self.uses).saturating_sub(1)
+    }
 }
 
 #[derive(Default)]
 struct Waiting {
     http1: Vec<(http1::SendRequest<RequestBody>, Instant)>,
-    http2: Option<http2::SendRequest<RequestBody>>,
+    http2: Vec<(Shared, Instant)>,
 }
 
 thread_local! {
@@ -51,11 +102,13 @@ impl Pool {
     pub(crate) fn take(lane: &Lane, now: Instant) -> Option<Sender> {
         POOL.with_borrow_mut(|pool| {
             let waiting = pool.get_mut(lane)?;
-            if let Some(sender) = &waiting.http2 {
-                if !sender.is_closed() {
-                    return Some(Sender::Http2(sender.clone()));
+            if !waiting.http2.is_empty() {
+                waiting.http2.retain(|(shared, _)| !shared.sender.is_closed());
+                let free = waiting.http2.iter_mut().find(|(shared, _)| shared.has_room());
+                if let Some((shared, since)) = free {
+                    *since = now;
+                    return Some(Sender::Http2(shared.clone()));
                 }
-                waiting.http2 = None;
             }
             // The one that was used last is the likeliest to be good.
             while let Some((sender, since)) = waiting.http1.pop() {
@@ -69,6 +122,13 @@ impl Pool {
             }
             None
         })
+    }
+
+    /// Lets other calls use a connection that has just been made, if it is one that can be shared.
+    pub(crate) fn share(lane: &Lane, sender: &Sender, now: Instant) {
+        if let Sender::Http2(shared) = sender {
+            Self::put(lane, Sender::Http2(shared.clone()), now);
+        }
     }
 
     /// Keeps a connection for the next call.
@@ -89,7 +149,13 @@ impl Pool {
                     waiting.http1.push((sender, now));
                 }
                 Sender::Http1(_) => {}
-                Sender::Http2(sender) => waiting.http2 = Some(sender),
+                Sender::Http2(shared) => {
+                    let is_there =
+                        waiting.http2.iter().any(|(it, _)| Arc::ptr_eq(&it.uses, &shared.uses));
+                    if !is_there && waiting.http2.len() < MOST_IDLE {
+                        waiting.http2.push((shared, now));
+                    }
+                }
             }
         });
     }
@@ -102,8 +168,12 @@ impl Pool {
                     now.duration_since(*since) <= LONGEST_IDLE && !sender.is_closed()
                 };
                 waiting.http1.retain(young);
-                waiting.http2.take_if(|sender| sender.is_closed());
-                !waiting.http1.is_empty() || waiting.http2.is_some()
+                waiting.http2.retain(|(shared, since)| {
+                    let is_used = shared.going_on() > 0;
+                    (is_used || now.duration_since(*since) <= LONGEST_IDLE)
+                        && !shared.sender.is_closed()
+                });
+                !waiting.http1.is_empty() || !waiting.http2.is_empty()
             });
         });
     }

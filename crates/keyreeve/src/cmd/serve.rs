@@ -31,6 +31,7 @@ pub(crate) fn run(args: &ServeArgs, context: &Context) -> anyhow::Result<Outcome
     let config = context.config(flags)?;
     logging::start(&config.log);
     keep_memory_private();
+    allow_open_files();
     let background = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .thread_name("keyreeve-background")
@@ -71,6 +72,17 @@ pub(crate) fn run(args: &ServeArgs, context: &Context) -> anyhow::Result<Outcome
     serve(&background, server, (&engine, Arc::new(gateway)), running, &metrics, &config, stopped)?;
     info!("stopped");
     Ok(Outcome::Done)
+}
+
+/// As many open files as the system lets this process have: each connection is one, on both sides of the
+/// proxy. The usual bound is lower only for the sake of old programs.
+fn allow_open_files() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let most = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    if let Err(error) = setrlimit(Resource::Nofile, most) {
+        warn!(%error, "the limit on open files stays as it is");
+    }
 }
 
 /// No core dump, and no look into the memory by other programs of the same user: keys are in it.

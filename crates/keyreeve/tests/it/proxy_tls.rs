@@ -16,6 +16,7 @@ use serde_json::json;
 use crate::{
     gateways::Gateway,
     proxy::{Proxied, SECRET, answer, answered},
+    raw_http::Raw,
     service::Service,
     support::{Installation, PATIENCE, Server, block_on, keyreeve, text},
     web_socket::{self, TEXT},
@@ -66,6 +67,16 @@ impl Front {
         ]);
         assert!(server.url.starts_with("https://"), "{}", server.url);
         Self { _installation: installation, server, service, key }
+    }
+}
+
+impl Front {
+    /// Connections that are open, without the one that asks.
+    fn connections(&self) -> u64 {
+        let client = reqwest::Client::builder().danger_accept_invalid_certs(true).build().unwrap();
+        let page = answer(client.get(format!("{}/metrics", self.server.url))).body;
+        let line = page.lines().find_map(|line| line.strip_prefix("keyreeve_connections "));
+        line.unwrap_or_else(|| panic!("{page}")).trim().parse::<u64>().unwrap() - 1
     }
 }
 
@@ -121,6 +132,31 @@ fn a_service_with_a_trusted_certificate_is_called_over_tls() {
     web_socket::write_frame(&mut raw.stream, TEXT, b"hello!", true).unwrap();
     let (_, payload) = web_socket::read_frame(&mut raw.stream).unwrap().unwrap();
     assert_eq!(payload, b"hello!");
+}
+
+#[test]
+fn streams_over_http2_share_a_connection_until_it_takes_no_more() {
+    // As many as the front takes over one connection, which is another Keyreeve, and some.
+    const STREAMS: usize = 230;
+    let certificate = Certificate::of(&["127.0.0.1"]);
+    let front = Front::start(&certificate);
+    let proxied = Proxied::trusting(Some(&certificate));
+    proxied.connect_to("front", &front, "127.0.0.1");
+    let open = |number: usize| {
+        let mut raw = Raw::connect(&proxied.server.url);
+        let head = proxied.head(&format!("GET /proxy/front/sse?n=100000&number={number}"));
+        raw.send(format!("{head}\r\n").as_bytes());
+        raw.until("data: 0\n");
+        raw
+    };
+    let streams: Vec<Raw> = (0..STREAMS).map(open).collect();
+    assert_eq!(front.service.streams(), STREAMS);
+    let connections = front.connections();
+    // On each core its own, and a second one where the first is full.
+    assert!((2..=16).contains(&connections), "{connections}");
+    // They are in nobody's way.
+    assert_eq!(proxied.get("front/status/418").status, 418);
+    drop(streams);
 }
 
 #[test]

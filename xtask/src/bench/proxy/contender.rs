@@ -25,9 +25,9 @@ pub(super) const CADDY: &str = "Caddy";
 pub(super) const KEYREEVE: &str = "keyreeve";
 
 /// What the upstream asks for: made up, and good for nothing elsewhere.
-const TOKEN: &str = "EXAMPLE-0123456789abcdefghijklmnopqrstuvwxyz";
+pub(crate) const TOKEN: &str = "EXAMPLE-0123456789abcdefghijklmnopqrstuvwxyz";
 /// What Keyreeve calls its way to the upstream.
-const CONNECTION: &str = "echo";
+pub(crate) const CONNECTION: &str = "echo";
 /// How long one request of the preparation may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// As often as a connection may be used before nginx closes it; its usual thousand is done in no time.
@@ -237,7 +237,11 @@ fn keyreeve(
 
 /// Gives Keyreeve the token, the connection to the upstream that injects it, and a key of a client that
 /// may use the connection; the key is what comes back.
-fn set_up(address: SocketAddr, admin_key: &str, upstream: SocketAddr) -> anyhow::Result<String> {
+pub(crate) fn set_up(
+    address: SocketAddr,
+    admin_key: &str,
+    upstream: SocketAddr,
+) -> anyhow::Result<String> {
     let call = |what: &str, request: &[u8]| -> anyhow::Result<Value> {
         let answer = http::exchange(address, request, PATIENCE)?;
         let body = String::from_utf8_lossy(&answer.body);

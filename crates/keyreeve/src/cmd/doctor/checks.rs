@@ -56,7 +56,8 @@ pub(super) fn pepper(config: &Config, environment: &Environment, found: &mut Vec
 /// Each connection is a file handle.
 pub(super) fn open_files(config: &Config, found: &mut Vec<Check>) {
     let wanted = config.server.max_connections as u64 + 100;
-    let allowed = getrlimit(Resource::Nofile).current;
+    // The server raises the lower of the two limits by itself.
+    let allowed = getrlimit(Resource::Nofile).maximum;
     let check = match allowed {
         Some(allowed) if allowed < wanted => {
             let detail = format!(
