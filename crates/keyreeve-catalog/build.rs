@@ -11,6 +11,8 @@ mod auth;
 mod catalog;
 #[path = "src/check.rs"]
 mod check;
+#[path = "src/liveness.rs"]
+mod liveness;
 #[path = "src/load.rs"]
 mod load;
 #[path = "src/pattern.rs"]

@@ -24,10 +24,10 @@ pub use api_key::{
 };
 pub use audit::{AuditEntryView, CheckpointView, ListAuditQuery, RequestOriginView, TargetView};
 pub use connection::{
-    CacheRulesView, CallCountView, CallLimitsView, CallUsageQuery, CallView, ClientTokenView,
-    ConnectionTestView, ConnectionView, CreateClientTokenRequest, CreateConnectionRequest,
-    CreatedClientTokenView, ListCallsQuery, PatienceView, TestConnectionRequest,
-    UpdateConnectionRequest,
+    CacheRulesView, CallCostView, CallCountView, CallLimitsView, CallUsageQuery, CallView,
+    ClientTokenView, ConnectionTestView, ConnectionView, CreateClientTokenRequest,
+    CreateConnectionRequest, CreatedClientTokenView, ListCallsQuery, PatienceView,
+    TestConnectionRequest, UpdateConnectionRequest,
 };
 pub use environment::{CreateEnvironmentRequest, EnvironmentView};
 pub use import::{ImportRequest, ImportRowRequest, ImportView, ImportedRowView};

@@ -6,6 +6,7 @@ mod catalog;
 mod check;
 mod embedded;
 mod judge;
+mod liveness;
 mod load;
 mod pattern;
 mod place;
@@ -16,6 +17,7 @@ pub use self::{
     auth::{Auth, AuthMethod, ClientAuth, HmacHash, HmacMethod, SignatureEncoding, SshProof},
     catalog::{Catalog, Known},
     judge::{Judgement, Objection, Place as CredentialPlace},
+    liveness::*,
     load::LARGEST_FILE,
     pattern::Pattern,
     place::Mistake,

@@ -4,6 +4,7 @@
 mod admit;
 mod client_token;
 mod connection;
+mod cost;
 mod credential;
 mod limits;
 mod manage;
@@ -17,6 +18,7 @@ pub use self::{
     admit::{Admitted, CallRefused, Client, ProxyCall},
     client_token::{ClientToken, ClientTokenSpec, IssuedClientToken},
     connection::{CacheRules, CacheScope, CallLimits, Connection, ConnectionSettings, Patience},
+    cost::CallCost,
     credential::{Credential, Injection},
     limits::Slot,
     manage::{ConnectionChange, ConnectionSpec},

@@ -45,6 +45,9 @@ macro_rules! connection_request {
             /// `origins`.
             #[serde(skip_serializing_if = "Option::is_none")]
             pub restrictions: Option<RestrictionsView>,
+            /// What calls cost, in units; those that no rule speaks of cost one.
+            #[serde(skip_serializing_if = "Option::is_none")]
+            pub costs: Option<Vec<CallCostView>>,
             /// Who may call: ids of API keys, or `owner:<id>`; everybody with the permission if empty.
             #[serde(skip_serializing_if = "Option::is_none")]
             pub clients: Option<Vec<String>>,
@@ -83,6 +86,16 @@ connection_request! {
     UpdateConnectionRequest {}
 }
 
+/// What calls of a route cost.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CallCostView {
+    /// Calls of the service, such as `GET /v1/geocode/*`.
+    pub route: String,
+    /// Units of each: 0 to 1,000,000.
+    pub units: u32,
+}
+
 /// How much may be called through a connection.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -93,6 +106,12 @@ pub struct CallLimitsView {
     /// Calls of each client.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rate_per_client: Option<String>,
+    /// Units that all clients together may spend, such as `5000/1d`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub spend: Option<String>,
+    /// Units that each client may spend.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub spend_per_client: Option<String>,
     /// Calls at once.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub concurrency: Option<u32>,
@@ -169,6 +188,9 @@ pub struct ConnectionView {
     /// From where, when and for which calls it works.
     #[serde(default, skip_serializing_if = "RestrictionsView::is_empty")]
     pub restrictions: RestrictionsView,
+    /// What calls cost, in units; those that no rule speaks of cost one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub costs: Vec<CallCostView>,
     /// Who may call; everybody with the permission if empty.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub clients: Vec<String>,
@@ -222,6 +244,8 @@ pub struct CallCountView {
     pub answer_bytes: u64,
     /// How long a call took on average, in microseconds.
     pub average_us: u64,
+    /// What they cost, in units.
+    pub units: u64,
 }
 
 /// Asks for single calls.
@@ -261,6 +285,8 @@ pub struct CallView {
     pub answer_bytes: u64,
     /// From the request's head to the answer's end, in microseconds.
     pub took_us: u64,
+    /// What it cost, in units.
+    pub units: u32,
     /// The version of the secret that was used.
     pub version: u64,
     /// Secrets that were overwritten in the answer.

@@ -3,8 +3,9 @@
 use super::{Findings, is_https, places};
 use crate::{
     auth::AuthMethod,
+    liveness::{Liveness, Method},
     place::Place,
-    provider::{Liveness, Method, Provider, Proxy},
+    provider::{Provider, Proxy},
     template::{Part, Template},
 };
 
@@ -34,6 +35,20 @@ pub(super) fn check(provider: &Provider, found: &mut Findings) {
 }
 
 fn check_proxy(provider: &Provider, proxy: &Proxy, place: &Place, found: &mut Findings) {
+    for (index, cost) in proxy.costs.iter().enumerate() {
+        let place = place.key("cost").at(index);
+        let (method, path) = cost.route.split_once(' ').unwrap_or_default();
+        let is_method = !method.is_empty() && method.bytes().all(|b| b.is_ascii_uppercase());
+        let is_route = (is_method || method == "*") && path.starts_with('/') && !path.contains('?');
+        found.require(
+            is_route,
+            &place.key("route"),
+            "must be a method and a path, such as GET /v1/*",
+        );
+        found.require(cost.units <= 1_000_000, &place.key("units"), "must be at most 1000000");
+    }
+    let has_unit = proxy.costs.is_empty() || proxy.cost_unit.is_some();
+    found.require(has_unit, place, "must have a `cost_unit` where there are costs");
     found.require(!proxy.base_urls.is_empty(), &place.key("base_urls"), "must have one");
     for (index, host) in proxy.hosts.iter().enumerate() {
         check_host(provider, host, &place.key("hosts").at(index), found);

@@ -18,6 +18,7 @@ use super::{
     Connection, Credential, Slot,
     client_token::{CLIENT_TOKEN_PREFIX, ClientToken},
     credential::Unusable,
+    limits::Subjects,
     state::{Made, State},
 };
 use crate::{
@@ -66,6 +67,8 @@ pub struct Admitted {
     pub credential: Arc<Credential>,
     /// For whom.
     pub client: Client,
+    /// What it costs.
+    pub units: u32,
     /// Its place among the calls that are going on.
     pub slot: Slot,
 }
@@ -271,11 +274,15 @@ impl Engine {
         let state = self.state_of(project, &connection);
         let id = chain.key.id();
         let client = token.as_ref().map_or(id.as_str(), |token| token.id.as_str());
-        let subject = self.subject_hash(&[project.as_str(), &connection.name, client]);
-        let slot = self.take_call(&connection, state, subject)?;
+        let subjects = Subjects {
+            calls: self.subject_hash(&[project.as_str(), &connection.name, client]),
+            units: self.subject_hash(&[project.as_str(), &connection.name, client, "units"]),
+        };
+        let units = connection.units_of(call.method, target.path());
+        let slot = self.take_call(&connection, state, &subjects, units)?;
         let credential = self.credential_of(project, &connection, call.meta).await?;
         let client = Client { project: project.clone(), key: id, token: token.clone() };
-        Ok(Admitted { connection, target, credential, client, slot })
+        Ok(Admitted { connection, target, credential, client, units, slot })
     }
 
     /// The counts of a connection, looked up once for each of its settings.

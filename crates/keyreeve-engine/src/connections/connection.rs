@@ -18,7 +18,10 @@ use keyreeve_core::{
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::state::State;
+use super::{
+    cost::{self, CallCost},
+    state::State,
+};
 use crate::FieldError;
 
 /// The most bytes of a body that is put together here before it is sent on.
@@ -61,6 +64,9 @@ pub struct ConnectionSettings {
     /// stands behind the connection's name.
     #[serde(default, skip_serializing_if = "Restrictions::is_empty")]
     pub restrictions: Restrictions,
+    /// What calls cost; those that no rule speaks of cost one unit.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub costs: Vec<CallCost>,
     /// Who may call: ids of API keys, or owners as `owner:<id>`. Everybody with the permission if empty.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub clients: Vec<String>,
@@ -131,6 +137,12 @@ pub struct CallLimits {
     /// Calls of each client.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rate_per_client: Option<String>,
+    /// Units that all clients together may spend, such as `5000/1d`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub spend: Option<String>,
+    /// Units that each client may spend.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub spend_per_client: Option<String>,
     /// Calls at once, of all clients together. Counted by each node for itself.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub concurrency: Option<u32>,
@@ -149,6 +161,8 @@ impl Default for CallLimits {
         Self {
             rate: None,
             rate_per_client: None,
+            spend: None,
+            spend_per_client: None,
             concurrency: None,
             max_request_bytes: None,
             max_response_bytes: None,
@@ -242,6 +256,8 @@ pub struct Connection {
     pub(super) permission: String,
     pub(super) rate: Option<Rate>,
     pub(super) rate_per_client: Option<Rate>,
+    pub(super) spend: Option<Rate>,
+    pub(super) spend_per_client: Option<Rate>,
     /// What is counted for it; the same for all its settings.
     pub(super) state: OnceLock<Arc<State>>,
 }
@@ -252,7 +268,13 @@ impl TryFrom<StoredConnection> for Connection {
     fn try_from(stored: StoredConnection) -> Result<Self, FieldError> {
         let method = stored.settings.check()?;
         let limits = &stored.settings.limits;
+        let spend = parse_rate("limits.spend", limits.spend.as_deref())?;
+        let spend_per_client =
+            parse_rate("limits.spend_per_client", limits.spend_per_client.as_deref())?;
+        cost::check(&stored.settings, [spend, spend_per_client])?;
         Ok(Self {
+            spend,
+            spend_per_client,
             rate: parse_rate("limits.rate", limits.rate.as_deref())?,
             rate_per_client: parse_rate(
                 "limits.rate_per_client",

@@ -5,6 +5,9 @@ use std::sync::{
     atomic::{AtomicU32, Ordering},
 };
 
+use keyreeve_core::limit::Rate;
+use smallvec::SmallVec;
+
 use super::{CallRefused, Connection, state::State};
 use crate::{Engine, TooMany};
 
@@ -20,35 +23,52 @@ impl Drop for Slot {
     }
 }
 
+/// Whose counts a call takes from, of those that are kept for each client.
+pub(super) struct Subjects {
+    /// For calls.
+    pub(super) calls: u64,
+    /// For units.
+    pub(super) units: u64,
+}
+
 impl Engine {
     /// Takes what a call costs of the connection's limits, all or nothing.
     pub(super) fn take_call(
         &self,
         connection: &Connection,
         state: &State,
-        client: u64,
+        subjects: &Subjects,
+        units: u32,
     ) -> Result<Slot, CallRefused> {
-        let now_ns = self.clock.monotonic_ns();
-        let too_many = |limit, rate, wait_ns: Option<u64>| {
-            let retry_after_s = wait_ns.unwrap_or_default().div_ceil(1_000_000_000);
-            CallRefused::TooMany(TooMany { limit, rate, retry_after_s })
-        };
         let slot = take_slot(connection, state)?;
-        let own = connection.rate_per_client.as_ref().map(|rate| {
-            let cell = self.connections.clients.cell(client, now_ns);
-            let taken = cell.gcra.take(rate, 1, now_ns);
-            taken.map(|taken| (cell, taken)).map_err(|exceeded| {
-                too_many("connection, each client", *rate, exceeded.retry_after_ns)
-            })
-        });
-        let own = own.transpose()?;
-        if let Some(rate) = &connection.rate
-            && let Err(exceeded) = state.rate.take(rate, 1, now_ns)
-        {
-            if let Some((cell, taken)) = own {
-                cell.gcra.give_back(&taken, || self.clock.monotonic_ns());
+        let now_ns = self.clock.monotonic_ns();
+        let clients = &self.connections.clients;
+        let cell =
+            |rate: &Option<Rate>, subject| rate.is_some().then(|| clients.cell(subject, now_ns));
+        let own = cell(&connection.rate_per_client, subjects.calls);
+        let own_spend = cell(&connection.spend_per_client, subjects.units);
+        let own = own.as_ref().map(|cell| &cell.gcra);
+        let own_spend = own_spend.as_ref().map(|cell| &cell.gcra);
+        let limits = [
+            ("connection, each client", connection.rate_per_client, own, 1),
+            ("connection, spend of each client", connection.spend_per_client, own_spend, units),
+            ("connection", connection.rate, Some(&state.rate), 1),
+            ("connection, spend", connection.spend, Some(&state.spend), units),
+        ];
+        let mut given = SmallVec::<[_; 4]>::new();
+        for (limit, rate, cell, cost) in limits {
+            let (Some(rate), Some(cell)) = (rate, cell) else { continue };
+            match cell.take(&rate, cost, now_ns) {
+                Ok(taken) => given.push((cell, taken)),
+                Err(exceeded) => {
+                    for (cell, taken) in given {
+                        cell.give_back(&taken, || self.clock.monotonic_ns());
+                    }
+                    let wait_ns = exceeded.retry_after_ns.unwrap_or_default();
+                    let retry_after_s = wait_ns.div_ceil(1_000_000_000);
+                    return Err(TooMany { limit, rate, retry_after_s }.into());
+                }
             }
-            return Err(too_many("connection", *rate, exceeded.retry_after_ns));
         }
         Ok(slot)
     }

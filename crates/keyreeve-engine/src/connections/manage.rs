@@ -12,8 +12,8 @@ use keyreeve_core::{
 use serde_json::{Value, json};
 
 use super::{
-    CacheRules, CallLimits, Connection, ConnectionSettings, Patience, connection::StoredConnection,
-    provider,
+    CacheRules, CallCost, CallLimits, Connection, ConnectionSettings, Patience,
+    connection::StoredConnection, provider,
 };
 use crate::{
     Action, Engine, Error, FieldError, Permit,
@@ -55,6 +55,7 @@ pub struct ConnectionChange {
     pub allow_plaintext: Option<bool>,
     pub path_rules: Option<keyreeve_core::egress::PathRules>,
     pub restrictions: Option<keyreeve_core::restriction::Restrictions>,
+    pub costs: Option<Vec<CallCost>>,
     pub clients: Option<Vec<String>>,
     pub limits: Option<CallLimits>,
     pub patience: Option<Patience>,
@@ -75,6 +76,7 @@ impl ConnectionChange {
         replace(&mut to.allow_plaintext, self.allow_plaintext);
         replace(&mut to.path_rules, self.path_rules);
         replace(&mut to.restrictions, self.restrictions);
+        replace(&mut to.costs, self.costs);
         replace(&mut to.clients, self.clients);
         replace(&mut to.limits, self.limits);
         replace(&mut to.patience, self.patience);
@@ -140,11 +142,11 @@ impl Engine {
             None => None,
         };
         let (mut base_url, mut inject) = (spec.base_url, spec.inject);
-        let (mut aliases, mut public) = (BTreeMap::new(), Vec::new());
+        let (mut aliases, mut public, mut costs) = (BTreeMap::new(), Vec::new(), Vec::new());
         if let Some(known) = known {
             base_url.get_or_insert(known.base_url);
             inject.get_or_insert(known.inject);
-            (aliases, public) = (known.aliases, known.public);
+            (aliases, public, costs) = (known.aliases, known.public, known.costs);
         }
         let mut settings = ConnectionSettings {
             provider: spec.provider,
@@ -164,6 +166,7 @@ impl Engine {
             allow_plaintext: false,
             path_rules: keyreeve_core::egress::PathRules::default(),
             restrictions: keyreeve_core::restriction::Restrictions::default(),
+            costs,
             clients: Vec::new(),
             limits: CallLimits::default(),
             patience: Patience::default(),

@@ -6,7 +6,7 @@ use keyreeve_catalog::{AuthMethod, Credential, Provider, Template};
 use keyreeve_core::{Invalid, egress::BaseUrl};
 use serde_json::Value;
 
-use super::credential::Values;
+use super::{CallCost, credential::Values};
 use crate::{FieldError, vault::Fields};
 
 /// What the catalogue says of a connection to a provider.
@@ -16,6 +16,7 @@ pub(super) struct FromCatalog {
     pub(super) inject: Value,
     pub(super) aliases: BTreeMap<String, Vec<String>>,
     pub(super) public: Vec<String>,
+    pub(super) costs: Vec<CallCost>,
 }
 
 fn refuse(field: &str, rule: String) -> FieldError {
@@ -74,7 +75,12 @@ pub(super) fn from_catalog(
     }
     let public = provider.credentials.iter().filter(|credential| !credential.class.is_secret());
     let public = public.map(|credential| credential.id.clone()).collect();
-    Ok(FromCatalog { base_url, inject, aliases, public })
+    let rules = proxy.costs.iter().map(|cost| {
+        let route = cost.route.parse().map_err(|rule| FieldError::new("costs", rule))?;
+        Ok(CallCost { route, units: cost.units })
+    });
+    let costs = rules.collect::<Result<_, FieldError>>()?;
+    Ok(FromCatalog { base_url, inject, aliases, public, costs })
 }
 
 fn is_http(method: &AuthMethod) -> bool {

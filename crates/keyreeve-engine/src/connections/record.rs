@@ -53,6 +53,8 @@ pub struct CallSummary<'a> {
     pub answer_bytes: u64,
     /// From the request's head to the answer's end.
     pub took: Duration,
+    /// What it cost.
+    pub units: u32,
     /// The version of the secret that was used.
     pub version: u64,
     /// How many secrets were overwritten in the answer.
@@ -74,6 +76,7 @@ struct Row {
     request_bytes: u64,
     answer_bytes: u64,
     took_us: u64,
+    units: u32,
     version: u64,
     scrubbed: u64,
     is_whole: bool,
@@ -137,6 +140,7 @@ impl Engine {
             request_bytes: call.request_bytes,
             answer_bytes: call.answer_bytes,
             took_us: u64::try_from(call.took.as_micros()).unwrap_or(u64::MAX),
+            units: call.units,
             version: call.version,
             scrubbed: call.scrubbed,
             is_whole: call.is_whole,
@@ -268,6 +272,9 @@ pub struct StoredCall<'r> {
     /// From the request's head to the answer's end, in microseconds.
     #[serde(rename = "us")]
     pub took_us: u64,
+    /// What it cost, in units.
+    #[serde(rename = "u", default = "one", skip_serializing_if = "is_one")]
+    pub units: u32,
     /// The version of the secret that was used.
     #[serde(rename = "v")]
     pub version: u64,
@@ -282,6 +289,16 @@ pub struct StoredCall<'r> {
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
 fn is_zero(number: &u64) -> bool {
     *number == 0
+}
+
+/// Most calls cost that.
+fn one() -> u32 {
+    1
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_one(number: &u32) -> bool {
+    *number == 1
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
@@ -304,6 +321,7 @@ fn lines(rows: &[Row]) -> String {
             request_bytes: row.request_bytes,
             answer_bytes: row.answer_bytes,
             took_us: row.took_us,
+            units: row.units,
             version: row.version,
             scrubbed: row.scrubbed,
             is_broken: !row.is_whole,
@@ -334,6 +352,7 @@ fn counts(rows: &[Row]) -> Vec<CallCount> {
         sum.request_bytes += row.request_bytes;
         sum.answer_bytes += row.answer_bytes;
         sum.took_us += row.took_us;
+        sum.units += u64::from(row.units);
     }
     sums.into_values().collect()
 }

@@ -59,6 +59,7 @@ pub(super) struct State {
     /// The secret and the service.
     about: String,
     pub(super) rate: GcraCell,
+    pub(super) spend: GcraCell,
     pub(super) in_flight: Arc<AtomicU32>,
     pub(super) rejections: Rejections,
 }

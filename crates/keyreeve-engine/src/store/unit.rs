@@ -174,6 +174,8 @@ pub struct CallCount {
     pub answer_bytes: u64,
     /// How long all of them took, in microseconds.
     pub took_us: u64,
+    /// What they cost, in units.
+    pub units: u64,
 }
 
 /// The most requests in any one span of each length; spans begin at whole multiples of it.

@@ -110,8 +110,8 @@ impl Proxy {
         credential_header: HeaderName,
         meta: RequestMeta,
     ) -> Result<Response<AnswerBody>, Refusal> {
-        let Admitted { connection, target, credential, client, slot } = admitted;
-        let mut call = self.begin(&connection, &client, &parts.method, &target, slot);
+        let Admitted { connection, target, credential, client, units, slot } = admitted;
+        let mut call = self.begin(&connection, &client, &parts.method, &target, (units, slot));
         let mut proof = match self.proof(&client, &connection, credential, meta).await {
             Ok(proof) => proof,
             Err(refusal) => return Err(call.not_answered(refusal)),
@@ -201,11 +201,11 @@ impl Proxy {
         client: &Client,
         method: &Method,
         target: &Target,
-        slot: Slot,
+        taken: (u32, Slot),
     ) -> Call {
         let lane = Lane(connection.clone());
         Call {
-            record: CallRecord::new(self, connection, client, method, target, slot),
+            record: CallRecord::new(self, connection, client, method, target, taken),
             destination: Destination {
                 origin: connection.origin.clone(),
                 allow_internal: connection.settings.allow_internal,

@@ -32,6 +32,8 @@ pub(super) struct CallRecord {
     template: Arc<str>,
     request_bytes: Option<Arc<AtomicU64>>,
     status: u16,
+    /// What it costs.
+    units: u32,
     /// The version of the credential that it went out with; 0 if it did not go out.
     version: AtomicU64,
     is_noted: bool,
@@ -57,7 +59,7 @@ impl CallRecord {
         client: &Client,
         method: &Method,
         target: &Target,
-        slot: Slot,
+        (units, slot): (u32, Slot),
     ) -> Self {
         Self {
             engine: proxy.engine.clone(),
@@ -70,6 +72,7 @@ impl CallRecord {
             template: connection.template(method.as_str(), target.path()),
             request_bytes: None,
             status: 0,
+            units,
             version: AtomicU64::new(0),
             is_noted: false,
             _slot: slot,
@@ -96,6 +99,7 @@ impl CallRecord {
                 request_bytes,
                 answer_bytes,
                 took: Duration::from_nanos(took_ns),
+                units: self.units,
                 version: self.version.load(Ordering::Relaxed),
                 scrubbed: hits,
                 is_whole,
@@ -106,6 +110,12 @@ impl CallRecord {
     /// Where the bytes of the request are counted.
     pub(super) fn request_bytes(&mut self) -> Arc<AtomicU64> {
         self.request_bytes.get_or_insert_default().clone()
+    }
+
+    /// It costs nothing: the service is not asked.
+    pub(super) fn without_cost(mut self) -> Self {
+        self.units = 0;
+        self
     }
 
     pub(super) fn answered(mut self, status: u16) -> Self {

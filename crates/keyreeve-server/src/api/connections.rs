@@ -9,17 +9,17 @@ use axum::{
 use http::StatusCode;
 use jiff::Timestamp;
 use keyreeve_api::{
-    CacheRulesView, CallCountView, CallLimitsView, CallUsageQuery, CallView, ConnectionTestView,
-    ConnectionView, CreateConnectionRequest, ErrorCode, ListCallsQuery, Page, Patch, PatienceView,
-    TestConnectionRequest, UpdateConnectionRequest,
+    CacheRulesView, CallCostView, CallCountView, CallLimitsView, CallUsageQuery, CallView,
+    ConnectionTestView, ConnectionView, CreateConnectionRequest, ErrorCode, ListCallsQuery, Page,
+    Patch, PatienceView, TestConnectionRequest, UpdateConnectionRequest,
 };
 use keyreeve_core::{Invalid, egress::PathRules, vault::SecretPath};
 use keyreeve_engine::{
     FieldError,
     action::{ManageConnections, ReadConnections},
     connections::{
-        CacheRules, CacheScope, CallLimits, Connection, ConnectionChange, ConnectionSpec, Patience,
-        ProbeSpec, StoredCall,
+        CacheRules, CacheScope, CallCost, CallLimits, Connection, ConnectionChange, ConnectionSpec,
+        Patience, ProbeSpec, StoredCall,
     },
     vault::VaultError,
 };
@@ -44,6 +44,7 @@ macro_rules! change {
             allow_plaintext: $given.allow_plaintext,
             path_rules: $given.path_rules.as_deref().and_then(|it| path_rules(&mut $fields, it)),
             restrictions: $given.restrictions.as_ref().map(|it| $fields.restrictions(it)),
+            costs: $given.costs.as_ref().map(|it| costs(&mut $fields, it)),
             clients: $given.clients,
             limits: $given.limits.map(limits),
             patience: $given.patience.map(|it| patience(&it)),
@@ -220,6 +221,7 @@ pub(crate) async fn usage(
         request_bytes: count.request_bytes,
         answer_bytes: count.answer_bytes,
         average_us: count.took_us / count.calls.max(1),
+        units: count.units,
     })))
 }
 
@@ -295,6 +297,16 @@ fn path_rules(fields: &mut Fields, text: &str) -> Option<PathRules> {
     fields.take("path_rules", rules)
 }
 
+fn costs(fields: &mut Fields, views: &[CallCostView]) -> Vec<CallCost> {
+    let routes: Vec<String> = views.iter().map(|view| view.route.clone()).collect();
+    let routes = fields.list("costs", &routes);
+    routes
+        .into_iter()
+        .zip(views)
+        .map(|(route, view)| CallCost { route, units: view.units })
+        .collect()
+}
+
 fn cache(fields: &mut Fields, view: &CacheRulesView) -> Option<CacheRules> {
     let scope = match view.scope.as_deref() {
         None | Some("client") => Ok(CacheScope::Client),
@@ -314,6 +326,8 @@ fn limits(view: CallLimitsView) -> CallLimits {
     CallLimits {
         rate: view.rate,
         rate_per_client: view.rate_per_client,
+        spend: view.spend,
+        spend_per_client: view.spend_per_client,
         concurrency: view.concurrency,
         max_request_bytes: view.max_request_bytes,
         max_response_bytes: view.max_response_bytes,
@@ -342,6 +356,7 @@ fn call_view(call: StoredCall<'static>) -> CallView {
         request_bytes: call.request_bytes,
         answer_bytes: call.answer_bytes,
         took_us: call.took_us,
+        units: call.units,
         version: call.version,
         scrubbed: call.scrubbed,
         whole: !call.is_broken,
@@ -367,10 +382,17 @@ fn connection_view(connection: &Connection) -> ConnectionView {
         }
         .to_owned(),
         restrictions: view::restrictions(&settings.restrictions),
+        costs: settings
+            .costs
+            .iter()
+            .map(|cost| CallCostView { route: cost.route.to_string(), units: cost.units })
+            .collect(),
         clients: settings.clients,
         limits: CallLimitsView {
             rate: limits.rate,
             rate_per_client: limits.rate_per_client,
+            spend: limits.spend,
+            spend_per_client: limits.spend_per_client,
             concurrency: limits.concurrency,
             max_request_bytes: limits.max_request_bytes,
             max_response_bytes: limits.max_response_bytes,

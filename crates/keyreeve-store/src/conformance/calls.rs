@@ -17,6 +17,7 @@ fn count(day: &str, connection: &str, calls: u64) -> CallCount {
         request_bytes: 10,
         answer_bytes: 100,
         took_us: 1_000,
+        units: 5,
     }
 }
 
@@ -43,6 +44,7 @@ pub(super) async fn calls_add_up_by_day(h: Harness) -> Outcome {
         request_bytes: 20,
         answer_bytes: 200,
         took_us: 2_000,
+        units: 10,
         ..count("2026-01-02", "maps", 9)
     };
     assert_eq!(counts, [sum]);

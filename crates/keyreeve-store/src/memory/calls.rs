@@ -39,6 +39,7 @@ fn add(draft: &mut Draft<'_>, project: &ProjectName, batch: &CallBatch) {
         sum.request_bytes += more.request_bytes;
         sum.answer_bytes += more.answer_bytes;
         sum.took_us += more.took_us;
+        sum.units += more.units;
         draft.put(|t| &mut t.call_counts, key, sum);
     }
 }

@@ -31,14 +31,15 @@ pub(crate) fn add(
     session.execute(sql, &values)?;
     for count in &batch.counts {
         let sql = "INSERT INTO call_counts (project, day, connection, client, calls, failed,
-                       request_bytes, answer_bytes, took_us)
-                   VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
+                       request_bytes, answer_bytes, took_us, units)
+                   VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
                    ON CONFLICT (project, day, connection, client) DO UPDATE SET
                        calls = call_counts.calls + ?5,
                        failed = call_counts.failed + ?6,
                        request_bytes = call_counts.request_bytes + ?7,
                        answer_bytes = call_counts.answer_bytes + ?8,
-                       took_us = call_counts.took_us + ?9";
+                       took_us = call_counts.took_us + ?9,
+                       units = call_counts.units + ?10";
         let values = values![
             project.as_str(),
             count.day.as_str(),
@@ -49,6 +50,7 @@ pub(crate) fn add(
             query::count(count.request_bytes),
             query::count(count.answer_bytes),
             query::count(count.took_us),
+            query::count(count.units),
         ];
         session.execute(sql, &values)?;
     }
@@ -98,7 +100,8 @@ pub(crate) fn counts(
     from_day: &str,
     limit: u32,
 ) -> Result<Vec<CallCount>, Broken> {
-    let sql = "SELECT day, connection, client, calls, failed, request_bytes, answer_bytes, took_us
+    let sql = "SELECT day, connection, client, calls, failed, request_bytes, answer_bytes, took_us,
+                      units
                FROM call_counts WHERE project = ?1 AND day >= ?2
                ORDER BY day, connection, client LIMIT ?3";
     let read = |columns: &mut Columns<'_>| {
@@ -111,6 +114,7 @@ pub(crate) fn counts(
             request_bytes: columns.count()?,
             answer_bytes: columns.count()?,
             took_us: columns.count()?,
+            units: columns.count()?,
         })
     };
     query::all(session, sql, &values![project.as_str(), from_day, limit], read)

@@ -134,6 +134,7 @@ pub(super) const TABLES: &[Table] = &[
             "request_bytes",
             "answer_bytes",
             "took_us",
+            "units",
         ],
     },
 ];

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand};
+use keyreeve_api::CallCostView;
 use keyreeve_core::duration;
 use serde_json::{Value, json};
 
@@ -40,7 +41,8 @@ Examples:
 const UPDATE: &str = "\
 Examples:
   keyreeve connection update stripe --secret production/stripe-eu
-  keyreeve connection update maps --rate 100/s --rate-per-client 10/s";
+  keyreeve connection update maps --rate 100/s --rate-per-client 10/s
+  keyreeve connection update maps --cost 'GET /maps/api/geocode/*=5' --spend-per-client 2000/1d";
 
 const SWITCH: &str = "\
 Examples:
@@ -203,6 +205,15 @@ pub(crate) struct FieldArgs {
     /// Calls of each client
     #[arg(long, value_name = "RATE", help_heading = "What bounds it")]
     pub(crate) rate_per_client: Option<String>,
+    /// What calls cost, in units, such as 'GET /v1/geocode/*=5'; others cost 1; can be repeated
+    #[arg(long = "cost", value_name = "ROUTE=UNITS", value_parser = cost, help_heading = "What bounds it")]
+    pub(crate) costs: Vec<CallCostView>,
+    /// Units that all clients together may spend, such as 5000/1d
+    #[arg(long, value_name = "RATE", help_heading = "What bounds it")]
+    pub(crate) spend: Option<String>,
+    /// Units that each client may spend
+    #[arg(long, value_name = "RATE", help_heading = "What bounds it")]
+    pub(crate) spend_per_client: Option<String>,
     /// Calls at once
     #[arg(long, value_name = "N", help_heading = "What bounds it")]
     pub(crate) concurrency: Option<u32>,
@@ -231,6 +242,13 @@ pub(crate) struct FieldArgs {
     pub(crate) cache_for_all: bool,
     #[command(flatten)]
     pub(crate) restrictions: RestrictionArgs,
+}
+
+/// What calls of a route cost.
+fn cost(text: &str) -> Result<CallCostView, String> {
+    let (route, units) = text.rsplit_once('=').ok_or("must be ROUTE=UNITS")?;
+    let units = units.parse().map_err(|_| "must end with a number of units")?;
+    Ok(CallCostView { route: route.to_owned(), units })
 }
 
 /// A length of time in whole seconds.

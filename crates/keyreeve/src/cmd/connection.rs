@@ -126,6 +126,7 @@ macro_rules! request {
             allow_plaintext: fields.allow_plaintext,
             path_rules: fields.path_rules.clone(),
             restrictions: Some(fields.restrictions.to_wire()).filter(|view| !view.is_empty()),
+            costs: Some(fields.costs.clone()).filter(|costs| !costs.is_empty()),
             clients: listed(&fields.clients),
             limits: limits(fields),
             patience: patience(fields),
@@ -174,6 +175,8 @@ fn completed(mut body: UpdateConnectionRequest, known: ConnectionView) -> Update
         let old = known.limits;
         new.rate = new.rate.take().or(old.rate);
         new.rate_per_client = new.rate_per_client.take().or(old.rate_per_client);
+        new.spend = new.spend.take().or(old.spend);
+        new.spend_per_client = new.spend_per_client.take().or(old.spend_per_client);
         new.concurrency = new.concurrency.or(old.concurrency);
         new.max_request_bytes = new.max_request_bytes.or(old.max_request_bytes);
         new.max_response_bytes = new.max_response_bytes.or(old.max_response_bytes);
@@ -203,6 +206,8 @@ fn limits(fields: &FieldArgs) -> Option<CallLimitsView> {
     let view = CallLimitsView {
         rate: fields.rate.clone(),
         rate_per_client: fields.rate_per_client.clone(),
+        spend: fields.spend.clone(),
+        spend_per_client: fields.spend_per_client.clone(),
         concurrency: fields.concurrency,
         max_request_bytes: fields.max_request_bytes,
         max_response_bytes: fields.max_response_bytes,

@@ -29,6 +29,7 @@ const USAGE: &[Column] = &[
     Column::Free("SENT"),
     Column::Free("RECEIVED"),
     Column::Free("AVERAGE"),
+    Column::Free("UNITS"),
 ];
 
 const TOKENS: &[Column] = &[
@@ -96,6 +97,8 @@ pub(crate) fn fields(connection: &ConnectionView, canvas: &Canvas) -> String {
     let bounds = [
         ("rate", limits.rate.clone()),
         ("rate of each client", limits.rate_per_client.clone()),
+        ("units", limits.spend.clone()),
+        ("units of each client", limits.spend_per_client.clone()),
         ("calls at once", limits.concurrency.map(|it| it.to_string())),
         ("longest request", limits.max_request_bytes.map(|it| format!("{it} bytes"))),
         ("longest answer", limits.max_response_bytes.map(|it| format!("{it} bytes"))),
@@ -104,6 +107,9 @@ pub(crate) fn fields(connection: &ConnectionView, canvas: &Canvas) -> String {
         if let Some(bound) = bound {
             fields.add(name, bound);
         }
+    }
+    for cost in &connection.costs {
+        fields.add("cost", format!("{} is {} units", cost.route, cost.units));
     }
     if let Some(cache) = &connection.cache {
         let whose = match cache.scope.as_deref() {
@@ -148,6 +154,7 @@ pub(crate) fn usage_table(page: &Page<CallCountView>, canvas: &Canvas) -> String
             Cell::new(size(count.request_bytes)),
             Cell::new(size(count.answer_bytes)),
             Cell::new(length(count.average_us)),
+            Cell::new(count.units.to_string()),
         ]);
     }
     table.draw(canvas)

@@ -1,6 +1,6 @@
 //! What bounds calls through a connection: how many, how large, which, and whose.
 
-use keyreeve_api::ReasonRequest;
+use keyreeve_api::{CallUsageQuery, ReasonRequest};
 use serde_json::{Value, json};
 
 use crate::{
@@ -77,6 +77,63 @@ fn a_rate_per_client_bounds_each_by_itself() {
     // What was refused took nothing of what all have together.
     assert_eq!(others(), "200");
     assert_eq!(others(), "429 rate_limited", "all together have had theirs");
+}
+
+#[test]
+fn calls_cost_units_and_no_more_are_spent_than_may_be() {
+    let proxied = Proxied::start();
+    let costs = json!([
+        { "route": "GET /geocode/*", "units": 5 },
+        { "route": "GET /free", "units": 0 },
+    ]);
+    let limits = json!({ "spend": "12/1h", "spend_per_client": "10/1h" });
+    proxied.connect("dear", &json!({ "costs": costs, "limits": limits }));
+    let other = proxied.make_key(&json!({ "roles": ["client"] }));
+    let others =
+        |path: &str| answer(proxied.bare("GET", path).bearer_auth(other.key.expose())).code();
+    assert_eq!(proxied.get("dear/geocode/a").code(), "200");
+    assert_eq!(proxied.get("dear/geocode/b").code(), "200");
+    let refused = proxied.get("dear/x");
+    assert_eq!(refused.code(), "429 rate_limited");
+    assert!(refused.body.contains("connection, spend of each client"), "{}", refused.body);
+    assert_eq!(proxied.get("dear/free").code(), "200");
+    // What the connection refuses takes nothing of the client's own.
+    assert_eq!(others("dear/geocode/c"), "429 rate_limited");
+    assert_eq!(others("dear/x"), "200");
+    assert_eq!(others("dear/x"), "200");
+    assert_eq!(others("dear/x"), "429 rate_limited");
+    eventually("all are recorded", || proxied.calls().len() == 5);
+    let mut units: Vec<u32> = proxied.calls().iter().map(|call| call.units).collect();
+    units.sort_unstable();
+    assert_eq!(units, [0, 1, 1, 5, 5]);
+    let usage = block_on(proxied.admin().connection_usage(&CallUsageQuery::default())).unwrap();
+    assert_eq!(usage.items.iter().map(|count| count.units).sum::<u64>(), 12);
+    // One call must fit into what may be spent.
+    let tight = json!({ "costs": costs, "limits": { "spend": "4/1h" } });
+    let error = format!("{:?}", proxied.try_connect("tight", &tight).unwrap_err());
+    assert!(error.contains("limits.spend"), "{error}");
+}
+
+#[test]
+fn what_calls_cost_comes_from_the_catalogue_and_a_kept_answer_costs_nothing() {
+    let proxied = Proxied::start();
+    proxied.write("maps", &json!({ "api_key": "AIzaEXAMPLEexample0123456789EXAMPLEexam" }));
+    let more = json!({
+        "provider": "google-api",
+        "secret": "maps",
+        "cache": { "routes": ["GET /maps/api/geocode/*"], "max_age_s": 60 },
+    });
+    let mut request = serde_json::to_value(proxied.connection("maps", &more)).unwrap();
+    request.as_object_mut().unwrap().remove("inject");
+    let request = serde_json::from_value(request).unwrap();
+    let made = block_on(proxied.admin().create_connection(&request)).unwrap();
+    assert!(made.costs.iter().any(|cost| cost.units == 5), "{made:?}");
+    for _ in 0..2 {
+        assert_eq!(proxied.get("maps/maps/api/geocode/json").status, 200);
+    }
+    eventually("both are recorded", || proxied.calls().len() == 2);
+    let units: Vec<u32> = proxied.calls().iter().map(|call| call.units).collect();
+    assert_eq!(units, [0, 5], "the latest first");
 }
 
 #[test]
