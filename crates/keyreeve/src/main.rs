@@ -21,11 +21,10 @@ mod system;
 mod usage;
 mod wire;
 
-use std::process::ExitCode;
+use std::{alloc::System, process::ExitCode};
 
 use clap::Parser as _;
 use keyreeve_engine::Clock as _;
-use mimalloc::MiMalloc;
 use zeroizing_alloc::ZeroAlloc;
 
 use crate::{
@@ -36,7 +35,7 @@ use crate::{
 /// Overwrites what is freed. Secrets of ours overwrite themselves; the buffers of libraries that they
 /// pass through, such as those of connections, do not.
 #[global_allocator]
-static ALLOCATOR: ZeroAlloc<MiMalloc> = ZeroAlloc(MiMalloc);
+static ALLOCATOR: ZeroAlloc<System> = ZeroAlloc(System);
 
 /// Could not run.
 const COULD_NOT_RUN: u8 = 2;
