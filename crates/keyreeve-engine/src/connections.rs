@@ -20,7 +20,7 @@ pub use self::{
     connection::{CacheRules, CacheScope, CallLimits, Connection, ConnectionSettings, Patience},
     cost::CallCost,
     credential::{Credential, Injection},
-    limits::Slot,
+    limits::{Slot, Spent},
     manage::{ConnectionChange, ConnectionSpec},
     place::{Place, PlaceRef},
     probe::{Ask, CallProbe, Encryption, Expected, Probe, ProbeSpec, Probed, Protocol, SignIn},

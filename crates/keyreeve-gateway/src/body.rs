@@ -3,6 +3,7 @@
 
 mod patience;
 mod scrubbing;
+mod signed;
 
 use std::{
     pin::Pin,
@@ -24,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 pub(crate) use self::{
     patience::{Cut, Patient},
     scrubbing::Scrubbing,
+    signed::SignedRequest,
 };
 
 use crate::{
@@ -59,6 +61,8 @@ pub(crate) enum RequestBody {
     Whole(Option<Bytes>),
     /// It comes from the client.
     Stream(Box<StreamedRequest>),
+    /// It comes from the client, and each piece of it is signed.
+    Signed(Box<SignedRequest>),
 }
 
 /// A body that comes from the client while it goes to the service.
@@ -130,6 +134,7 @@ impl RequestBody {
     pub(crate) fn uploaded(&self) -> Option<CancellationToken> {
         match self {
             Self::Stream(stream) => Some(stream.uploaded.clone()),
+            Self::Signed(signed) => Some(signed.stream.uploaded.clone()),
             Self::Empty | Self::Whole(_) => None,
         }
     }
@@ -147,6 +152,7 @@ impl Body for RequestBody {
             Self::Empty => Poll::Ready(None),
             Self::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
             Self::Stream(stream) => stream.poll(context),
+            Self::Signed(signed) => signed.poll(context),
         }
     }
 
@@ -155,6 +161,7 @@ impl Body for RequestBody {
             Self::Empty | Self::Whole(None) => true,
             Self::Whole(Some(bytes)) => bytes.is_empty(),
             Self::Stream(stream) => stream.body.is_end_stream(),
+            Self::Signed(signed) => signed.is_done,
         }
     }
 
@@ -163,6 +170,7 @@ impl Body for RequestBody {
             Self::Empty | Self::Whole(None) => SizeHint::with_exact(0),
             Self::Whole(Some(bytes)) => SizeHint::with_exact(bytes.len() as u64),
             Self::Stream(stream) => stream.body.size_hint(),
+            Self::Signed(signed) => SizeHint::with_exact(signed.left),
         }
     }
 }

@@ -120,6 +120,16 @@ impl Tokens {
         self.mint(&slot, turn, true).await.ok()?.ok()
     }
 
+    /// A token that is minted now and kept for nobody.
+    pub(crate) async fn fresh(
+        &self,
+        connection: &Arc<Connection>,
+        credential: &Arc<Credential>,
+    ) -> Result<Arc<Minted>, NotMinted> {
+        let slot = Slot::new(connection.clone(), credential.clone());
+        self.0.issuer.mint(&slot).await.map(Arc::new)
+    }
+
     /// Has a token minted that takes the place of one that ages, unless somebody is at it.
     fn renew(&self, slot: &Arc<Slot>) {
         let Ok(turn) = slot.turn.clone().try_lock_owned() else { return };

@@ -6,6 +6,7 @@
 //! <https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-header-based-auth.html>.
 
 mod canonical;
+mod chunks;
 mod host;
 #[cfg(test)]
 mod tests;
@@ -15,7 +16,10 @@ use jiff::Timestamp;
 use zeroize::Zeroizing;
 
 use self::canonical::{Headers, canonical_digest, folded};
-pub use self::host::{ServiceAt, service_of};
+pub use self::{
+    chunks::{CHUNK_BYTES, ChunkSigner, chunked_length},
+    host::{ServiceAt, service_of},
+};
 use crate::{Secret, encoding::hex};
 
 const ALGORITHM: &str = "AWS4-HMAC-SHA256";
@@ -87,6 +91,9 @@ pub enum Payload<'a> {
     /// The same for a body in AWS's own chunks with a checksum behind them (`aws-chunked`), which
     /// only S3 takes.
     UnsignedWithTrailer,
+    /// The signature covers the body in AWS's own chunks, each with a signature of its own, which only
+    /// S3 takes. For [`Signer::sign_stream`].
+    Chunks,
 }
 
 impl Payload<'_> {
@@ -97,6 +104,7 @@ impl Payload<'_> {
             Self::Sha256(digest) => digest.to_ascii_lowercase(),
             Self::Unsigned => "UNSIGNED-PAYLOAD".to_owned(),
             Self::UnsignedWithTrailer => "STREAMING-UNSIGNED-PAYLOAD-TRAILER".to_owned(),
+            Self::Chunks => "STREAMING-AWS4-HMAC-SHA256-PAYLOAD".to_owned(),
         }
     }
 }
@@ -111,6 +119,16 @@ impl Signer<'_> {
         request: &UnsignedRequest<'_>,
         at: Timestamp,
     ) -> Vec<(&'static str, Secret<String>)> {
+        self.sign_stream(request, at).0
+    }
+
+    /// The same for a request whose body is signed piece by piece ([`Payload::Chunks`]), and what signs
+    /// the pieces.
+    pub fn sign_stream(
+        &self,
+        request: &UnsignedRequest<'_>,
+        at: Timestamp,
+    ) -> (Vec<(&'static str, Secret<String>)>, ChunkSigner) {
         let time = at.strftime("%Y%m%dT%H%M%SZ").to_string();
         let date = at.strftime("%Y%m%d").to_string();
         let payload = request.payload.digest();
@@ -121,12 +139,13 @@ impl Signer<'_> {
         let scope = format!("{date}/{}/{}/aws4_request", self.region, self.service);
         let digest = canonical_digest(request, self.is_s3(), &headers, &names, &payload);
         let to_sign = format!("{ALGORITHM}\n{time}\n{scope}\n{digest}");
-        let signature = hmac_sha256(self.key(&date).as_slice(), &to_sign);
+        let key = self.key(&date);
+        let signature = hex(hmac_sha256(key.as_slice(), &to_sign).as_slice());
         let authorization = format!(
-            "{ALGORITHM} Credential={}/{scope}, SignedHeaders={names}, Signature={}",
+            "{ALGORITHM} Credential={}/{scope}, SignedHeaders={names}, Signature={signature}",
             self.access_key_id,
-            hex(signature.as_slice()),
         );
+        let chunks = ChunkSigner { key, time: time.clone(), scope, previous: signature };
         let content = content.map(str::to_owned);
         let mut added =
             vec![(DATE, Secret::new(time)), ("authorization", Secret::new(authorization))];
@@ -135,18 +154,19 @@ impl Signer<'_> {
             // EXPOSE: becomes a header.
             added.push((TOKEN, Secret::new(token.expose().clone())));
         }
-        added
+        (added, chunks)
     }
 
-    /// Whether the service follows the rules of S3.
     fn is_s3(&self) -> bool {
-        S3_NAMES.contains(&self.service)
+        is_s3(self.service)
     }
 
     /// Whether what stands for the body is told as a header, too.
     fn tells_digest(&self, request: &UnsignedRequest<'_>) -> bool {
-        let is_unsigned =
-            matches!(request.payload, Payload::Unsigned | Payload::UnsignedWithTrailer);
+        let is_unsigned = matches!(
+            request.payload,
+            Payload::Unsigned | Payload::UnsignedWithTrailer | Payload::Chunks
+        );
         let is_told = |(name, _): &(&str, &str)| name.eq_ignore_ascii_case(CONTENT);
         // One that came with the request may belong to a body that was changed since.
         self.is_s3() || is_unsigned || request.headers.iter().any(is_told)
@@ -193,6 +213,11 @@ impl Signer<'_> {
         }
         key
     }
+}
+
+/// Whether a service, by its name in signatures, follows the rules of S3.
+pub fn is_s3(service: &str) -> bool {
+    S3_NAMES.contains(&service)
 }
 
 /// A `ClientRequestToken` for an attempt: 64 hexadecimal digits, the same ones for the same attempt.

@@ -18,7 +18,7 @@ use super::{
     Connection, Credential, Slot,
     client_token::{CLIENT_TOKEN_PREFIX, ClientToken},
     credential::Unusable,
-    limits::Subjects,
+    limits::{Spent, Subjects},
     state::{Made, State},
 };
 use crate::{
@@ -69,6 +69,8 @@ pub struct Admitted {
     pub client: Client,
     /// What it costs.
     pub units: u32,
+    /// What was taken for that, to be given back if the service is not asked.
+    pub spent: Spent,
     /// Its place among the calls that are going on.
     pub slot: Slot,
 }
@@ -279,10 +281,16 @@ impl Engine {
             units: self.subject_hash(&[project.as_str(), &connection.name, client, "units"]),
         };
         let units = connection.units_of(call.method, target.path());
-        let slot = self.take_call(&connection, state, &subjects, units)?;
-        let credential = self.credential_of(project, &connection, call.meta).await?;
+        let (slot, spent) = self.take_call(&connection, state, &subjects, units)?;
+        let credential = match self.credential_of(project, &connection, call.meta).await {
+            Ok(credential) => credential,
+            Err(refused) => {
+                self.give_back(spent);
+                return Err(refused);
+            }
+        };
         let client = Client { project: project.clone(), key: id, token: token.clone() };
-        Ok(Admitted { connection, target, credential, client, units, slot })
+        Ok(Admitted { connection, target, credential, client, units, spent, slot })
     }
 
     /// The counts of a connection, looked up once for each of its settings.

@@ -5,15 +5,22 @@ use std::sync::{
     atomic::{AtomicU32, Ordering},
 };
 
-use keyreeve_core::limit::Rate;
+use keyreeve_core::limit::{Rate, Taken};
 use smallvec::SmallVec;
 
 use super::{CallRefused, Connection, state::State};
-use crate::{Engine, TooMany};
+use crate::{Engine, TooMany, cells::SubjectCell};
 
 /// A place among the calls of a connection that are going on; given up when dropped.
 #[derive(Debug)]
 pub struct Slot(Option<Arc<AtomicU32>>);
+
+/// Units that were taken for a call.
+#[derive(Debug, Default)]
+pub struct Spent {
+    own: Option<(Arc<SubjectCell>, Taken)>,
+    all: Option<(Arc<State>, Taken)>,
+}
 
 impl Drop for Slot {
     fn drop(&mut self) {
@@ -36,19 +43,19 @@ impl Engine {
     pub(super) fn take_call(
         &self,
         connection: &Connection,
-        state: &State,
+        state: &Arc<State>,
         subjects: &Subjects,
         units: u32,
-    ) -> Result<Slot, CallRefused> {
+    ) -> Result<(Slot, Spent), CallRefused> {
         let slot = take_slot(connection, state)?;
         let now_ns = self.clock.monotonic_ns();
         let clients = &self.connections.clients;
         let cell =
             |rate: &Option<Rate>, subject| rate.is_some().then(|| clients.cell(subject, now_ns));
-        let own = cell(&connection.rate_per_client, subjects.calls);
-        let own_spend = cell(&connection.spend_per_client, subjects.units);
-        let own = own.as_ref().map(|cell| &cell.gcra);
-        let own_spend = own_spend.as_ref().map(|cell| &cell.gcra);
+        let own_calls = cell(&connection.rate_per_client, subjects.calls);
+        let own_units = cell(&connection.spend_per_client, subjects.units);
+        let own = own_calls.as_ref().map(|cell| &cell.gcra);
+        let own_spend = own_units.as_ref().map(|cell| &cell.gcra);
         let limits = [
             ("connection, each client", connection.rate_per_client, own, 1),
             ("connection, spend of each client", connection.spend_per_client, own_spend, units),
@@ -70,7 +77,28 @@ impl Engine {
                 }
             }
         }
-        Ok(slot)
+        let mut spent = Spent::default();
+        for (cell, taken) in given {
+            if std::ptr::eq(cell, &raw const state.spend) {
+                spent.all = Some((state.clone(), taken));
+            } else if let Some(own) =
+                own_units.as_ref().filter(|own| std::ptr::eq(cell, &raw const own.gcra))
+            {
+                spent.own = Some((own.clone(), taken));
+            }
+        }
+        Ok((slot, spent))
+    }
+
+    /// Gives back what was taken for a call that the service was not asked.
+    pub fn give_back(&self, spent: Spent) {
+        let clock = || self.clock.monotonic_ns();
+        if let Some((cell, taken)) = spent.own {
+            cell.gcra.give_back(&taken, clock);
+        }
+        if let Some((state, taken)) = spent.all {
+            state.spend.give_back(&taken, clock);
+        }
     }
 }
 

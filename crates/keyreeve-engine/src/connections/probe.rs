@@ -115,6 +115,10 @@ impl Engine {
         entry.action = "connection.test".into();
         entry.details.insert("service".to_owned(), json!(probe.service));
         entry.details.insert("version".to_owned(), json!(probe.version));
+        if let Ask::Call(call) = &probe.ask {
+            entry.details.insert("method".to_owned(), json!(call.method));
+            entry.details.insert("path".to_owned(), json!(call.target.path()));
+        }
         self.begin(permit.project()).commit(entry).await.map_err(Error::from)?;
         Ok(probe)
     }
@@ -128,8 +132,10 @@ impl Engine {
         let project = permit.project();
         let connection = self.known_connection(project, name)?;
         let connection = connection.ok_or(Error::NotFound(Kind::Connection))?;
-        let access = VaultAccess::of_connection(project.clone(), name, *permit.caller().request());
+        let access = self.vault_access(permit.caller()).await?;
         let secret = &connection.settings.secret;
+        // Whoever has a secret sent somewhere must be allowed to read it.
+        self.permit_path(&access, Capability::Read, secret).await?;
         let known = self.known_secret(project, secret)?;
         let version = known.as_ref().and_then(|it| match it.find(None, self.now()) {
             Found::Readable(version, _) => Some(version),
@@ -146,7 +152,7 @@ impl Engine {
         let known = known.and_then(|id| types.and_then(|types| types.provider(id)));
         let values = Values::of(&fields);
         let service = connection.settings.base_url.to_string();
-        let call = CallProbe::new(project.clone(), connection, credential, known, &values, path)
+        let call = CallProbe::new(connection, credential, known, &values, path)
             .map_err(VaultError::Invalid)?;
         Ok(Probe { service, version, ask: Ask::Call(Box::new(call)) })
     }
@@ -175,6 +181,7 @@ impl Engine {
         };
         let fields = self.open_version_for(access, path, version).await?;
         let given = Given { provider, parameters: &parameters, values: &Values::of(&fields) };
+        given.check_parameters().map_err(VaultError::Invalid)?;
         let sign_in = given.sign_in(allowed).map_err(VaultError::Invalid)?;
         let service = format!("{}:{}", sign_in.host, sign_in.port);
         Ok(Probe { service, version, ask: Ask::SignIn(Box::new(sign_in)) })
@@ -189,9 +196,16 @@ struct Given<'a> {
 }
 
 impl<'a> Given<'a> {
-    /// A parameter that was given, else the field of that name or of one of its usual names, else what the
-    /// catalogue takes for it.
+    /// The field of that name or of one of its usual names, else the parameter that was given, else what
+    /// the catalogue takes for it. What is stored with a secret says where it may go.
     fn find(&self, name: &str) -> Option<&'a str> {
+        let parameter = self.provider.parameters.iter().find(|it| it.id == name);
+        let given = || self.parameters.get(name).map(String::as_str);
+        let usual = || parameter.and_then(|it| it.default.as_deref());
+        self.stored(name).or_else(given).or_else(usual)
+    }
+
+    fn stored(&self, name: &str) -> Option<&'a str> {
         let parameter = self.provider.parameters.iter().find(|it| it.id == name);
         let credential = self.provider.credential(name);
         let aliases = match (parameter, credential) {
@@ -199,9 +213,19 @@ impl<'a> Given<'a> {
             (None, Some(credential)) => &credential.variables[..],
             (None, None) => &[],
         };
-        let given = self.parameters.get(name).map(String::as_str);
-        let usual = || parameter.and_then(|it| it.default.as_deref());
-        given.or_else(|| self.values.named(name, aliases)).or_else(usual)
+        self.values.named(name, aliases)
+    }
+
+    /// Whether the parameters say nothing else than the secret.
+    fn check_parameters(&self) -> Result<(), FieldError> {
+        for (name, given) in self.parameters {
+            if self.stored(name).is_some_and(|stored| stored != given) {
+                let rule =
+                    "must be left out: the secret says otherwise, and it goes only where that says";
+                return Err(FieldError::new(format!("parameters.{name}"), Invalid::new(rule)));
+            }
+        }
+        Ok(())
     }
 
     fn need(&self, name: &str) -> Result<&'a str, FieldError> {

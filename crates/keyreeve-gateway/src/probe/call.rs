@@ -11,6 +11,7 @@ use super::{Untold, probed};
 use crate::{
     body::RequestBody,
     proxy::{Outgoing, Proof, Proxy, prepare},
+    tokens::NotMinted,
     upstream::Destination,
 };
 
@@ -21,11 +22,15 @@ const USER_AGENT: &str = concat!("keyreeve/", env!("CARGO_PKG_VERSION"));
 impl Proxy {
     pub(super) async fn probe_call(&self, probe: CallProbe) -> Result<Probed, Untold> {
         let connection = &probe.connection;
-        let proof = match self.proof_for_probe(&probe).await {
+        let credential = probe.credential.clone();
+        let proof = match self.proof_of_its_own(connection, credential).await {
             Ok(proof) => proof,
-            Err(refusal) => {
-                let words = refusal.detail.unwrap_or_else(|| "no token could be had".to_owned());
-                return Ok(probed(Liveliness::Unknown, &words));
+            Err(why) => {
+                let verdict = match why {
+                    NotMinted::Refused => Liveliness::Dead,
+                    _ => Liveliness::Unknown,
+                };
+                return Ok(probed(verdict, &format!("the credential gives no token: {why}")));
             }
         };
         let request = self.probe_request(&probe, &proof);
@@ -57,11 +62,6 @@ impl Proxy {
         Ok(Probed { status: Some(status), ..probed(verdict, words) })
     }
 
-    async fn proof_for_probe(&self, probe: &CallProbe) -> Result<Proof, crate::Refusal> {
-        let (project, credential) = (&probe.project, &probe.credential);
-        self.proof_alone(project, &probe.connection, credential.clone()).await
-    }
-
     fn probe_request(
         &self,
         probe: &CallProbe,
@@ -78,7 +78,7 @@ impl Proxy {
             }
         }
         let body = probe.body.clone().map(Bytes::from).unwrap_or_default();
-        if !body.is_empty() {
+        if !body.is_empty() && !headers.contains_key(header::CONTENT_TYPE) {
             headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         }
         let method = Method::from_bytes(probe.method.as_bytes()).unwrap_or(Method::GET);

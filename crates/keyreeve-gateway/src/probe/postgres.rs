@@ -59,6 +59,8 @@ pub(super) async fn ask(
     frontend::startup_message([("user", user), ("database", database)], &mut out)?;
     let mut read = BytesMut::new();
     let mut scram: Option<ScramSha256> = None;
+    // Whether the service has looked at the password at all.
+    let mut is_proven = false;
     loop {
         if !out.is_empty() {
             stream.write_all(&out).await?;
@@ -67,9 +69,11 @@ pub(super) async fn ask(
         }
         match next(&mut *stream, &mut read).await? {
             Message::AuthenticationCleartextPassword => {
+                is_proven = true;
                 frontend::password_message(password.as_bytes(), &mut out)?;
             }
             Message::AuthenticationMd5Password(body) => {
+                is_proven = true;
                 let hash = md5_hash(user.as_bytes(), password.as_bytes(), body.salt());
                 frontend::password_message(hash.as_bytes(), &mut out)?;
             }
@@ -91,11 +95,16 @@ pub(super) async fn ask(
             Message::AuthenticationSaslFinal(body) => {
                 // The service must know the password, too.
                 scram.as_mut().ok_or(Untold::Said(NONSENSE))?.finish(body.data())?;
+                is_proven = true;
             }
             Message::ReadyForQuery(_) => {
                 frontend::terminate(&mut out);
                 // It knows by now; whether it hears the good-bye does not matter.
                 let _ = stream.write_all(&out).await;
+                if !is_proven {
+                    let words = "the service lets this user in without looking at the password";
+                    return Ok(probed(Liveliness::Unknown, words));
+                }
                 return Ok(probed(Liveliness::Live, "the service let us in"));
             }
             Message::ErrorResponse(body) => return Ok(refused(body.fields())),
@@ -119,9 +128,9 @@ fn refused(mut fields: ErrorFields<'_>) -> Probed {
         }
     }
     match code.as_slice() {
-        b"28P01" | b"28000" => {
-            probed(Liveliness::Dead, "the service refuses the user or the password")
-        }
+        b"28P01" => probed(Liveliness::Dead, "the service refuses the user or the password"),
+        // Also said where the address, or the lack of TLS, is what is refused.
+        b"28000" => probed(Liveliness::Unknown, "the service does not let this user in from here"),
         // Looked at once the password was good.
         b"3D000" => probed(Liveliness::Limited, "the password is good; there is no such database"),
         b"42501" => probed(Liveliness::Limited, "the password is good; the user may not connect"),

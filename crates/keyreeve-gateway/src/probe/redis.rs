@@ -8,6 +8,9 @@ use zeroize::Zeroizing;
 
 use super::{Stream, Untold, line, probed};
 
+/// Nobody's password.
+const NO_PASSWORD: &str = "keyreeve-asks-whether-any-password-is-taken";
+
 pub(super) async fn ask(mut stream: Box<dyn Stream>, sign_in: &SignIn) -> Result<Probed, Untold> {
     // EXPOSE: the sign-in.
     let (user, password) = (sign_in.user.expose().as_str(), sign_in.proof.expose().as_str());
@@ -29,6 +32,15 @@ pub(super) async fn ask(mut stream: Box<dyn Stream>, sign_in: &SignIn) -> Result
             }
             _ => probed(Liveliness::Unknown, "the service answered something else than yes or no"),
         });
+    }
+    if !user.is_empty() {
+        // A user without a password is let in with any.
+        stream.write_all(&self::command(&["AUTH", user, NO_PASSWORD])).await?;
+        stream.flush().await?;
+        if line::read(&mut *stream).await? == "+OK" {
+            let words = "the service lets this user in with any password";
+            return Ok(probed(Liveliness::Unknown, words));
+        }
     }
     stream.write_all(&self::command(&["PING"])).await?;
     stream.flush().await?;

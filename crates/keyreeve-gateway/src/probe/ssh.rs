@@ -13,7 +13,7 @@ use russh::{
 use subtle::ConstantTimeEq as _;
 use tokio::net::TcpStream;
 
-use super::{Untold, probed};
+use super::{PATIENCE, Untold, probed};
 
 /// Why a handshake ended.
 #[derive(Debug, thiserror::Error)]
@@ -55,13 +55,19 @@ pub(super) async fn ask(
         Ok(key) if key.as_ref().is_some_and(PrivateKey::is_encrypted) => {
             return Ok(probed(Liveliness::Unknown, "the private key needs a passphrase"));
         }
+        Ok(Some(key)) if key.algorithm().is_rsa() => {
+            let words = "RSA keys cannot be tested here: only Ed25519 and ECDSA";
+            return Ok(probed(Liveliness::Unknown, words));
+        }
         Ok(key) => key,
         Err(_) => {
             let words = "the private key is not one in OpenSSH's form that can be used here";
             return Ok(probed(Liveliness::Unknown, words));
         }
     };
-    let config = Arc::new(client::Config::default());
+    // The session goes on by itself: a server that falls silent must not keep it.
+    let config = client::Config { inactivity_timeout: Some(PATIENCE), ..Default::default() };
+    let config = Arc::new(config);
     let handle = client::connect_stream(config, stream, Pinned(host_key.to_owned())).await;
     let mut handle = match handle {
         Ok(handle) => handle,

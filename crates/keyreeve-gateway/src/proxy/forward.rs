@@ -14,10 +14,13 @@ use http::{
 };
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::{Body as _, Incoming};
-use keyreeve_core::egress::{Scheme, Target};
+use keyreeve_core::{
+    egress::{Scheme, Target},
+    vault::VersionNumber,
+};
 use keyreeve_engine::{
     RequestMeta,
-    connections::{Admitted, Client, Connection, Injection, Slot},
+    connections::{Admitted, Client, Connection, Injection, Slot, Spent},
 };
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -31,7 +34,7 @@ use super::{
     record::{CallRecord, Ending, Used},
 };
 use crate::{
-    body::{AnswerBody, BodyError, Cut, RequestBody, StreamedRequest},
+    body::{AnswerBody, BodyError, Cut, RequestBody, SignedRequest, StreamedRequest},
     upstream::{Breaker, Destination, DialError, Lane, Pool, Sender},
 };
 
@@ -83,6 +86,8 @@ struct Asked {
 enum Sendable {
     Whole(Bytes),
     Once(Option<RequestBody>),
+    /// Signed piece by piece as it comes, and how long it is.
+    Signed(Option<Box<StreamedRequest>>, u64),
 }
 
 impl Sendable {
@@ -91,11 +96,12 @@ impl Sendable {
             Self::Whole(bytes) if bytes.is_empty() => Some(RequestBody::Empty),
             Self::Whole(bytes) => Some(RequestBody::Whole(Some(bytes.clone()))),
             Self::Once(body) => body.take(),
+            Self::Signed(..) => None,
         }
     }
 
     fn can_be_sent(&self) -> bool {
-        !matches!(self, Self::Once(None))
+        !matches!(self, Self::Once(None) | Self::Signed(None, _))
     }
 }
 
@@ -110,8 +116,9 @@ impl Proxy {
         credential_header: HeaderName,
         meta: RequestMeta,
     ) -> Result<Response<AnswerBody>, Refusal> {
-        let Admitted { connection, target, credential, client, units, slot } = admitted;
-        let mut call = self.begin(&connection, &client, &parts.method, &target, (units, slot));
+        let Admitted { connection, target, credential, client, units, spent, slot } = admitted;
+        let mut call =
+            self.begin(&connection, &client, &parts.method, &target, (units, spent, slot));
         let mut proof = match self.proof(&client, &connection, credential, meta).await {
             Ok(proof) => proof,
             Err(refusal) => return Err(call.not_answered(refusal)),
@@ -169,8 +176,7 @@ impl Proxy {
                 },
             );
             let request = self.request(outgoing, proof, &mut sendable)?;
-            call.record.sent_with(proof.version());
-            let (response, used) = self.send(call, request).await?;
+            let (response, used) = self.send(call, request, proof.version()).await?;
             let status = response.status();
             if status == 401 && std::mem::take(&mut is_first) {
                 let minted = self.another_token(&client, connection, proof).await;
@@ -201,7 +207,7 @@ impl Proxy {
         client: &Client,
         method: &Method,
         target: &Target,
-        taken: (u32, Slot),
+        taken: (u32, Spent, Slot),
     ) -> Call {
         let lane = Lane(connection.clone());
         Call {
@@ -241,16 +247,18 @@ impl Proxy {
         // Counted only where there is a body.
         let Some(sent) = sent else { return Ok(Sendable::Whole(Bytes::new())) };
         let idle = settings.patience.idle();
+        let streamed = |body, sent| {
+            let (cut, reserved) = (call.cut.clone(), inject::reserved(injection));
+            Box::new(StreamedRequest::new(body, most, idle, cut, sent, reserved))
+        };
         if inject::needs(injection) == Needs::Nothing {
-            let stream = StreamedRequest::new(
-                body,
-                most,
-                idle,
-                call.cut.clone(),
-                sent,
-                inject::reserved(injection),
-            );
-            return Ok(Sendable::Once(Some(RequestBody::Stream(Box::new(stream)))));
+            return Ok(Sendable::Once(Some(RequestBody::Stream(streamed(body, sent)))));
+        }
+        let is_long = |size: &u64| *size > limits.max_buffered_bytes;
+        if let Some(length) = announced.filter(is_long)
+            && inject::signs_pieces(injection, &call.connection.origin)
+        {
+            return Ok(Sendable::Signed(Some(streamed(body, sent)), length));
         }
         let most = most.unwrap_or(u64::MAX).min(limits.max_buffered_bytes);
         let limit = usize::try_from(most).unwrap_or(usize::MAX);
@@ -283,6 +291,12 @@ impl Proxy {
                 if bytes.is_empty() { RequestBody::Empty } else { RequestBody::Whole(Some(bytes)) };
             return outgoing.into_request(body);
         }
+        if let Sendable::Signed(stream, length) = sendable {
+            let stream = stream.take().ok_or_else(|| Refusal::new(RefusalKind::Internal))?;
+            let signer = outgoing.sign_pieces(injection, *length, self.clock.now())?;
+            let signed = SignedRequest::new(*stream, signer, *length);
+            return outgoing.into_request(RequestBody::Signed(Box::new(signed)));
+        }
         let body = sendable.take().ok_or_else(|| Refusal::new(RefusalKind::Internal))?;
         outgoing.into_request(body)
     }
@@ -293,6 +307,7 @@ impl Proxy {
         &self,
         call: &Call,
         mut request: Request<RequestBody>,
+        version: VersionNumber,
     ) -> Result<(Response<Incoming>, Used), Refusal> {
         call.admit_to_service(self)?;
         let patience = call.connection.settings.patience;
@@ -305,6 +320,7 @@ impl Proxy {
                 None => Box::pin(self.dial(call, patience.connect(), false)).await?,
             };
             prepare(&mut request, &sender, &call.destination)?;
+            call.record.sent_with(version);
             let again = (is_reused && is_repeatable(&request)).then(|| copy(&request));
             let uploaded = request.body().uploaded();
             let outcome = tokio::select! {
@@ -474,6 +490,15 @@ pub(crate) fn prepare(
     destination: &Destination,
 ) -> Result<(), Refusal> {
     if !sender.is_http2() {
+        if request.version() == http::Version::HTTP_2 {
+            // It was written for a connection that is gone.
+            let path = request.uri().path_and_query().cloned();
+            *request.uri_mut() = path.map(Uri::from).unwrap_or_default();
+            *request.version_mut() = http::Version::HTTP_11;
+            let host = HeaderValue::try_from(destination.origin.authority());
+            let host = host.map_err(|_| Refusal::new(RefusalKind::Internal))?;
+            request.headers_mut().insert(header::HOST, host);
+        }
         return Ok(());
     }
     let path = request.uri().path_and_query().cloned();

@@ -11,6 +11,7 @@ use keyreeve_core::{
     Secret,
     egress::{Origin, Target},
     encoding::push_percent_encoded,
+    signature::aws::ChunkSigner,
 };
 use keyreeve_engine::connections::Injection;
 use zeroize::Zeroizing;
@@ -125,6 +126,16 @@ impl Outgoing {
         Ok(())
     }
 
+    /// Signs the head of a request whose body, of so many bytes, is signed piece by piece.
+    pub(super) fn sign_pieces(
+        &mut self,
+        injection: &Injection,
+        length: u64,
+        at: jiff::Timestamp,
+    ) -> Result<ChunkSigner, Refusal> {
+        signature::aws_pieces(self, injection, length, at)
+    }
+
     /// Puts in what needs the whole body, and gives the body as it is sent.
     pub(crate) fn finish(
         &mut self,
@@ -144,6 +155,11 @@ impl Outgoing {
         }
         Ok(body)
     }
+}
+
+/// Whether a body can be signed piece by piece while it is sent.
+pub(super) fn signs_pieces(injection: &Injection, origin: &Origin) -> bool {
+    signature::signs_pieces(injection, origin.host().as_str())
 }
 
 /// A header that is not shown, nor kept by the compression of HTTP/2.

@@ -66,7 +66,7 @@ pub(super) fn again(call: Call, kept: Kept) -> Response<AnswerBody> {
     *response.headers_mut() = kept.headers;
     response.headers_mut().insert(header::AGE, HeaderValue::from(age));
     response.headers_mut().insert(FROM_CACHE, HeaderValue::from_static("hit"));
-    let record = call.record.without_cost().answered(200);
+    let record = call.record.kept().answered(200);
     Ending::new(record, None).end(kept.body.len() as u64, 0, true);
     response
 }

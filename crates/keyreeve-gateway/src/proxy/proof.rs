@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use http::header;
-use keyreeve_core::{egress::ScrubSet, name::ProjectName, vault::VersionNumber};
+use keyreeve_core::{egress::ScrubSet, vault::VersionNumber};
 use keyreeve_engine::{
     RequestMeta,
     connections::{Client, Connection, Credential, Injection},
@@ -64,17 +64,17 @@ impl Proxy {
         Box::pin(self.with_token(client, connection, credential, meta)).await
     }
 
-    /// What one call is made with that nothing depends on.
-    pub(crate) async fn proof_alone(
+    /// What one call is made with that asks whether the credential is good: a token is minted for it, and
+    /// used by nothing else.
+    pub(crate) async fn proof_of_its_own(
         &self,
-        project: &ProjectName,
         connection: &Arc<Connection>,
         credential: Arc<Credential>,
-    ) -> Result<Proof, Refusal> {
+    ) -> Result<Proof, NotMinted> {
         if !is_minted_with(&credential) {
             return Ok(Proof { credential, minted: None });
         }
-        let minted = Box::pin(self.tokens.bearer(project, connection, &credential)).await?;
+        let minted = Box::pin(self.tokens.fresh(connection, &credential)).await?;
         Ok(Proof { credential, minted: Some(minted) })
     }
 

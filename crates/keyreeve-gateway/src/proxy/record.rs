@@ -12,7 +12,7 @@ use http::Method;
 use keyreeve_core::{egress::Target, vault::VersionNumber};
 use keyreeve_engine::{
     Clock, Engine,
-    connections::{CallSummary, Client, Connection, Slot},
+    connections::{CallSummary, Client, Connection, Slot, Spent},
 };
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -32,8 +32,11 @@ pub(super) struct CallRecord {
     template: Arc<str>,
     request_bytes: Option<Arc<AtomicU64>>,
     status: u16,
-    /// What it costs.
+    /// What it costs, and what was taken for that.
     units: u32,
+    spent: Spent,
+    /// Whether the answer was there already.
+    is_kept: bool,
     /// The version of the credential that it went out with; 0 if it did not go out.
     version: AtomicU64,
     is_noted: bool,
@@ -59,7 +62,7 @@ impl CallRecord {
         client: &Client,
         method: &Method,
         target: &Target,
-        (units, slot): (u32, Slot),
+        (units, spent, slot): (u32, Spent, Slot),
     ) -> Self {
         Self {
             engine: proxy.engine.clone(),
@@ -73,6 +76,8 @@ impl CallRecord {
             request_bytes: None,
             status: 0,
             units,
+            spent,
+            is_kept: false,
             version: AtomicU64::new(0),
             is_noted: false,
             _slot: slot,
@@ -86,6 +91,12 @@ impl CallRecord {
 
     fn note(&mut self, answer_bytes: u64, hits: u64, is_whole: bool) {
         self.is_noted = true;
+        let version = self.version.load(Ordering::Relaxed);
+        if self.is_kept || version == 0 {
+            // The service was not asked, so nobody pays for it.
+            self.units = 0;
+            self.engine.give_back(std::mem::take(&mut self.spent));
+        }
         let took_ns = self.clock.monotonic_ns().saturating_sub(self.begun_ns);
         let request_bytes = self.request_bytes.as_ref().map_or(0, |it| it.load(Ordering::Relaxed));
         self.figures.ended(self.status, request_bytes, answer_bytes, hits);
@@ -100,7 +111,7 @@ impl CallRecord {
                 answer_bytes,
                 took: Duration::from_nanos(took_ns),
                 units: self.units,
-                version: self.version.load(Ordering::Relaxed),
+                version,
                 scrubbed: hits,
                 is_whole,
             },
@@ -112,9 +123,9 @@ impl CallRecord {
         self.request_bytes.get_or_insert_default().clone()
     }
 
-    /// It costs nothing: the service is not asked.
-    pub(super) fn without_cost(mut self) -> Self {
-        self.units = 0;
+    /// The answer was there already.
+    pub(super) fn kept(mut self) -> Self {
+        self.is_kept = true;
         self
     }
 

@@ -11,7 +11,10 @@ use hyper::{
     upgrade::{OnUpgrade, Upgraded},
 };
 use hyper_util::rt::TokioIo;
-use keyreeve_core::egress::{ScrubSet, Target};
+use keyreeve_core::{
+    egress::{ScrubSet, Target},
+    vault::VersionNumber,
+};
 use keyreeve_engine::connections::Client;
 use parking_lot::Mutex;
 use tokio::{
@@ -81,8 +84,7 @@ impl Proxy {
             Ok(asked) => asked,
             Err(refusal) => return Err(call.not_answered(refusal)),
         };
-        call.record.sent_with(proof.version());
-        let mut response = match self.ask_to_upgrade(&call, request).await {
+        let mut response = match self.ask_to_upgrade(&call, request, proof.version()).await {
             Ok(response) => response,
             Err(refusal) => return Err(call.not_answered(refusal)),
         };
@@ -130,12 +132,14 @@ impl Proxy {
         &self,
         call: &Call,
         request: Request<RequestBody>,
+        version: VersionNumber,
     ) -> Result<Response<Incoming>, Refusal> {
         call.admit_to_service(self)?;
         let patience = call.connection.settings.patience;
         let Sender::Http1(mut sender) = self.dial(call, patience.connect(), true).await? else {
             return Err(Refusal::new(RefusalKind::Internal));
         };
+        call.record.sent_with(version);
         match timeout(patience.first_byte(), sender.send_request(request)).await {
             Ok(Ok(response)) => {
                 call.breaker.succeeded();

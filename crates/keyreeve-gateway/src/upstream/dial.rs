@@ -24,6 +24,10 @@ use super::{
 const NEXT_ADDRESS: Duration = Duration::from_secs(2);
 /// How often an HTTP/2 connection is asked whether it is still there.
 const KEEP_ALIVE: Duration = Duration::from_secs(20);
+/// How many bytes of one answer, and of all on a connection, a service may send before they are taken. The
+/// second is far more than the first: one client that does not read must not hold up the others.
+const STREAM_WINDOW: u32 = 256 << 10;
+const CONNECTION_WINDOW: u32 = 64 << 20;
 /// The most bytes of an answer's head.
 const MOST_HEAD_BYTES: usize = 64 << 10;
 /// The most headers of an answer.
@@ -46,8 +50,28 @@ pub(crate) enum DialError {
     TimedOut,
 }
 
+/// Looks names up.
+pub(crate) trait Resolve: Send + Sync {
+    /// All addresses of a name.
+    fn resolve<'a>(&'a self, host: &'a str, port: u16) -> Resolving<'a>;
+}
+
+/// The addresses of a name, on their way.
+pub(crate) type Resolving<'a> =
+    Pin<Box<dyn Future<Output = io::Result<Vec<SocketAddr>>> + Send + 'a>>;
+
+/// As the system does it.
+struct System;
+
+impl Resolve for System {
+    fn resolve<'a>(&'a self, host: &'a str, port: u16) -> Resolving<'a> {
+        Box::pin(async move { Ok(lookup_host((host, port)).await?.collect()) })
+    }
+}
+
 /// Makes connections.
 pub(crate) struct Dialer {
+    names: Box<dyn Resolve>,
     /// Offers HTTP/2 and HTTP/1.1.
     any: TlsConnector,
     /// Offers HTTP/1.1 alone, for what only that can do.
@@ -65,6 +89,7 @@ impl Dialer {
             TlsConnector::from(Arc::new(config))
         };
         Self {
+            names: Box::new(System),
             any: with(&[b"h2", b"http/1.1"]),
             http1: with(&[b"http/1.1"]),
             plain: with(&[]),
@@ -119,7 +144,8 @@ impl Dialer {
     ) -> Result<TcpStream, DialError> {
         let addresses: Vec<SocketAddr> = match host.ip() {
             Some(ip) => vec![SocketAddr::new(ip, port)],
-            None => lookup_host((host.as_str(), port)).await.map_err(DialError::Lookup)?.collect(),
+            // Once: what is looked at is what is dialled.
+            None => self.names.resolve(host.as_str(), port).await.map_err(DialError::Lookup)?,
         };
         let addresses = guard::check(addresses, allow_internal)?;
         let mut last = None;
@@ -187,7 +213,8 @@ where
     let (sender, mut connection) = http2::Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())
         .keep_alive_interval(KEEP_ALIVE)
-        .adaptive_window(true)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
         .max_header_list_size(u32::try_from(MOST_HEAD_BYTES).unwrap_or(u32::MAX))
         .handshake(TokioIo::new(io))
         .await
@@ -207,4 +234,79 @@ where
         }
     });
     Ok(Sender::Http2(shared))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        net::TcpListener,
+        sync::atomic::{AtomicUsize, Ordering},
+    };
+
+    use super::*;
+
+    /// Answers each question with the next list, as somebody does who has told one thing to whoever looks
+    /// and another one to whoever dials.
+    struct Changing {
+        answers: Vec<Vec<SocketAddr>>,
+        asked: Arc<AtomicUsize>,
+    }
+
+    impl Resolve for Changing {
+        fn resolve<'a>(&'a self, _host: &'a str, _port: u16) -> Resolving<'a> {
+            let number = self.asked.fetch_add(1, Ordering::Relaxed);
+            let last = self.answers.len() - 1;
+            let answer = self.answers[number.min(last)].clone();
+            Box::pin(async move { Ok(answer) })
+        }
+    }
+
+    fn dialer(answers: &[&[SocketAddr]]) -> (Dialer, Arc<AtomicUsize>) {
+        let asked = Arc::new(AtomicUsize::new(0));
+        let answers = answers.iter().map(|list| list.to_vec()).collect();
+        let mut dialer = Dialer::new(&super::super::tls(None).unwrap(), Vec::new());
+        dialer.names = Box::new(Changing { answers, asked: asked.clone() });
+        (dialer, asked)
+    }
+
+    async fn dial(dialer: &Dialer, allow_internal: bool) -> Result<TcpStream, DialError> {
+        let host = HostName::parse("rebinding.example").unwrap();
+        let patience = Duration::from_millis(300);
+        let dialled = timeout(patience, dialer.tcp(&host, 443, allow_internal)).await;
+        dialled.unwrap_or(Err(DialError::TimedOut))
+    }
+
+    #[tokio::test]
+    async fn a_name_that_changes_between_look_and_dial_gains_nothing() {
+        let listener = || {
+            let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+            listener.set_nonblocking(true).unwrap();
+            let address = listener.local_addr().unwrap();
+            (listener, address)
+        };
+        let ((first, at_first), (second, at_second)) = (listener(), listener());
+        let came_to = |listener: &TcpListener| listener.accept().is_ok();
+        let metadata = SocketAddr::from(([169, 254, 169, 254], 80));
+
+        // What was looked at is dialled, whatever the name has become meanwhile.
+        let (changing, asked) = dialer(&[&[at_first], &[at_second], &[metadata]]);
+        assert!(dial(&changing, true).await.is_ok());
+        assert_eq!(asked.load(Ordering::Relaxed), 1, "looked up once for one dial");
+        assert!(came_to(&first) && !came_to(&second));
+        // Each dial looks again, and at what it is now.
+        assert!(dial(&changing, true).await.is_ok());
+        assert!(!came_to(&first) && came_to(&second));
+        let now = dial(&changing, true).await;
+        assert!(matches!(now, Err(DialError::Forbidden(guard::Forbidden::Never(_)))), "{now:?}");
+        assert_eq!(asked.load(Ordering::Relaxed), 3);
+        // Of somebody else's network, which is not dialled here: everything is looked at before.
+        let outside = SocketAddr::from(([93, 184, 215, 14], 443));
+        // One bad address among good ones spoils all of them.
+        for mixed in [[outside, at_first], [at_first, outside]] {
+            let (mixed, _) = dialer(&[&mixed]);
+            let refused = dial(&mixed, false).await;
+            assert!(matches!(refused, Err(DialError::Forbidden(_))), "{refused:?}");
+        }
+        assert!(!came_to(&first));
+    }
 }

@@ -21,7 +21,7 @@ use crate::{
     vault_clients::program,
 };
 
-const PASSWORD: &str = "EXAMPLE-password-0123";
+pub(crate) const PASSWORD: &str = "EXAMPLE-password-0123";
 
 fn test(proxied: &Proxied, request: Value) -> ConnectionTestView {
     let request: TestConnectionRequest = serde_json::from_value(request).unwrap();
@@ -32,7 +32,12 @@ fn test(proxied: &Proxied, request: Value) -> ConnectionTestView {
 }
 
 /// Tests a secret of this provider, made of these fields.
-fn sign_in(proxied: &Proxied, provider: &str, fields: &Value, more: &Value) -> ConnectionTestView {
+pub(crate) fn sign_in(
+    proxied: &Proxied,
+    provider: &str,
+    fields: &Value,
+    more: &Value,
+) -> ConnectionTestView {
     proxied.write("probed", fields);
     let mut request = json!({ "secret": "probed", "provider": provider, "allow_internal": true });
     for (member, value) in more.as_object().unwrap() {
@@ -136,16 +141,34 @@ fn what_cannot_be_tested_is_refused_before_anything_is_sent() {
     let tested = test(&proxied, request);
     assert_eq!(tested.verdict, "unknown");
     assert!(tested.detail.contains("--allow-internal"), "{tested:?}");
+    // What is stored with a secret says where it goes.
+    proxied.write(
+        "pinned",
+        &json!({ "user": "app", "password": PASSWORD, "host": "a.example",
+                                     "host_key": format!("SHA256:{}", "A".repeat(43)) }),
+    );
+    let elsewhere = json!({ "secret": "pinned", "provider": "sftp", "allow_internal": true,
+                            "parameters": { "host": "127.0.0.1" } });
+    let why_not = refused(&proxied, elsewhere);
+    assert!(why_not.contains("parameters.host must be left out"), "{why_not}");
+    // Routes bind the test, too.
+    let routes = json!({ "routes": ["GET /status/*"] });
+    proxied.connect("narrow", &json!({ "restrictions": routes }));
+    let why_not = refused(&proxied, json!({ "connection": "narrow", "path": "/other" }));
+    assert!(why_not.contains("path must be one that the connection's routes allow"), "{why_not}");
     // Who may manage connections, and may not read the secret, has it sent nowhere.
     let manager = proxied.make_key(&json!({ "permissions": ["keyreeve.connections.manage"] }));
     let client = proxied.server.client(manager.key.expose());
-    let request = TestConnectionRequest {
-        secret: Some("db".to_owned()),
-        provider: Some("postgres".to_owned()),
-        ..TestConnectionRequest::default()
-    };
-    let why = why(block_on(client.test_connection(&request)));
-    assert!(why.contains("forbidden"), "{why}");
+    proxied.service.forget();
+    for request in [
+        json!({ "secret": "db", "provider": "postgres" }),
+        json!({ "connection": "echo", "path": "/x" }),
+    ] {
+        let request = serde_json::from_value(request).unwrap();
+        let why = why(block_on(client.test_connection(&request)));
+        assert!(why.contains("forbidden"), "{why}");
+    }
+    assert!(proxied.service.seen().is_empty());
 }
 
 #[test]
@@ -163,6 +186,9 @@ fn postgresql_says_whether_the_password_is_good() {
     let (server_address, _) = good.rsplit_once('/').unwrap();
     let elsewhere = ask(&format!("{server_address}/no_such_database"), &plain);
     assert_eq!(elsewhere.verdict, "limited", "{elsewhere:?}");
+    // What the address demands is demanded, whatever was allowed.
+    let demanded = ask(&format!("{good}?sslmode=verify-full"), &plain);
+    assert!(demanded.detail.contains("speaks no TLS"), "{demanded:?}");
     let secured = ask(&good, &json!({}));
     assert_eq!(secured.verdict, "unknown");
     assert!(secured.detail.contains("speaks no TLS"), "{secured:?}");
@@ -181,9 +207,9 @@ fn valkey_says_whether_the_password_is_good() {
     };
     let open = ask(&format!(":{PASSWORD}"));
     assert_eq!(open.verdict, "unknown", "{open:?}");
-    let mut admin = TcpStream::connect(address.split('/').next().unwrap()).unwrap();
+    let admin = TcpStream::connect(address.split('/').next().unwrap()).unwrap();
     write!(
-        admin,
+        &admin,
         "ACL SETUSER narrow on >{PASSWORD} +get ~*\r\nCONFIG SET requirepass {PASSWORD}\r\n"
     )
     .unwrap();
@@ -193,6 +219,10 @@ fn valkey_says_whether_the_password_is_good() {
     assert_eq!(ask(&format!(":{PASSWORD}")).verdict, "live");
     assert_eq!(ask(&format!("default:{PASSWORD}")).verdict, "live");
     assert_eq!(ask(&format!("narrow:{PASSWORD}")).verdict, "limited");
+    write!(&admin, "ACL SETUSER open on nopass ~* +@all\r\n").unwrap();
+    assert_eq!(said.next().unwrap().unwrap(), "+OK");
+    let open = ask("open:EXAMPLE-password-9999");
+    assert!(open.verdict == "unknown" && open.detail.contains("any password"), "{open:?}");
     assert_eq!(ask(":EXAMPLE-password-9999").verdict, "dead");
 }
 

@@ -34,6 +34,7 @@ mod proxy;
 mod proxy_addresses;
 mod proxy_bad_input;
 mod proxy_browsers;
+mod proxy_http2;
 mod proxy_injection;
 mod proxy_limits;
 mod proxy_sdks;

@@ -218,21 +218,27 @@ fn an_hmac_is_that_of_the_request_that_arrives() {
 /// The signature that AWS expects of a request, by
 /// <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html>. Path and
 /// query must be such that nothing in them is encoded or out of order.
-fn aws_signature(seen: &Seen, signed: &str) -> String {
+fn aws_signature(seen: &Seen, signed: &str, service: &str, payload: &str) -> String {
     let (path, query) = seen.target.split_once('?').unwrap_or((&seen.target, ""));
     let mut request = format!("{}\n{path}\n{query}\n", seen.method);
     for name in signed.split(';') {
         request.push_str(&format!("{name}:{}\n", seen.header(name)));
     }
-    request.push_str(&format!("\n{signed}\n{}", sha256(&seen.body)));
-    let date = seen.header("x-amz-date");
-    let scope = format!("{}/{REGION}/execute-api/aws4_request", &date[..8]);
+    request.push_str(&format!("\n{signed}\n{payload}"));
+    let (date, scope, key) = aws_key(seen, service);
     let text = format!("AWS4-HMAC-SHA256\n{date}\n{scope}\n{}", sha256(request.as_bytes()));
+    hex(&keyed(hmac::HMAC_SHA256, &key, &text))
+}
+
+/// When, for what and with what a request is signed.
+fn aws_key(seen: &Seen, service: &str) -> (String, String, Vec<u8>) {
+    let date = seen.header("x-amz-date").to_owned();
+    let scope = format!("{}/{REGION}/{service}/aws4_request", &date[..8]);
     let mut key = format!("AWS4{SIGNING}").into_bytes();
     for part in scope.split('/') {
         key = keyed(hmac::HMAC_SHA256, &key, part);
     }
-    hex(&keyed(hmac::HMAC_SHA256, &key, &text))
+    (date, scope, key)
 }
 
 #[test]
@@ -260,9 +266,71 @@ fn a_signature_for_aws_takes_the_place_of_the_clients() {
         for name in ["host", "x-amz-date", "x-amz-target", "content-type"] {
             assert!(signed.split(';').any(|it| it == name), "{name}: {signed}");
         }
-        assert_eq!(part("Signature="), aws_signature(&seen, signed), "{authorization}");
+        let expected = aws_signature(&seen, signed, "execute-api", &sha256(&seen.body));
+        assert_eq!(part("Signature="), expected, "{authorization}");
         assert!(!format!("{seen:?}").contains(SIGNING), "what signs is not sent");
     }
+}
+
+#[test]
+fn a_long_body_for_s3_is_signed_piece_by_piece_while_it_passes() {
+    let proxied = Proxied::with_fields();
+    let inject = json!({ "kind": "aws_sigv4", "access_key_id": "{user}",
+                         "secret_access_key": "{signing}", "region": REGION, "service": "s3" });
+    let more = json!({ "secret": "fields", "inject": inject,
+                       "limits": { "max_buffered_bytes": 1000 } });
+    proxied.connect("s3", &more);
+    let body: Vec<u8> = (0..200_000_u32).map(|n| b'a' + u8::try_from(n % 26).unwrap()).collect();
+    let request = proxied.request("PUT", "s3/bucket/object").header("content-encoding", "br");
+    let seen = proxied.arrives(request.body(body.clone()));
+    assert_eq!(seen.header("x-amz-decoded-content-length"), "200000");
+    assert_eq!(seen.header("content-length"), seen.size.to_string());
+    assert_eq!(seen.header("content-encoding"), "aws-chunked,br");
+    let payload = "STREAMING-AWS4-HMAC-SHA256-PAYLOAD";
+    assert_eq!(seen.header("x-amz-content-sha256"), payload);
+    let authorization = seen.header("authorization");
+    let (_, signed) = authorization.split_once("SignedHeaders=").unwrap();
+    let (signed, signature) = signed.split_once(", Signature=").unwrap();
+    assert_eq!(signature, aws_signature(&seen, signed, "s3", payload), "{authorization}");
+    // Each piece is signed over the one before, and together they are what was sent.
+    let (date, scope, key) = aws_key(&seen, "s3");
+    let (mut before, mut rest, mut received) = (signature.to_owned(), &seen.body[..], Vec::new());
+    loop {
+        let end = rest.windows(2).position(|it| it == b"\r\n").unwrap();
+        let head = std::str::from_utf8(&rest[..end]).unwrap();
+        let (size, signature) = head.split_once(";chunk-signature=").unwrap();
+        let size = usize::from_str_radix(size, 16).unwrap();
+        let data = &rest[end + 2..end + 2 + size];
+        let text = format!(
+            "AWS4-HMAC-SHA256-PAYLOAD\n{date}\n{scope}\n{before}\n{}\n{}",
+            sha256(b""),
+            sha256(data)
+        );
+        assert_eq!(signature, hex(&keyed(hmac::HMAC_SHA256, &key, &text)));
+        signature.clone_into(&mut before);
+        received.extend_from_slice(data);
+        assert_eq!(&rest[end + 2 + size..end + 4 + size], b"\r\n");
+        rest = &rest[end + 4 + size..];
+        if size == 0 {
+            break;
+        }
+    }
+    assert!(rest.is_empty() && received == body);
+    // A short one is signed whole; one that the client has cut up by itself is not taken.
+    let seen = proxied.arrives(proxied.request("PUT", "s3/bucket/short").body("short"));
+    assert_eq!(seen.header("x-amz-content-sha256"), sha256(b"short"));
+    proxied.service.forget();
+    let cut = proxied.request("PUT", "s3/bucket/cut").header("content-encoding", "aws-chunked");
+    let refused = answer(cut.body("5;chunk-signature=0\r\nshort\r\n0;chunk-signature=0\r\n\r\n"));
+    assert_eq!(refused.code(), "400 invalid_request");
+    assert!(proxied.service.seen().is_empty());
+    // Other services take no pieces.
+    let other = json!({ "secret": "fields", "inject": { "kind": "aws_sigv4",
+        "access_key_id": "{user}", "secret_access_key": "{signing}", "region": REGION,
+        "service": "execute-api" }, "limits": { "max_buffered_bytes": 1000 } });
+    proxied.connect("other", &other);
+    let refused = answer(proxied.request("PUT", "other/x").body(body));
+    assert_eq!(refused.code(), "413 payload_too_large");
 }
 
 #[test]

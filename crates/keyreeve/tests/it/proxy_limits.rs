@@ -108,6 +108,20 @@ fn calls_cost_units_and_no_more_are_spent_than_may_be() {
     assert_eq!(units, [0, 1, 1, 5, 5]);
     let usage = block_on(proxied.admin().connection_usage(&CallUsageQuery::default())).unwrap();
     assert_eq!(usage.items.iter().map(|count| count.units).sum::<u64>(), 12);
+    // What no rule can speak of costs what the dearest call does, and HEAD what GET does.
+    let tight = json!({ "spend": "6/1h" });
+    proxied.connect("odd", &json!({ "costs": costs, "limits": tight }));
+    assert_eq!(proxied.get("odd/geocode/50%25").code(), "200");
+    assert_eq!(proxied.get("odd/geocode/50%25").code(), "429 rate_limited");
+    proxied.connect("head", &json!({ "costs": costs, "limits": tight }));
+    assert_eq!(answer(proxied.request("HEAD", "head/geocode/a")).status, 200);
+    assert_eq!(answer(proxied.request("HEAD", "head/geocode/a")).status, 429);
+    // A call that does not reach the service is given back.
+    let lost = json!({ "base_url": "http://127.0.0.1:9", "costs": costs, "limits": tight });
+    proxied.connect("lost", &lost);
+    for _ in 0..3 {
+        assert_eq!(proxied.get("lost/geocode/a").code(), "502 service_unreachable");
+    }
     // One call must fit into what may be spent.
     let tight = json!({ "costs": costs, "limits": { "spend": "4/1h" } });
     let error = format!("{:?}", proxied.try_connect("tight", &tight).unwrap_err());
@@ -122,6 +136,7 @@ fn what_calls_cost_comes_from_the_catalogue_and_a_kept_answer_costs_nothing() {
         "provider": "google-api",
         "secret": "maps",
         "cache": { "routes": ["GET /maps/api/geocode/*"], "max_age_s": 60 },
+        "limits": { "spend": "501/1h", "spend_per_client": "501/1h" },
     });
     let mut request = serde_json::to_value(proxied.connection("maps", &more)).unwrap();
     request.as_object_mut().unwrap().remove("inject");
@@ -134,6 +149,12 @@ fn what_calls_cost_comes_from_the_catalogue_and_a_kept_answer_costs_nothing() {
     eventually("both are recorded", || proxied.calls().len() == 2);
     let units: Vec<u32> = proxied.calls().iter().map(|call| call.units).collect();
     assert_eq!(units, [0, 5], "the latest first");
+    // Nothing was taken for the kept one, so the dearest just does not fit.
+    for _ in 0..50 {
+        assert_eq!(proxied.get("maps/maps/api/geocode/json").status, 200);
+    }
+    assert_eq!(proxied.get("maps/maps/api/geocode/other").status, 200);
+    assert_eq!(proxied.get("maps/maps/api/distancematrix/json").code(), "429 rate_limited");
 }
 
 #[test]

@@ -205,6 +205,11 @@ fn fault(shape: &Shape, heard: &Heard, seen: &[Seen], proxied: &Proxied) -> Opti
     if shape.fate == Fate::Rewritten && (statuses.first() != Some(&200) || seen.len() != 1) {
         return Some("was not passed on once".to_owned());
     }
+    two_readings(seen, proxied)
+}
+
+/// Whether what reached the service can be read in two ways.
+pub(crate) fn two_readings(seen: &[Seen], proxied: &Proxied) -> Option<String> {
     if seen.len() > 1 || seen.iter().any(|one| one.target.contains("smuggled")) {
         return Some("brought a second request along".to_owned());
     }

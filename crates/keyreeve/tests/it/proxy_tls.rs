@@ -13,7 +13,10 @@ use std::{
 use futures_util::future::join_all;
 use serde_json::json;
 
+use keyreeve_store::conformance::{PostgresServer, ValkeyServer};
+
 use crate::{
+    connection_tests::{PASSWORD, sign_in},
     gateways::Gateway,
     proxy::{Proxied, SECRET, answer, answered},
     raw_http::Raw,
@@ -135,6 +138,38 @@ fn a_service_with_a_trusted_certificate_is_called_over_tls() {
 }
 
 #[test]
+fn databases_are_signed_in_to_over_tls_that_can_be_trusted() {
+    let (Some(mut postgres), Some(mut valkey)) =
+        (PostgresServer::start_with_password(PASSWORD).unwrap(), ValkeyServer::start().unwrap())
+    else {
+        return;
+    };
+    let certificate = Certificate::of(&["127.0.0.1"]);
+    let [cert, key] =
+        [certificate.cert(), certificate.key()].map(|it| fs::read_to_string(it).unwrap());
+    postgres.secure(&cert, &key).unwrap();
+    valkey.secure(certificate.cert(), certificate.key()).unwrap();
+    let url = postgres.database().unwrap();
+    let cache = valkey.url().replace("rediss://", &format!("rediss://default:{PASSWORD}@"));
+    let ask = |proxied: &Proxied, provider: &str, url: &str| {
+        sign_in(proxied, provider, &json!({ "connection_url": url }), &json!({}))
+    };
+    let trusting = Proxied::trusting(Some(&certificate));
+    let good = ask(&trusting, "postgres", &url);
+    assert_eq!(good.verdict, "live", "{good:?}");
+    let bad = ask(&trusting, "postgres", &url.replace(PASSWORD, "EXAMPLE-password-9999"));
+    assert_eq!(bad.verdict, "dead", "{bad:?}");
+    // This one lets everybody in, which is told only over a connection that stands.
+    let open = ask(&trusting, "redis", &cache);
+    assert!(open.detail.contains("any password"), "{open:?}");
+    let doubting = Proxied::trusting(None);
+    for (provider, url) in [("postgres", &url), ("redis", &cache)] {
+        let tested = ask(&doubting, provider, url);
+        assert!(tested.verdict == "unknown" && tested.detail.contains("certificate"), "{tested:?}");
+    }
+}
+
+#[test]
 fn streams_over_http2_share_a_connection_until_it_takes_no_more() {
     // As many as the front takes over one connection, which is another Keyreeve, and some.
     const STREAMS: usize = 230;
@@ -153,7 +188,8 @@ fn streams_over_http2_share_a_connection_until_it_takes_no_more() {
     assert_eq!(front.service.streams(), STREAMS);
     let connections = front.connections();
     // On each core its own, and a second one where the first is full.
-    assert!((2..=16).contains(&connections), "{connections}");
+    let cores = u64::try_from(thread::available_parallelism().unwrap().get()).unwrap();
+    assert!((2..=cores + 2).contains(&connections), "{connections}");
     // They are in nobody's way.
     assert_eq!(proxied.get("front/status/418").status, 418);
     drop(streams);

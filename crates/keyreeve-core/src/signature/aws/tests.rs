@@ -287,3 +287,54 @@ fn queries_are_taken_as_they_are_sent() {
         assert_eq!(canonical_query(Query::Raw(raw)), canonical, "{raw}");
     }
 }
+
+/// The example of <https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-streaming.html>.
+#[test]
+fn pieces_of_a_body_are_signed_as_published() {
+    let secret = Secret::new("wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY".to_owned());
+    let signer = Signer {
+        access_key_id: "AKIAIOSFODNN7EXAMPLE",
+        secret_access_key: &secret,
+        session_token: None,
+        region: "us-east-1",
+        service: "s3",
+    };
+    let body = vec![b'a'; 66_560];
+    assert_eq!(chunked_length(66_560), 66_824);
+    let request = UnsignedRequest {
+        method: "PUT",
+        host: "s3.amazonaws.com",
+        path: "/examplebucket/chunkObject.txt",
+        headers: &[
+            ("content-encoding", "aws-chunked"),
+            ("content-length", "66824"),
+            ("x-amz-decoded-content-length", "66560"),
+            ("x-amz-storage-class", "REDUCED_REDUNDANCY"),
+        ],
+        payload: Payload::Chunks,
+        ..BLANK
+    };
+    let (added, mut chunks) = signer.sign_stream(&request, "2013-05-24T00:00:00Z".parse().unwrap());
+    let authorization =
+        added.iter().find(|(name, _)| *name == "authorization").unwrap().1.expose().clone();
+    let seed = "4f232c4386841ef735655705268965c44a0e4690baa4adea153f7db9fa80a0a9";
+    assert!(authorization.ends_with(&format!("Signature={seed}")), "{authorization}");
+    let mut sent = 0;
+    for (data, signature) in [
+        (&body[..CHUNK_BYTES], "ad80c730a21e5b8d04586a2213dd63b9a0e99e0e2307b0ade35a65485a288648"),
+        (&body[CHUNK_BYTES..], "0055627c9e194cb4542bae2aa5492e3c1575bbb81b612b7d234b86a503ef5497"),
+        (&[], "b6c6ea8a5354eaf15b3cb7646744f4275b71ea724fed81ceb9323e279d449df9"),
+    ] {
+        let piece = chunks.chunk(data);
+        let head = format!("{:x};chunk-signature={signature}\r\n", data.len());
+        assert!(piece.starts_with(head.as_bytes()));
+        assert!(piece.ends_with(b"\r\n"));
+        sent += piece.len() as u64;
+    }
+    assert_eq!(sent, chunked_length(66_560));
+    for length in [0, 1, 15, 16, 65_535, 65_536, 65_537, 200_000] {
+        let body = vec![b'a'; length];
+        let pieces = body.chunks(CHUNK_BYTES).chain([&[][..]]).map(|it| chunks.chunk(it).len());
+        assert_eq!(pieces.sum::<usize>() as u64, chunked_length(length as u64), "{length}");
+    }
+}

@@ -7,7 +7,7 @@ use keyreeve_core::{
     Invalid,
     egress::{PathRules, Target},
     encoding::push_percent_encoded,
-    name::ProjectName,
+    restriction::RoutePattern,
 };
 use serde_json::Value;
 
@@ -20,8 +20,6 @@ use crate::{
 /// A request that tells whether a credential is good.
 #[derive(Debug)]
 pub struct CallProbe {
-    /// The tenant.
-    pub project: ProjectName,
     /// Through which connection.
     pub connection: Arc<Connection>,
     /// With what.
@@ -99,7 +97,6 @@ impl Expected {
 impl CallProbe {
     /// The request for a path that was given, or the one that the catalogue has for this credential.
     pub(super) fn new(
-        project: ProjectName,
         connection: Arc<Connection>,
         credential: Credential,
         known: Known<'_>,
@@ -109,9 +106,16 @@ impl CallProbe {
         let settings = &connection.settings;
         let rules = settings.path_rules;
         let (place, liveness) = if let Some(path) = path {
+            let host = settings.base_url.origin.host().as_str();
+            let routes = &settings.restrictions.routes;
+            let fits = |it: &RoutePattern| it.matches("GET", Some(host), path);
+            if !routes.is_empty() && !routes.iter().any(fits) {
+                let rule = "must be one that the connection's routes allow with GET";
+                return Err(FieldError::new("path", Invalid::new(rule)));
+            }
             (path.to_owned(), None)
         } else {
-            let (place, liveness) = usual(settings, known, values).ok_or_else(|| {
+            let (place, liveness) = usual(settings, known, &connection.places(), values).ok_or_else(|| {
                 let rule = "must be given: the catalogue has no request that tells whether this \
                             credential is good";
                 FieldError::new("path", Invalid::new(rule))
@@ -119,7 +123,6 @@ impl CallProbe {
             (place, Some(liveness))
         };
         Ok(Self {
-            project,
             method: match liveness.and_then(|it| it.method) {
                 Some(Method::Head) => "HEAD",
                 Some(Method::Post) => "POST",
@@ -140,6 +143,7 @@ impl CallProbe {
 fn usual<'a>(
     settings: &ConnectionSettings,
     known: Known<'a>,
+    places: &[&str],
     values: &Values,
 ) -> Option<(String, &'a Liveness)> {
     let (provider, document) = known?;
@@ -150,8 +154,12 @@ fn usual<'a>(
         table.as_object_mut().is_some_and(|it| it.remove("id").is_some())
             && table == settings.inject
     };
-    let mut ours = provider.liveness.iter().filter(|it| it.auth.as_deref().is_some_and(is_ours));
-    ours.find_map(|it| Some((place_of(provider, it, &settings.parameters, values)?, it)))
+    let same_auth = |it: &&Liveness| it.auth.as_deref().is_some_and(is_ours);
+    // The same credential in another slot is the same question.
+    let same_credential = |it: &&Liveness| places.iter().any(|place| *place == it.credential);
+    let ours = provider.liveness.iter().filter(same_auth);
+    let mut all = ours.chain(provider.liveness.iter().filter(same_credential));
+    all.find_map(|it| Some((place_of(provider, it, settings, values)?, it)))
 }
 
 fn target(text: &str, rules: PathRules) -> Result<Target, FieldError> {
@@ -164,12 +172,22 @@ fn target(text: &str, rules: PathRules) -> Result<Target, FieldError> {
 fn place_of(
     provider: &Provider,
     liveness: &Liveness,
-    parameters: &BTreeMap<String, String>,
+    settings: &ConnectionSettings,
     values: &Values,
 ) -> Option<String> {
+    let parameters = &settings.parameters;
     let url = liveness.url.as_ref()?;
-    let bases = provider.proxy.iter().flat_map(|proxy| &proxy.base_urls);
-    let base = bases.map(Template::as_str).find(|base| url.as_str().starts_with(base))?;
+    let bases: Vec<&str> =
+        provider.proxy.iter().flat_map(|proxy| &proxy.base_urls).map(Template::as_str).collect();
+    let base = *bases.iter().find(|base| url.as_str().starts_with(**base))?;
+    let own = settings.base_url.to_string();
+    let is_own = |base: &str| filled(base, parameters) == own;
+    // Asked at the address it is meant for; one of somebody's own stands for the usual one.
+    let is_meant =
+        is_own(base) || (bases.first() == Some(&base) && !bases.iter().any(|it| is_own(it)));
+    if !is_meant {
+        return None;
+    }
     // The address is the connection's own; what stands behind it is filled in.
     let rest = url.as_str().get(base.len()..)?;
     if !rest.starts_with('/') {
@@ -188,6 +206,15 @@ fn place_of(
         place.push_str(plain);
     }
     Some(place)
+}
+
+/// An address with its parameters.
+fn filled(base: &str, parameters: &BTreeMap<String, String>) -> String {
+    let mut text = base.to_owned();
+    for (name, value) in parameters {
+        text = text.replace(&format!("{{{name}}}"), value);
+    }
+    text
 }
 
 #[cfg(test)]

@@ -100,6 +100,8 @@ impl Given<'_> {
         let database = url.path.trim_matches('/').to_owned();
         let encryption = match url.query.get("sslmode").map(|it| it.as_str()) {
             Some("disable") => plain(allowed)?,
+            // The address itself says that it never goes without.
+            Some("require" | "verify-ca" | "verify-full") => Encryption::Upgrade,
             _ if allowed.plaintext => Encryption::UpgradeOrPlain,
             _ => Encryption::Upgrade,
         };

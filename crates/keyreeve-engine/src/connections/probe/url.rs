@@ -28,6 +28,10 @@ impl ServiceUrl {
             Some((user, hosts)) => (Some(user), hosts),
             None => (None, authority),
         };
+        // A slash or a question mark in a password cuts it in two: the rest would be taken for a host.
+        if user.is_none() && (path.contains('@') || query.contains('@')) {
+            return None;
+        }
         let (user, password) = match user.map(|it| it.split_once(':').unwrap_or((it, ""))) {
             Some((user, password)) => (filled(user)?, filled(password)?),
             None => (None, None),
@@ -82,6 +86,9 @@ mod tests {
         assert_eq!((url.user.is_none(), url.host.as_str(), url.port), (true, "[::1]", Some(6380)));
         let url = ServiceUrl::parse("redis://[::1]").unwrap();
         assert_eq!((url.host.as_str(), url.port), ("[::1]", None));
+        for bad in ["redis://tok/en@host", "postgres://app:12/34@db/x", "redis://a:b?c@host"] {
+            assert!(ServiceUrl::parse(bad).is_none(), "{bad}");
+        }
         for bad in ["", "db.example.com", "redis://host:port", "redis://host:99999"] {
             assert!(ServiceUrl::parse(bad).is_none(), "{bad}");
         }

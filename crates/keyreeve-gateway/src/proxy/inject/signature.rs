@@ -2,18 +2,33 @@
 
 use aws_lc_rs::{digest, hmac as keyed};
 use base64::{Engine as _, prelude::BASE64_STANDARD};
-use http::{HeaderName, HeaderValue, header::CONTENT_TYPE};
+use http::{
+    HeaderName, HeaderValue,
+    header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE},
+};
 use jiff::Timestamp;
 use keyreeve_catalog::{HmacHash, HmacMethod, Part, SignatureEncoding, Template};
 use keyreeve_core::{
     Secret,
     encoding::hex,
-    signature::aws::{Payload, Query, Signer, UnsignedRequest, service_of},
+    signature::aws::{
+        ChunkSigner, Payload, Query, Signer, UnsignedRequest, chunked_length, is_s3, service_of,
+    },
 };
 use keyreeve_engine::connections::Injection;
 use zeroize::Zeroizing;
 
 use super::{Outgoing, Refusal, RefusalKind, sensitive, unusable};
+
+/// What stands in the headers of a body that is signed piece by piece.
+const DECODED_LENGTH: HeaderName = HeaderName::from_static("x-amz-decoded-content-length");
+
+/// Whether a body of this injection can be signed piece by piece: S3 takes that, others do not.
+pub(super) fn signs_pieces(injection: &Injection, host: &str) -> bool {
+    let Injection::AwsSigV4 { service, .. } = injection else { return false };
+    let service = service.as_deref().or(service_of(host).map(|known| known.service));
+    service.is_some_and(is_s3)
+}
 
 /// AWS Signature Version 4, in the place of whatever the client signed with.
 pub(super) fn aws(
@@ -22,10 +37,52 @@ pub(super) fn aws(
     body: &[u8],
     at: Timestamp,
 ) -> Result<(), Refusal> {
+    refuse_cut_body(outgoing)?;
+    sign_for_aws(outgoing, injection, Payload::Bytes(body), at).map(drop)
+}
+
+/// The same for a body of so many bytes that is signed piece by piece while it is sent.
+pub(super) fn aws_pieces(
+    outgoing: &mut Outgoing,
+    injection: &Injection,
+    length: u64,
+    at: Timestamp,
+) -> Result<ChunkSigner, Refusal> {
+    refuse_cut_body(outgoing)?;
+    let headers = &mut outgoing.headers;
+    headers.insert(CONTENT_LENGTH, HeaderValue::from(chunked_length(length)));
+    headers.insert(DECODED_LENGTH, HeaderValue::from(length));
+    let coding = match headers.get(CONTENT_ENCODING) {
+        Some(coding) => [b"aws-chunked,", coding.as_bytes()].concat(),
+        None => b"aws-chunked".to_vec(),
+    };
+    let coding = HeaderValue::from_bytes(&coding).map_err(|_| unusable())?;
+    headers.insert(CONTENT_ENCODING, coding);
+    let signer = sign_for_aws(outgoing, injection, Payload::Chunks, at)?;
+    signer.ok_or_else(unusable)
+}
+
+/// A body that the client has cut into pieces with signatures of its own cannot be signed anew.
+fn refuse_cut_body(outgoing: &Outgoing) -> Result<(), Refusal> {
+    let coding = outgoing.headers.get(CONTENT_ENCODING).and_then(|it| it.to_str().ok());
+    let is_cut = coding.is_some_and(|it| it.to_ascii_lowercase().contains("aws-chunked"));
+    if !is_cut {
+        return Ok(());
+    }
+    let words = "send the body as it is, not as aws-chunked: it is signed here";
+    Err(Refusal::saying(RefusalKind::Invalid, words))
+}
+
+fn sign_for_aws(
+    outgoing: &mut Outgoing,
+    injection: &Injection,
+    payload: Payload<'_>,
+    at: Timestamp,
+) -> Result<Option<ChunkSigner>, Refusal> {
     let Injection::AwsSigV4 { access_key_id, secret_access_key, session_token, region, service } =
         injection
     else {
-        return Ok(());
+        return Ok(None);
     };
     let host = outgoing.origin.host().as_str().to_owned();
     let known = service_of(&host);
@@ -39,10 +96,15 @@ pub(super) fn aws(
     outgoing.headers.remove("x-amz-security-token");
     let (path, query) = outgoing.path.split_once('?').unwrap_or((&outgoing.path, ""));
     // Signed is what decides on the meaning of a request; what others on the way may change is not.
+    let is_coding = |name: &HeaderName| {
+        matches!(payload, Payload::Chunks) && (*name == CONTENT_ENCODING || *name == CONTENT_LENGTH)
+    };
     let signed: Vec<(&str, &str)> = outgoing
         .headers
         .iter()
-        .filter(|(name, _)| name.as_str().starts_with("x-amz-") || *name == CONTENT_TYPE)
+        .filter(|(name, _)| {
+            name.as_str().starts_with("x-amz-") || **name == CONTENT_TYPE || is_coding(name)
+        })
         .filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?)))
         .collect();
     let signer = Signer {
@@ -60,13 +122,13 @@ pub(super) fn aws(
         path,
         query: Query::Raw(query),
         headers: &signed,
-        payload: Payload::Bytes(body),
+        payload,
     };
-    let added = signer.sign(&request, at);
+    let (added, chunks) = signer.sign_stream(&request, at);
     for (name, value) in added {
         outgoing.headers.insert(HeaderName::from_static(name), sensitive(&value)?);
     }
-    Ok(())
+    Ok(Some(chunks))
 }
 
 /// Takes the client's own signature out of a query.

@@ -53,9 +53,9 @@ pub(super) fn pepper(config: &Config, environment: &Environment, found: &mut Vec
     found.push(check);
 }
 
-/// Each connection is a file handle.
+/// Each connection is a file handle, and so is the one to a service that a call on it is passed on by.
 pub(super) fn open_files(config: &Config, found: &mut Vec<Check>) {
-    let wanted = config.server.max_connections as u64 + 100;
+    let wanted = 2 * config.server.max_connections as u64 + 100;
     // The server raises the lower of the two limits by itself.
     let allowed = getrlimit(Resource::Nofile).maximum;
     let check = match allowed {
