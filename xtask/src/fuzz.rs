@@ -9,7 +9,7 @@ use anyhow::{Context as _, ensure};
 
 use crate::workspace;
 
-const TARGETS: [&str; 9] = [
+const TARGETS: [&str; 12] = [
     "key",
     "permission_query",
     "checkpoint",
@@ -19,6 +19,9 @@ const TARGETS: [&str; 9] = [
     "cursor",
     "policy",
     "request",
+    "vault",
+    "egress",
+    "webhook",
 ];
 
 const COVERAGE: &str = "--cfg fuzzing -Cpasses=sancov-module \
@@ -83,4 +86,24 @@ fn host_triple() -> anyhow::Result<String> {
     let text = String::from_utf8(output.stdout)?;
     let host = text.lines().find_map(|line| line.strip_prefix("host: "));
     host.map(str::to_owned).context("rustc names no host")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_target_is_run() -> anyhow::Result<()> {
+        let folder = workspace::root()?.join("fuzz/fuzz_targets");
+        let mut files = Vec::new();
+        for entry in std::fs::read_dir(folder)? {
+            let name = entry?.file_name().into_string().unwrap_or_default();
+            files.extend(name.strip_suffix(".rs").map(str::to_owned));
+        }
+        files.sort_unstable();
+        let mut run = TARGETS.map(str::to_owned);
+        run.sort_unstable();
+        assert_eq!(files, run);
+        Ok(())
+    }
 }

@@ -25,6 +25,7 @@ pub mod signature;
 pub mod suggestion;
 pub mod vault;
 pub mod verdict;
+pub mod webhook;
 
 pub use invalid::Invalid;
 pub use secret::Secret;

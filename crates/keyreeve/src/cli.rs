@@ -22,6 +22,7 @@ pub(crate) mod run;
 pub(crate) mod secret;
 pub(crate) mod time;
 pub(crate) mod vault;
+pub(crate) mod webhook;
 
 use std::path::PathBuf;
 
@@ -42,6 +43,7 @@ use self::{
     role::RoleCommand,
     secret::SecretCommand,
     vault::VaultCommand,
+    webhook::WebhookCommand,
 };
 
 const ABOUT: &str = "\
@@ -166,6 +168,9 @@ pub(crate) enum Command {
     /// Outside services that are called through Keyreeve, with secrets that callers never see
     #[command(subcommand, after_help = connection::ABOUT)]
     Connection(ConnectionCommand),
+    /// Requests that others send when something happened: who signed them, and how
+    #[command(subcommand, after_help = webhook::ABOUT)]
+    Webhook(WebhookCommand),
     /// What is known of providers: their credentials, how they are checked, sent and changed
     #[command(subcommand, after_help = catalog::ABOUT)]
     Catalog(CatalogCommand),

@@ -26,6 +26,7 @@ mod run;
 mod secret;
 mod serve;
 mod vault;
+mod webhook;
 
 use anyhow::Context as _;
 
@@ -59,6 +60,7 @@ pub(crate) fn run(command: &Command, context: &Context) -> anyhow::Result<Outcom
         Command::Vault(command) => block_on(vault::run(command, context)),
         Command::Backend(command) => block_on(backend::run(command, context)),
         Command::Connection(command) => block_on(connection::run(command, context)),
+        Command::Webhook(command) => webhook::run(command, context),
         Command::Catalog(command) => catalog::run(command, context),
         Command::Audit(command) => block_on(audit::run(command, context)),
         Command::Backup(args) => backup::backup(args, context),

@@ -23,6 +23,7 @@ pub(crate) mod secret;
 pub(crate) mod table;
 pub(crate) mod tenancy;
 pub(crate) mod verdict;
+pub(crate) mod webhook;
 
 use std::io::{self, IsTerminal as _, Write as _};
 

@@ -1,0 +1,474 @@
+//! The engine: one way for all schemes.
+
+use aws_lc_rs::{
+    digest,
+    signature::{ECDSA_P256_SHA256_ASN1, ED25519, UnparsedPublicKey},
+};
+use base64::{
+    Engine as _,
+    engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
+};
+use jiff::Timestamp;
+use serde::Deserialize;
+use serde_json::Value;
+use subtle::{Choice, ConstantTimeEq as _};
+
+use super::{
+    Certificate, CertificateUrl, HandshakeAnswer, Reason, ReceivedRequest, Scheme, SigningKey,
+    certificate::{PAYPAL_CERTIFICATE, paypal_url, sns_url},
+    form, handshake,
+    key::{KeyMaterial, mac},
+    message::{self, Message, messages},
+    scheme::{Freshness, Identity, Method, Part, Proof, TextForm, TimeUnit},
+    sent::{Candidate, Sent},
+    sns, token,
+};
+use crate::{encoding::hex, restriction::IpNetwork};
+
+/// What is configured beside the scheme and its keys.
+#[derive(Clone, Copy, Default)]
+pub struct Settings<'a> {
+    /// Seconds that a request may be old or ahead, instead of the scheme's.
+    pub tolerance_s: Option<u32>,
+    /// What the subscription handshake of Meta has to show.
+    pub verify_token: Option<&'a [u8]>,
+    /// The topics of Amazon SNS that are ours.
+    pub topics: &'a [String],
+    /// Whether signatures of Amazon SNS with SHA-1 are taken.
+    pub allow_sha1: bool,
+    /// Networks that requests may come from; all where there is none.
+    pub allow_from: &'a [IpNetwork],
+    /// What names an event, instead of what the scheme has: a member of the body as `a.b` or `/a/b`, or
+    /// else a field of the query or of a form.
+    pub event_id: Option<&'a str>,
+    /// The certificate that was fetched from where [`certificate_needed`] said.
+    pub certificate: Option<&'a Certificate>,
+}
+
+/// A request that was sent by who it says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verified {
+    /// What the sender calls the event, where it names it.
+    pub event_id: Option<String>,
+    /// What no other request may have: digests, of which none may have been seen before.
+    pub replay_keys: Vec<[u8; 32]>,
+    /// When it was sent, in milliseconds of Unix time, where that is signed.
+    pub sent_at_ms: Option<i64>,
+    /// Which of the keys fitted.
+    pub key: usize,
+    /// What the provider has to be answered, where the request only asks whether we are there.
+    pub handshake: Option<HandshakeAnswer>,
+}
+
+/// Where the certificate is that signs a request, if one does.
+///
+/// Nothing is fetched from elsewhere: the host is the provider's own, and the scheme `https`.
+pub fn certificate_needed(
+    scheme: &Scheme,
+    request: &ReceivedRequest<'_>,
+) -> Result<Option<CertificateUrl>, Reason> {
+    if !scheme.uses_certificate() {
+        return Ok(None);
+    }
+    match &scheme.proof {
+        Proof::Sns => sns_url(&sns::Document::read(request.body)?.signing_cert_url).map(Some),
+        _ => paypal_url(request.required(PAYPAL_CERTIFICATE)?).map(Some),
+    }
+}
+
+/// Whether a request was sent by who it says, and recently.
+///
+/// Whether it was sent before is not looked at: that is for who keeps [`Verified::replay_keys`].
+pub fn verify(
+    scheme: &Scheme,
+    keys: &[SigningKey],
+    settings: &Settings<'_>,
+    request: &ReceivedRequest<'_>,
+) -> Result<Verified, Reason> {
+    if keys.is_empty() {
+        return Err(Reason::ConfigError);
+    }
+    if !settings.allow_from.is_empty() {
+        let from = request.remote_ip;
+        if !from.is_some_and(|ip| settings.allow_from.iter().any(|net| net.contains(ip))) {
+            return Err(Reason::IpNotAllowed);
+        }
+    }
+    if let Some(answer) = handshake::before_proof(scheme, settings, request)? {
+        return Ok(Verified {
+            event_id: None,
+            replay_keys: Vec::new(),
+            sent_at_ms: None,
+            key: 0,
+            handshake: Some(answer),
+        });
+    }
+    let (sent, key) = match &scheme.proof {
+        Proof::Headers(proof) => {
+            let sent = Sent::read(proof, request)?;
+            let webhook_id = webhook_id(keys);
+            if proof.message.contains(&Part::WebhookId) && webhook_id.is_empty() {
+                return Err(Reason::ConfigError);
+            }
+            let messages = messages(&proof.message, request, &sent, webhook_id)?;
+            if let Method::Certificate { .. } = proof.method {
+                paypal_url(request.required(PAYPAL_CERTIFICATE)?)?;
+            }
+            let key = prove(&sent.candidates, &messages, keys, settings.certificate)?;
+            if proof.message.contains(&Part::TwilioForm) {
+                check_body(request)?;
+            }
+            (sent, key)
+        }
+        Proof::Mailgun => mailgun(keys, request)?,
+        Proof::Sns => (sns::prove(settings, request)?, 0),
+        Proof::Token(place) => (Sent::default(), token::prove(place, keys, request)?),
+    };
+    let sent_at_ms = match &scheme.freshness {
+        Some(freshness) => Some(check_time(freshness, settings, &sent, request)?),
+        None => None,
+    };
+    let body = LazyBody::new(request.body);
+    let (event_id, replay_keys) = identify(scheme, settings, &sent, request, &body)?;
+    let handshake = handshake::after_proof(scheme.handshake, &keys[key], &body);
+    Ok(Verified { event_id, replay_keys, sent_at_ms, key, handshake })
+}
+
+/// Every signature with every key over every reading of what was signed. Which fitted is known only at
+/// the end, so that time tells nothing.
+fn prove(
+    candidates: &[Candidate<'_>],
+    messages: &[Message<'_>],
+    keys: &[SigningKey],
+    certificate: Option<&Certificate>,
+) -> Result<usize, Reason> {
+    let mut usable = false;
+    let mut fitting = None;
+    for message in messages {
+        let parts: Vec<&[u8]> = message.iter().map(|part| &**part).collect();
+        for (index, SigningKey(key)) in keys.iter().enumerate() {
+            for candidate in candidates {
+                let Some(fits) = fits(key, candidate, &parts, certificate)? else { continue };
+                usable = true;
+                if bool::from(fits) && fitting.is_none() {
+                    fitting = Some(index);
+                }
+            }
+        }
+    }
+    match fitting {
+        Some(index) => Ok(index),
+        None if usable => Err(Reason::BadSignature),
+        None => Err(Reason::NoSupportedSignature),
+    }
+}
+
+/// Whether a signature is this key's; nothing where it cannot be, because it is of another kind.
+fn fits(
+    key: &KeyMaterial,
+    candidate: &Candidate<'_>,
+    parts: &[&[u8]],
+    certificate: Option<&Certificate>,
+) -> Result<Option<Choice>, Reason> {
+    let text = candidate.text.as_bytes();
+    Ok(match (key, candidate.method) {
+        (KeyMaterial::Shared(key), Method::Hmac(algorithm, form)) => {
+            let tag = mac(algorithm, key, parts);
+            Some(written(form, tag.as_ref()).as_bytes().ct_eq(text))
+        }
+        (KeyMaterial::Ed25519(key), Method::Ed25519(form)) => {
+            let signature = decoded(form, text);
+            let key = UnparsedPublicKey::new(&ED25519, key);
+            let fits = signature.is_some_and(|it| key.verify(&parts.concat(), &it).is_ok());
+            Some(Choice::from(u8::from(fits)))
+        }
+        (KeyMaterial::P256(key), Method::P256) => {
+            let signature = decoded(TextForm::Base64, text);
+            let key = UnparsedPublicKey::new(&ECDSA_P256_SHA256_ASN1, key);
+            let fits = signature.is_some_and(|it| key.verify(&parts.concat(), &it).is_ok());
+            Some(Choice::from(u8::from(fits)))
+        }
+        (KeyMaterial::WebhookId(_), Method::Certificate { sha1 }) => {
+            let certificate = certificate.ok_or(Reason::ConfigError)?;
+            let signature = decoded(TextForm::Base64, text);
+            let fits = signature.is_some_and(|it| certificate.signed(sha1, &parts.concat(), &it));
+            Some(Choice::from(u8::from(fits)))
+        }
+        _ => None,
+    })
+}
+
+/// The one way to write a signature.
+pub(super) fn written(form: TextForm, bytes: &[u8]) -> String {
+    match form {
+        TextForm::Hex => hex(bytes),
+        TextForm::Base64 => STANDARD.encode(bytes),
+        TextForm::Base64Url => URL_SAFE_NO_PAD.encode(bytes),
+    }
+}
+
+/// A signature that cannot be made again, from the one way to write it.
+pub(super) fn decoded(form: TextForm, text: &[u8]) -> Option<Vec<u8>> {
+    let bytes = match form {
+        TextForm::Hex => {
+            let (pairs, rest) = text.as_chunks::<2>();
+            let digit = |byte: u8| char::from(byte).to_digit(16);
+            let pair = |[high, low]: &[u8; 2]| u8::try_from(digit(*high)? << 4 | digit(*low)?).ok();
+            if !rest.is_empty() {
+                return None;
+            }
+            pairs.iter().map(pair).collect::<Option<Vec<u8>>>()?
+        }
+        TextForm::Base64 => STANDARD.decode(text).ok()?,
+        TextForm::Base64Url => URL_SAFE_NO_PAD.decode(text).ok()?,
+    };
+    (written(form, &bytes).as_bytes() == text).then_some(bytes)
+}
+
+/// Twilio signs the body as a form, or says its hash in the address.
+fn check_body(request: &ReceivedRequest<'_>) -> Result<(), Reason> {
+    let claimed = form::query_field(request.query(), message::BODY_SHA256);
+    match claimed {
+        Some(claimed) => {
+            let hash = hex(digest::digest(&digest::SHA256, request.body).as_ref());
+            if bool::from(hash.as_bytes().ct_eq(claimed.as_bytes())) {
+                Ok(())
+            } else {
+                Err(Reason::BodyHashMismatch)
+            }
+        }
+        None if message::is_form(request) || request.body.is_empty() => Ok(()),
+        None => Err(Reason::UnauthenticatedBody),
+    }
+}
+
+/// Mailgun's signature stands in the body and covers the time and a token, nothing else. What a
+/// subaccount sends is signed by the account above it as well.
+fn mailgun<'a>(
+    keys: &[SigningKey],
+    request: &ReceivedRequest<'a>,
+) -> Result<(Sent<'a>, usize), Reason> {
+    /// A member that stands twice is refused: readers differ in which of them counts.
+    #[derive(Deserialize)]
+    struct Body {
+        signature: Option<Signature>,
+        #[serde(rename = "parent-signature")]
+        parent: Option<Signature>,
+    }
+    #[derive(Deserialize)]
+    struct Signature {
+        timestamp: Option<String>,
+        token: Option<String>,
+        signature: Option<String>,
+    }
+    let body: Body = serde_json::from_slice(request.body).map_err(|error| {
+        if error.is_data() { Reason::MalformedHeader } else { Reason::MissingSignature }
+    })?;
+    let try_one = |signature: Signature| {
+        let text = signature.signature.ok_or(Reason::MissingSignature)?;
+        let stamp = signature.timestamp.ok_or(Reason::MissingTimestamp)?;
+        let token = signature.token.ok_or(Reason::MissingSignature)?;
+        let message =
+            vec![vec![stamp.clone().into_bytes().into(), token.clone().into_bytes().into()]];
+        let method = Method::Hmac(aws_lc_rs::hmac::HMAC_SHA256, TextForm::Hex);
+        let candidates = vec![Candidate { text: text.into(), method }];
+        let key = prove(&candidates, &message, keys, None)?;
+        let sent = Sent { candidates, timestamp: Some(stamp.into()), id: Some(token.into()) };
+        Ok((sent, key))
+    };
+    let own = try_one(body.signature.ok_or(Reason::MissingSignature)?);
+    match (own, body.parent) {
+        (Err(Reason::BadSignature), Some(parent)) => try_one(parent),
+        (own, _) => own,
+    }
+}
+
+/// When a request was sent, if that is not too far from now on either side.
+fn check_time(
+    freshness: &Freshness,
+    settings: &Settings<'_>,
+    sent: &Sent<'_>,
+    request: &ReceivedRequest<'_>,
+) -> Result<i64, Reason> {
+    let sent_at_ms = if let Some(pointer) = freshness.pointer {
+        let body: Value =
+            serde_json::from_slice(request.body).map_err(|_| Reason::MissingTimestamp)?;
+        body.pointer(pointer).and_then(Value::as_i64).ok_or(Reason::MissingTimestamp)?
+    } else {
+        let text = sent.timestamp.as_deref().ok_or(Reason::MissingTimestamp)?;
+        millis(freshness.unit, text).ok_or(Reason::MalformedHeader)?
+    };
+    let tolerance = settings.tolerance_s.unwrap_or(freshness.tolerance_s);
+    let most = i64::from(tolerance) * 1_000;
+    let age = request.now_ms.saturating_sub(sent_at_ms);
+    if age > most {
+        Err(Reason::StaleTimestamp)
+    } else if age < -most {
+        Err(Reason::FutureTimestamp)
+    } else {
+        Ok(sent_at_ms)
+    }
+}
+
+/// A time in milliseconds. Digits only, so that there is one way to write it.
+fn millis(unit: TimeUnit, text: &str) -> Option<i64> {
+    /// The 3rd of March 1973 in milliseconds, and the year 5138 in seconds.
+    const FIRST_IN_MILLIS: i64 = 100_000_000_000;
+    if unit == TimeUnit::Rfc3339 {
+        return text.parse::<Timestamp>().ok().map(Timestamp::as_millisecond);
+    }
+    if text.is_empty() || text.len() > 15 || !text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let number = text.parse::<i64>().ok()?;
+    let in_millis = match unit {
+        TimeUnit::Seconds | TimeUnit::Rfc3339 => false,
+        TimeUnit::Millis => true,
+        TimeUnit::SecondsOrMillis => number >= FIRST_IN_MILLIS,
+    };
+    if in_millis { Some(number) } else { number.checked_mul(1_000) }
+}
+
+/// The id of an event, and what no other request may have.
+fn identify(
+    scheme: &Scheme,
+    settings: &Settings<'_>,
+    sent: &Sent<'_>,
+    request: &ReceivedRequest<'_>,
+    body: &LazyBody<'_>,
+) -> Result<(Option<String>, Vec<[u8; 32]>), Reason> {
+    let mut event_id = None;
+    let mut keys = Vec::new();
+    if let Some(place) = settings.event_id {
+        event_id = named_by_setting(place, request, body);
+        keys.extend(event_id.as_ref().map(|id| replay_key(b"id", &[id.as_bytes()])));
+    }
+    for identity in scheme.identity.iter() {
+        if event_id.is_some() {
+            break;
+        }
+        if let Identity::UnsignedHeader(name) = identity {
+            event_id = request.header(name)?.map(str::to_owned);
+            keys.extend(event_id.as_ref().map(|id| replay_key(b"header", &[id.as_bytes()])));
+            // Not the whole answer: what was signed counts as well.
+            if event_id.is_some() {
+                keys.push(whole(sent, request));
+            }
+        } else {
+            event_id = named(identity, sent, request, body)?;
+            keys.extend(event_id.as_ref().map(|id| replay_key(b"id", &[id.as_bytes()])));
+        }
+    }
+    if keys.is_empty() {
+        keys.push(whole(sent, request));
+    }
+    Ok((event_id, keys))
+}
+
+/// What names a request that has no signed id: its signatures, address and body.
+fn whole(sent: &Sent<'_>, request: &ReceivedRequest<'_>) -> [u8; 32] {
+    let signatures: Vec<&str> = sent.candidates.iter().map(|it| &*it.text).collect();
+    replay_key(
+        b"request",
+        &[
+            signatures.join(" ").as_bytes(),
+            request.method.as_bytes(),
+            request.url.as_bytes(),
+            request.body,
+        ],
+    )
+}
+
+fn named(
+    identity: &Identity,
+    sent: &Sent<'_>,
+    request: &ReceivedRequest<'_>,
+    body: &LazyBody<'_>,
+) -> Result<Option<String>, Reason> {
+    Ok(match identity {
+        Identity::SignedId => sent.id.as_deref().map(str::to_owned),
+        Identity::Member(pointer) => body.member(pointer),
+        Identity::Fields(names) => {
+            if !message::is_form(request) {
+                return Ok(None);
+            }
+            let fields = form::fields(request.body)?;
+            let value = |name: &str| fields.iter().find(|(found, _)| found == name);
+            match names.iter().map(|name| value(name)).collect::<Option<Vec<_>>>() {
+                Some(found) => {
+                    let values: Vec<&str> = found.iter().map(|(_, value)| value.as_str()).collect();
+                    Some(values.join(":"))
+                }
+                None => None,
+            }
+        }
+        Identity::UnsignedHeader(_) => None,
+    })
+}
+
+fn named_by_setting(
+    place: &str,
+    request: &ReceivedRequest<'_>,
+    body: &LazyBody<'_>,
+) -> Option<String> {
+    if let Some(header) = place.strip_prefix("header:") {
+        return request.header(header).ok().flatten().map(str::to_owned);
+    }
+    let pointer = if place.starts_with('/') {
+        place.to_owned()
+    } else {
+        format!("/{}", place.replace('.', "/"))
+    };
+    body.member(&pointer).or_else(|| form::query_field(request.query(), place)).or_else(|| {
+        let fields =
+            message::is_form(request).then(|| form::fields(request.body).ok()).flatten()?;
+        fields.into_iter().find(|(name, _)| name == place).map(|(_, value)| value)
+    })
+}
+
+/// A digest of these parts, of which none can be taken for another's end.
+fn replay_key(kind: &[u8], parts: &[&[u8]]) -> [u8; 32] {
+    let mut context = digest::Context::new(&digest::SHA256);
+    context.update(kind);
+    for part in parts {
+        context.update(&u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
+        context.update(part);
+    }
+    let mut key = [0; 32];
+    key.copy_from_slice(context.finish().as_ref());
+    key
+}
+
+fn webhook_id(keys: &[SigningKey]) -> &str {
+    keys.iter()
+        .find_map(|SigningKey(key)| match key {
+            KeyMaterial::WebhookId(id) => Some(id.as_str()),
+            _ => None,
+        })
+        .unwrap_or_default()
+}
+
+/// A body that is read as JSON once, and only if anybody asks.
+pub(super) struct LazyBody<'a> {
+    bytes: &'a [u8],
+    value: std::cell::OnceCell<Option<Value>>,
+}
+
+impl<'a> LazyBody<'a> {
+    pub(super) fn new(bytes: &'a [u8]) -> Self {
+        Self { bytes, value: std::cell::OnceCell::new() }
+    }
+
+    pub(super) fn json(&self) -> Option<&Value> {
+        self.value.get_or_init(|| serde_json::from_slice(self.bytes).ok()).as_ref()
+    }
+
+    /// A member that is text or a number.
+    pub(super) fn member(&self, pointer: &str) -> Option<String> {
+        match self.json()?.pointer(pointer)? {
+            Value::String(text) if !text.is_empty() => Some(text.clone()),
+            Value::Number(number) => Some(number.to_string()),
+            _ => None,
+        }
+    }
+}

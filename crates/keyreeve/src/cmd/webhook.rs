@@ -1,0 +1,99 @@
+//! `keyreeve webhook`.
+
+mod captured;
+mod schemes;
+mod sign;
+mod verify;
+
+use std::path::Path;
+
+use anyhow::{Context as _, bail, ensure};
+use keyreeve_core::{
+    Secret,
+    webhook::{self, GenericScheme, Scheme, SharedToken},
+};
+
+use super::Outcome;
+use crate::{
+    cli::webhook::{SchemeArgs, WebhookCommand},
+    context::Context,
+    hidden_input,
+};
+
+/// The most bytes of a file with a request, a body or vectors.
+const MOST_BYTES: u64 = 64 << 20;
+
+pub(super) fn run(command: &WebhookCommand, context: &Context) -> anyhow::Result<Outcome> {
+    match command {
+        WebhookCommand::Schemes => schemes::run(context),
+        WebhookCommand::Verify(args) => verify::run(args, context),
+        WebhookCommand::Sign(args) => sign::run(args, context),
+    }
+}
+
+/// How the sender proves itself.
+fn scheme_of(args: &SchemeArgs) -> anyhow::Result<Scheme> {
+    let token = SharedToken {
+        header: args.in_header.clone(),
+        query: args.in_query.clone(),
+        ..SharedToken::default()
+    };
+    match (&args.scheme, &args.scheme_file) {
+        (Some(name), _) => webhook::named(name).with_context(
+            || "--scheme is not known; `keyreeve webhook schemes` lists those that are",
+        ),
+        (None, Some(path)) => {
+            let shown = path.display();
+            let text =
+                std::fs::read_to_string(path).with_context(|| format!("{shown} cannot be read"))?;
+            let described: GenericScheme = toml_edit::de::from_str(&text)
+                .with_context(|| format!("{shown} does not describe a scheme"))?;
+            described.scheme("generic-hmac").with_context(|| shown.to_string())
+        }
+        (None, None) if token != SharedToken::default() => {
+            Ok(token.scheme("shared-token").context("the token's place")?)
+        }
+        (None, None) => {
+            bail!(
+                "say how the sender proves itself: --scheme, --scheme-file, --in-header or --in-query"
+            )
+        }
+    }
+}
+
+/// Secrets, each out of a file.
+fn secrets_of(args: &SchemeArgs, context: &Context) -> anyhow::Result<Vec<Secret<String>>> {
+    ensure!(
+        !args.secrets.is_empty(),
+        "--secret-file must be given: the secret that the sender shows"
+    );
+    args.secrets.iter().map(|path| secret_in(path, context)).collect()
+}
+
+/// One secret, out of a file.
+fn secret_in(path: &Path, context: &Context) -> anyhow::Result<Secret<String>> {
+    let text = if path == Path::new("-") {
+        hidden_input::from_stdin("the secret", &mut std::io::stdin(), &context.output)?
+    } else {
+        let file = std::fs::File::open(path);
+        let shown = path.display();
+        let file = file.with_context(|| format!("{shown} cannot be read"))?;
+        hidden_input::whole(file).with_context(|| format!("{shown} holds no secret"))?
+    };
+    Ok(Secret::new(text))
+}
+
+/// A file of bytes, `-` for standard input.
+fn bytes_in(path: &Path) -> anyhow::Result<Vec<u8>> {
+    use std::io::Read as _;
+    let shown = path.display();
+    let mut bytes = Vec::new();
+    let read = if path == Path::new("-") {
+        std::io::stdin().take(MOST_BYTES + 1).read_to_end(&mut bytes)
+    } else {
+        std::fs::File::open(path).and_then(|file| file.take(MOST_BYTES + 1).read_to_end(&mut bytes))
+    };
+    read.with_context(|| format!("{shown} cannot be read"))?;
+    ensure!(bytes.len() as u64 <= MOST_BYTES, "{shown} is larger than 64 MiB");
+    Ok(bytes)
+}
