@@ -76,7 +76,7 @@ pub(super) fn prepare() -> anyhow::Result<Peers> {
         ("hvac", HVAC, hvac(&root)),
         ("moto", MOTO, moto(&root)),
         ("Chromium", CHROMIUM, chromium()),
-        ("stripe, twilio and anthropic", SDKS, sdks(&root)),
+        ("clients of services, in Python", SDKS, sdks(&root)),
         ("OpenSSH's server", SSHD, sshd()),
     ]))
 }
@@ -146,24 +146,37 @@ fn moto(root: &Path) -> anyhow::Result<PathBuf> {
 }
 
 fn hvac(root: &Path) -> anyhow::Result<PathBuf> {
-    python_with(root, HVAC, &["hvac"])
+    python_with(root, HVAC, &[("hvac", "hvac")])
 }
 
 /// Clients that the vendors of services give out.
 fn sdks(root: &Path) -> anyhow::Result<PathBuf> {
-    python_with(root, SDKS, &["stripe", "twilio", "anthropic"])
+    python_with(
+        root,
+        SDKS,
+        &[
+            ("stripe", "stripe"),
+            ("twilio", "twilio"),
+            ("anthropic", "anthropic"),
+            ("slack_sdk", "slack_sdk"),
+            ("svix", "svix"),
+            ("standardwebhooks", "standardwebhooks"),
+            ("line-bot-sdk", "linebot"),
+        ],
+    )
 }
 
-/// The Python that has these packages, each of which is imported by its own name.
-fn python_with(root: &Path, variable: &str, packages: &[&str]) -> anyhow::Result<PathBuf> {
+/// The Python that has these packages, each with the name that it is imported by.
+fn python_with(root: &Path, variable: &str, packages: &[(&str, &str)]) -> anyhow::Result<PathBuf> {
     if let Some(told) = env::var_os(variable) {
         return Ok(told.into());
     }
     let python = root.join("target/peers/venv/bin/python");
-    let import = format!("import {}", packages.join(", "));
+    let (packages, modules): (Vec<_>, Vec<_>) = packages.iter().copied().unzip();
+    let import = format!("import {}", modules.join(", "));
     let has = || run(Command::new(&python).args(["-c", import.as_str()])).is_ok();
     if !has() {
-        install_of_python(root, packages)?;
+        install_of_python(root, &packages)?;
         ensure!(has(), "installed, and not to be found");
     }
     Ok(python)

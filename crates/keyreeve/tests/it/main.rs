@@ -58,3 +58,4 @@ mod vault_memory;
 mod vault_tokens;
 mod verdict_codes;
 mod web_socket;
+mod webhook_sdks;
