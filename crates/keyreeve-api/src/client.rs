@@ -3,6 +3,7 @@
 mod calls;
 mod vault;
 mod vault_keys;
+mod webhooks;
 
 pub use calls::AuditExport;
 pub use vault::{

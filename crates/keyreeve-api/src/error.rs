@@ -39,6 +39,8 @@ error_table! {
     Unauthenticated = "unauthenticated", 401, "A credential is needed";
     /// The credential is unknown, expired, revoked or malformed; which, is not told.
     InvalidCredential = "invalid_credential", 401, "The credential is not valid";
+    /// The webhook was not sent by who it says, or not recently. `detail` is the reason's code.
+    WebhookNotVerified = "webhook_not_verified", 401, "The webhook could not be verified";
     /// The credential does not allow this.
     Forbidden = "forbidden", 403, "The credential does not allow this";
     /// The new key or role would allow more than its creator may do.

@@ -15,6 +15,7 @@ mod readiness;
 mod role;
 mod secret_text;
 mod verify;
+mod webhook;
 
 pub use api_key::{
     ApiKeyView, CleanupExpiredRequest, CleanupExpiredView, CreateApiKeyRequest, CreatedApiKeyView,
@@ -48,6 +49,12 @@ pub use verify::{
     ExplanationView, LeaseView, LimitLevelView, QuotaLevelView, RequestContext, ReservationView,
     ReserveRequest, VerifiedKeyView, VerifiedOwnerView, VerifiedRotationView, VerifyRequest,
     VerifyView,
+};
+
+pub use webhook::{
+    CreateWebhookSourceRequest, CreatedWebhookSourceView, ListWebhookEventsQuery,
+    RotateWebhookSecretRequest, UpdateWebhookSourceRequest, WebhookEventDetailsView,
+    WebhookEventView, WebhookSecretView, WebhookSourceView,
 };
 
 /// A JSON object of the team's own.

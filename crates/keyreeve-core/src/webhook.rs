@@ -18,6 +18,7 @@ mod message;
 mod providers;
 mod reason;
 mod request;
+mod retry;
 mod scheme;
 mod sent;
 mod sign;
@@ -36,8 +37,9 @@ pub use self::{
     providers::{named, names},
     reason::Reason,
     request::{HeaderLine, ReceivedRequest},
+    retry::retry_delay,
     scheme::Scheme,
-    sign::{SignedHeaders, Signing, sign},
+    sign::{SignedHeaders, Signing, sign, sign_standard},
     token::SharedToken,
     vectors::{Outcome, Vector},
     verify::{Settings, Verified, certificate_needed, verify},

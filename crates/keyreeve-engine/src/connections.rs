@@ -27,6 +27,7 @@ pub use self::{
     record::{CallSummary, StoredCall},
 };
 pub(crate) use self::{
+    credential::Values,
     record::CallLedger,
     state::{ConnectionStates, MadeCredentials},
 };

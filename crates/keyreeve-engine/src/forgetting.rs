@@ -26,6 +26,7 @@ impl Engine {
             return Ok(());
         };
         self.forget_old_calls(term).await?;
+        self.forget_old_webhooks(term).await?;
         let before = self.now().saturating_sub(self.idempotency_keep).unwrap_or(Timestamp::MIN);
         if !self.store.has_results_before(before).await? {
             return Ok(());

@@ -38,6 +38,7 @@ mod usage;
 pub mod vault;
 mod verify;
 mod waiting;
+pub mod webhooks;
 
 pub use admission::{ServiceLimits, TooMany};
 pub use audit::AuditExport;

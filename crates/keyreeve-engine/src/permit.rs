@@ -130,6 +130,10 @@ actions! {
     IssueClientToken = "client_token.create", "keyreeve.client-tokens.create";
     /// See and end tokens of clients.
     ManageClientTokens = "client_token.manage", "keyreeve.connections.manage";
+    /// See sources of webhooks, and their events without what came in.
+    ReadWebhooks = "webhook.read", "keyreeve.webhooks.read";
+    /// Make, change and remove sources, look at events, and have them delivered again.
+    ManageWebhooks = "webhook.manage", "keyreeve.webhooks.manage";
     /// See the metrics where they are not open.
     ReadMetrics = "metrics.read", "keyreeve.metrics.read", Installation;
 }

@@ -10,6 +10,7 @@ mod page;
 mod query;
 mod unit;
 mod vault;
+mod webhook;
 
 use std::{sync::Arc, time::Duration};
 
@@ -32,6 +33,7 @@ pub use unit::{
     Receipt, Tx, UnitOfWork, UsageDelta,
 };
 pub use vault::{RecordKind, SealedOf, SealedRow, VaultRecord};
+pub use webhook::{EventFilter, EventProgress, EventState, EventStep, WebhookEvent};
 
 /// How a key was used, as far as it is stored.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -256,6 +258,33 @@ pub trait Store: Send + Sync + 'static {
         from_day: &str,
         limit: u32,
     ) -> Result<Vec<CallCount>, StoreError>;
+
+    /// At most `limit` events, without their requests, the latest first.
+    async fn webhook_events(
+        &self,
+        project: &ProjectName,
+        filter: &EventFilter,
+        limit: u32,
+    ) -> Result<Vec<WebhookEvent>, StoreError>;
+
+    /// One event.
+    async fn webhook_event(
+        &self,
+        project: &ProjectName,
+        id: &str,
+    ) -> Result<Option<WebhookEvent>, StoreError>;
+
+    /// At most `limit` events of a source that are due at a moment, the longest due first.
+    async fn due_webhook_events(
+        &self,
+        project: &ProjectName,
+        source: &str,
+        at: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<WebhookEvent>, StoreError>;
+
+    /// Whether there are events that ended, or marks that were left, before a moment.
+    async fn has_webhook_events_before(&self, before: Timestamp) -> Result<bool, StoreError>;
 
     /// Whether the store can read and write now.
     async fn check(&self) -> Result<(), StoreError>;

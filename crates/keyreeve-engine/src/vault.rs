@@ -31,7 +31,6 @@ use std::sync::Arc;
 use arc_swap::ArcSwapOption;
 use keyreeve_core::name::ProjectName;
 
-pub(crate) use self::backends::Backends;
 pub use self::{
     access::{Explanation, PathPermit, VaultAccess},
     approle::{IssuedSecretId, NewSecretId},
@@ -50,6 +49,7 @@ pub use self::{
     typing::{CredentialJudgement, CredentialTypes},
     wrapping::WrappedAnswer,
 };
+pub(crate) use self::{backends::Backends, for_connections::Kept};
 use self::{keyring::Opened, records::RecordTable, seal::Unsealing, sealed_cache::SealedCache};
 use crate::{
     live::LiveTable,

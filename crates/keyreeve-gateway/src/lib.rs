@@ -6,6 +6,7 @@
 //! connections to services: which addresses may be dialled, and which connections are used again.
 //! `tokens/` has tokens minted with credentials that services do not take themselves; `probe/` asks services
 //! whether a credential is good.
+//! `webhooks/` is the other direction: requests that services send us, verified, kept and handed on.
 
 mod body;
 mod cache;
@@ -13,9 +14,11 @@ mod probe;
 mod proxy;
 mod tokens;
 mod upstream;
+mod webhooks;
 
 pub use self::{
     body::AnswerBody,
     proxy::{PREFIX, Proxy, ProxyOptions, Refusal, RefusalKind, Served},
     upstream::TrustError,
+    webhooks::{HOOKS_PREFIX, Webhooks},
 };

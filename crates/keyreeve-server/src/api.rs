@@ -13,6 +13,7 @@ mod projects;
 mod reservations;
 mod roles;
 mod router;
+mod webhooks;
 
 use std::sync::{Arc, atomic::AtomicBool};
 

@@ -48,6 +48,7 @@ mod units;
 mod usage;
 mod valkey_server;
 mod vault;
+mod webhooks;
 
 pub use harness::{Case, CaseFuture, Failure, Harness, Outcome};
 pub use postgres_server::PostgresServer;
@@ -95,6 +96,11 @@ pub const CASES: &[Case] = cases! {
     calls {
         calls_add_up_by_day,
         batches_are_found_and_forgotten,
+    }
+    webhooks {
+        an_event_is_accepted_once,
+        events_are_listed_and_due,
+        what_ended_is_forgotten_and_what_waits_is_not,
     }
     usage {
         usage_adds_up,

@@ -9,6 +9,7 @@ mod lists;
 mod log;
 mod tables;
 mod vault;
+mod webhooks;
 
 use std::{sync::Arc, time::Duration};
 
@@ -24,8 +25,9 @@ use keyreeve_core::{
 };
 use keyreeve_engine::store::{
     AuditFilter, AuditRecord, CallBatch, CallCount, Change, ChangeSink, CommitError, DutyTerm,
-    IdempotentResult, KeyFilter, ListPage, PageRequest, QuotaClaim, QuotaSubject, Receipt,
-    RecordKind, SealedOf, SequencedEntry, Store, StoreError, StoredKey, UnitOfWork, VaultRecord,
+    EventFilter, IdempotentResult, KeyFilter, ListPage, PageRequest, QuotaClaim, QuotaSubject,
+    Receipt, RecordKind, SealedOf, SequencedEntry, Store, StoreError, StoredKey, UnitOfWork,
+    VaultRecord, WebhookEvent,
 };
 use parking_lot::{Mutex, MutexGuard};
 
@@ -326,6 +328,38 @@ impl Store for MemoryStore {
         limit: u32,
     ) -> Result<Vec<CallCount>, StoreError> {
         Ok(calls::counts(&self.state()?.tables, project, from_day, limit))
+    }
+
+    async fn webhook_events(
+        &self,
+        project: &ProjectName,
+        filter: &EventFilter,
+        limit: u32,
+    ) -> Result<Vec<WebhookEvent>, StoreError> {
+        Ok(webhooks::list(&self.state()?.tables, project, filter, limit))
+    }
+
+    async fn webhook_event(
+        &self,
+        project: &ProjectName,
+        id: &str,
+    ) -> Result<Option<WebhookEvent>, StoreError> {
+        let place = (project.clone(), id.to_owned());
+        Ok(self.state()?.tables.webhook_events.get(&place).cloned())
+    }
+
+    async fn due_webhook_events(
+        &self,
+        project: &ProjectName,
+        source: &str,
+        at: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<WebhookEvent>, StoreError> {
+        Ok(webhooks::due(&self.state()?.tables, project, source, at, limit))
+    }
+
+    async fn has_webhook_events_before(&self, before: Timestamp) -> Result<bool, StoreError> {
+        Ok(webhooks::exist_before(&self.state()?.tables, before))
     }
 
     async fn check(&self) -> Result<(), StoreError> {

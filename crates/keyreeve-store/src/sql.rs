@@ -23,3 +23,4 @@ pub(crate) mod session;
 pub(crate) mod store;
 pub(crate) mod tenancy;
 pub(crate) mod vault;
+pub(crate) mod webhooks;

@@ -60,7 +60,7 @@ pub(crate) fn run(command: &Command, context: &Context) -> anyhow::Result<Outcom
         Command::Vault(command) => block_on(vault::run(command, context)),
         Command::Backend(command) => block_on(backend::run(command, context)),
         Command::Connection(command) => block_on(connection::run(command, context)),
-        Command::Webhook(command) => webhook::run(command, context),
+        Command::Webhook(command) => block_on(webhook::run(command, context)),
         Command::Catalog(command) => catalog::run(command, context),
         Command::Audit(command) => block_on(audit::run(command, context)),
         Command::Backup(args) => backup::backup(args, context),

@@ -11,8 +11,9 @@ use crate::{Invalid, egress::HostName};
 
 /// The header in which `PayPal` says where its certificate is.
 pub(super) const PAYPAL_CERTIFICATE: &str = "PAYPAL-CERT-URL";
-/// The name that `PayPal`'s certificates are made out to.
-const PAYPAL_SUBJECT: &str = "messageverificationcerts.paypal.com";
+/// The names that `PayPal`'s certificates are made out to.
+const PAYPAL_SUBJECTS: [&str; 2] =
+    ["messageverificationcerts.paypal.com", "messageverificationcerts.sandbox.paypal.com"];
 /// The names that Amazon's are made out to.
 const SNS_SUBJECTS: [&str; 2] = ["sns.amazonaws.com", "sns.amazonaws.com.cn"];
 /// The longest address that is taken.
@@ -42,9 +43,7 @@ impl CertificateUrl {
 
 /// Address of a certificate of `PayPal`.
 pub(super) fn paypal_url(text: &str) -> Result<CertificateUrl, Reason> {
-    checked(text, &[PAYPAL_SUBJECT], |host, _| {
-        host == "paypal.com" || host.ends_with(".paypal.com")
-    })
+    checked(text, &PAYPAL_SUBJECTS, |host, _| host == "paypal.com" || host.ends_with(".paypal.com"))
 }
 
 /// Address of a certificate of Amazon SNS: `sns.<region>.amazonaws.com`, or `.com.cn`.

@@ -28,6 +28,8 @@ pub(super) enum Handshake {
     Line,
     /// `{"test":"test"}` without a signature, when a webhook is made.
     Daily,
+    /// `webhook_id=…` without a signature, when a webhook is saved.
+    WooCommerce,
 }
 
 /// What a provider has to be answered. Nothing of the request is an event.
@@ -63,7 +65,9 @@ pub(super) fn before_proof(
 ) -> Result<Option<HandshakeAnswer>, Reason> {
     match scheme.handshake {
         Handshake::Meta if request.method == "GET" => meta(settings, request).map(Some),
-        Handshake::Daily => Ok(daily(scheme, request)),
+        Handshake::Daily | Handshake::WooCommerce if !is_signed(scheme, request) => {
+            Ok(is_probe(scheme.handshake, request.body).then(|| HandshakeAnswer::empty(200)))
+        }
         _ => Ok(None),
     }
 }
@@ -82,12 +86,21 @@ fn meta(settings: &Settings<'_>, request: &ReceivedRequest<'_>) -> Result<Handsh
     Ok(HandshakeAnswer::text(field("hub.challenge").ok_or(Reason::BadToken)?))
 }
 
-/// Without a signature and without content: all that it can learn is that we are there.
-fn daily(scheme: &Scheme, request: &ReceivedRequest<'_>) -> Option<HandshakeAnswer> {
-    let Proof::Headers(proof) = &scheme.proof else { return None };
-    let signed = proof.families.iter().any(|family| request.has(&family.signature));
-    let probe = serde_json::from_slice::<Value>(request.body).ok()? == json!({"test": "test"});
-    (!signed && probe).then(|| HandshakeAnswer::empty(200))
+fn is_signed(scheme: &Scheme, request: &ReceivedRequest<'_>) -> bool {
+    let Proof::Headers(proof) = &scheme.proof else { return true };
+    proof.families.iter().any(|family| request.has(&family.signature))
+}
+
+/// Without a signature and without content: all that its sender can learn is that we are there.
+fn is_probe(handshake: Handshake, body: &[u8]) -> bool {
+    match handshake {
+        Handshake::Daily => serde_json::from_slice::<Value>(body)
+            .is_ok_and(|body| body == json!({ "test": "test" })),
+        Handshake::WooCommerce => body
+            .strip_prefix(b"webhook_id=")
+            .is_some_and(|id| (1..=20).contains(&id.len()) && id.iter().all(u8::is_ascii_digit)),
+        _ => false,
+    }
 }
 
 /// Handshakes in a request that was proved.
@@ -98,7 +111,7 @@ pub(super) fn after_proof(
 ) -> Option<HandshakeAnswer> {
     let text = |pointer: &str| body.json()?.pointer(pointer)?.as_str().map(str::to_owned);
     match handshake {
-        Handshake::None | Handshake::Meta | Handshake::Daily => None,
+        Handshake::None | Handshake::Meta | Handshake::Daily | Handshake::WooCommerce => None,
         Handshake::Slack => {
             let asked = text("/type")? == "url_verification";
             asked.then(|| text("/challenge")).flatten().map(HandshakeAnswer::text)

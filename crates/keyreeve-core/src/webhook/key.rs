@@ -112,6 +112,11 @@ fn standard_webhooks(text: &str) -> Result<KeyMaterial, Invalid> {
     if let Some(public) = text.strip_prefix("whpk_") {
         return Ok(KeyMaterial::Ed25519(ed25519(&decode_base64(public)?)?));
     }
+    if text.starts_with("whsk_") {
+        return Err(Invalid::new(
+            "must be the public key, whpk_…, and not the sender's private one",
+        ));
+    }
     Ok(shared(decode_base64(text.strip_prefix("whsec_").unwrap_or(text))?))
 }
 
@@ -166,6 +171,7 @@ mod tests {
             (KeyForm::StandardWebhooks, "whsec_"),
             (KeyForm::StandardWebhooks, "whsec_???"),
             (KeyForm::StandardWebhooks, "whpk_AAAA"),
+            (KeyForm::StandardWebhooks, "whsk_AAAAAAAAAAAAAAAAAAA"),
             (KeyForm::Ed25519Hex, "00ff"),
             (KeyForm::P256, "AAAA"),
             (KeyForm::Token, ""),

@@ -46,7 +46,7 @@ const ENTRIES: &[Entry] = &[
     ("gitlab-token", gitlab_token),
     ("hubspot", hubspot),
     ("intercom", intercom),
-    ("jira", bitbucket),
+    ("jira", jira),
     ("line", line),
     ("linear", linear),
     ("mailgun", mailgun),
@@ -184,7 +184,7 @@ fn gitlab() -> Scheme {
 /// The same page, with a secret token.
 fn gitlab_token() -> Scheme {
     scheme(KeyForm::Token, Proof::Token(TokenPlace::Header("X-Gitlab-Token".into())))
-        .identified(const { &[Identity::UnsignedHeader(Cow::Borrowed("X-Gitlab-Event-UUID"))] })
+        .identified(const { &[Identity::UnsignedHeader(Cow::Borrowed("Idempotency-Key"))] })
 }
 
 /// <https://www.twilio.com/docs/usage/webhooks/webhooks-security>.
@@ -263,6 +263,13 @@ fn bitbucket() -> Scheme {
     Single::body("X-Hub-Signature", "sha256=", Hex)
         .scheme()
         .identified(const { &[Identity::UnsignedHeader(Cow::Borrowed("X-Request-UUID"))] })
+}
+
+/// <https://developer.atlassian.com/cloud/jira/platform/webhooks/>.
+fn jira() -> Scheme {
+    bitbucket().identified(
+        const { &[Identity::UnsignedHeader(Cow::Borrowed("X-Atlassian-Webhook-Identifier"))] },
+    )
 }
 
 /// <https://docs.slack.dev/authentication/verifying-requests-from-slack>.
@@ -504,11 +511,10 @@ fn webflow() -> Scheme {
         .timed(TimeUnit::Millis, 300)
 }
 
-/// <https://woocommerce.com/document/webhooks/>.
+/// <https://woocommerce.com/document/webhooks/>. Deliveries of the same second have the same id, which is
+/// therefore not looked at.
 fn woocommerce() -> Scheme {
-    Single::body("X-WC-Webhook-Signature", "", Base64).scheme().identified(
-        const { &[Identity::UnsignedHeader(Cow::Borrowed("X-WC-Webhook-Delivery-ID"))] },
-    )
+    Single::body("X-WC-Webhook-Signature", "", Base64).scheme().greeted(Handshake::WooCommerce)
 }
 
 /// <https://cursor.com/docs/cloud-agent/api/webhooks>.
@@ -524,8 +530,8 @@ fn postmark() -> Scheme {
     scheme(KeyForm::Token, Proof::Token(TokenPlace::Basic))
 }
 
-/// <https://developers.deepgram.com/docs/callback>: the id of the API key, as a token.
+/// <https://developers.deepgram.com/docs/callback>: no signature, but basic authentication in the address.
 fn deepgram() -> Scheme {
-    scheme(KeyForm::Token, Proof::Token(TokenPlace::Header("dg-token".into())))
+    scheme(KeyForm::Token, Proof::Token(TokenPlace::Basic))
         .identified(const { &[Identity::Member(Cow::Borrowed("/metadata/request_id"))] })
 }

@@ -70,6 +70,14 @@ impl Scheme {
         matches!(self.proof, Proof::Token(_))
     }
 
+    /// The header that shows a token, where one does.
+    pub fn token_header(&self) -> Option<&str> {
+        match &self.proof {
+            Proof::Token(TokenPlace::Header(name)) => Some(name),
+            _ => None,
+        }
+    }
+
     /// Reads a secret as the provider shows it.
     ///
     /// Fails with the rule that is broken; nothing of the secret is part of it.

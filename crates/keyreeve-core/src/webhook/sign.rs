@@ -9,6 +9,7 @@ use super::{
     ReceivedRequest, Scheme, SigningKey,
     key::{KeyMaterial, mac},
     message::{self, BODY_SHA256, messages},
+    named,
     request::HeaderLine,
     scheme::{HeaderProof, Identity, Method, Proof, SignatureList, TextForm, TimeUnit},
     sent::Sent,
@@ -72,6 +73,18 @@ pub fn sign(
         }
     }
     Ok(signed)
+}
+
+/// The headers of Standard Webhooks with a secret in its form.
+pub fn sign_standard(
+    secret: &Secret<String>,
+    signing: &Signing<'_>,
+) -> Result<Vec<(String, String)>, Invalid> {
+    let scheme =
+        named("standard-webhooks").ok_or_else(|| Invalid::new("must be a known scheme"))?;
+    // EXPOSE: read as a key, which does not print.
+    let key = scheme.key(secret.expose())?;
+    Ok(sign(&scheme, &key, secret, signing)?.headers)
 }
 
 fn headers(

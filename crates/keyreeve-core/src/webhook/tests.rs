@@ -374,3 +374,30 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn unsigned_probes_are_answered_and_nothing_else_is() {
+    for (name, probe) in [("daily", &b"{\"test\":\"test\"}"[..]), ("woocommerce", b"webhook_id=17")]
+    {
+        let mut case = Case::signed(name, "application/json", b"{}").unwrap();
+        case.headers.clear();
+        case.body = probe.to_vec();
+        let verified = case.verify().unwrap();
+        assert!(verified.handshake.is_some() && verified.replay_keys.is_empty(), "{name}");
+        case.body = b"{\"test\":\"other\"}".to_vec();
+        assert_eq!(case.verify(), Err(Reason::MissingHeader), "{name}");
+    }
+}
+
+#[test]
+fn what_a_subaccount_of_mailgun_sends_is_signed_with_the_key_above_it() {
+    let case = Case::signed("mailgun", "application/json", b"{\"event-data\":{}}").unwrap();
+    let mut body: serde_json::Value = serde_json::from_slice(&case.body).unwrap();
+    let own = body["signature"]["signature"].take();
+    body["signature"]["signature"] = "00".repeat(32).into();
+    let mut other = Case { body: body.to_string().into_bytes(), ..case };
+    assert_eq!(other.verify(), Err(Reason::BadSignature));
+    body["signature"]["parent-signature"] = own;
+    other.body = body.to_string().into_bytes();
+    assert!(other.verify().is_ok());
+}

@@ -243,7 +243,7 @@ fn check_body(request: &ReceivedRequest<'_>) -> Result<(), Reason> {
 }
 
 /// Mailgun's signature stands in the body and covers the time and a token, nothing else. What a
-/// subaccount sends is signed by the account above it as well.
+/// subaccount sends is signed with the key of the account above it as well.
 fn mailgun<'a>(
     keys: &[SigningKey],
     request: &ReceivedRequest<'a>,
@@ -252,35 +252,32 @@ fn mailgun<'a>(
     #[derive(Deserialize)]
     struct Body {
         signature: Option<Signature>,
-        #[serde(rename = "parent-signature")]
-        parent: Option<Signature>,
     }
     #[derive(Deserialize)]
     struct Signature {
-        timestamp: Option<String>,
+        timestamp: Option<Value>,
         token: Option<String>,
         signature: Option<String>,
+        #[serde(rename = "parent-signature")]
+        parent: Option<String>,
     }
     let body: Body = serde_json::from_slice(request.body).map_err(|error| {
         if error.is_data() { Reason::MalformedHeader } else { Reason::MissingSignature }
     })?;
-    let try_one = |signature: Signature| {
-        let text = signature.signature.ok_or(Reason::MissingSignature)?;
-        let stamp = signature.timestamp.ok_or(Reason::MissingTimestamp)?;
-        let token = signature.token.ok_or(Reason::MissingSignature)?;
-        let message =
-            vec![vec![stamp.clone().into_bytes().into(), token.clone().into_bytes().into()]];
-        let method = Method::Hmac(aws_lc_rs::hmac::HMAC_SHA256, TextForm::Hex);
-        let candidates = vec![Candidate { text: text.into(), method }];
-        let key = prove(&candidates, &message, keys, None)?;
-        let sent = Sent { candidates, timestamp: Some(stamp.into()), id: Some(token.into()) };
-        Ok((sent, key))
+    let signature = body.signature.ok_or(Reason::MissingSignature)?;
+    let own = signature.signature.ok_or(Reason::MissingSignature)?;
+    let stamp = match signature.timestamp.ok_or(Reason::MissingTimestamp)? {
+        Value::String(text) => text,
+        Value::Number(number) => number.to_string(),
+        _ => return Err(Reason::MalformedHeader),
     };
-    let own = try_one(body.signature.ok_or(Reason::MissingSignature)?);
-    match (own, body.parent) {
-        (Err(Reason::BadSignature), Some(parent)) => try_one(parent),
-        (own, _) => own,
-    }
+    let token = signature.token.ok_or(Reason::MissingSignature)?;
+    let message = vec![vec![stamp.clone().into_bytes().into(), token.clone().into_bytes().into()]];
+    let method = Method::Hmac(aws_lc_rs::hmac::HMAC_SHA256, TextForm::Hex);
+    let texts = [Some(own), signature.parent].into_iter().flatten();
+    let candidates: Vec<_> = texts.map(|text| Candidate { text: text.into(), method }).collect();
+    let key = prove(&candidates, &message, keys, None)?;
+    Ok((Sent { candidates, timestamp: Some(stamp.into()), id: Some(token.into()) }, key))
 }
 
 /// When a request was sent, if that is not too far from now on either side.

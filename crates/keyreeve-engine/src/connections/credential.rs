@@ -102,11 +102,11 @@ pub(super) enum Unusable {
 }
 
 /// The fields of a version, by name.
-pub(super) struct Values(BTreeMap<String, Zeroizing<String>>);
+pub(crate) struct Values(BTreeMap<String, Zeroizing<String>>);
 
 impl Values {
     /// Takes the fields that are texts or numbers.
-    pub(super) fn of(fields: &Fields) -> Self {
+    pub(crate) fn of(fields: &Fields) -> Self {
         // EXPOSE: taken apart; each value is wiped when it goes.
         let texts = serde_json::from_str::<BTreeMap<String, &RawValue>>(fields.text().expose());
         let texts = texts.unwrap_or_default().into_iter().filter_map(|(name, raw)| {
@@ -131,8 +131,13 @@ impl Values {
     }
 
     /// The field of that name, or of one of its other names.
-    pub(super) fn named(&self, name: &str, aliases: &[String]) -> Option<&str> {
+    pub(crate) fn named(&self, name: &str, aliases: &[String]) -> Option<&str> {
         self.find(name, aliases, false)
+    }
+
+    /// The value of the only field there is.
+    pub(crate) fn only(&self) -> Option<&str> {
+        (self.0.len() == 1).then(|| self.0.values().next()).flatten().map(|value| value.as_str())
     }
 
     /// The value of a place: the field of that name, one of its other names, or the only field there is

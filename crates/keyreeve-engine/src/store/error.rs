@@ -21,6 +21,8 @@ pub enum Kind {
     Role,
     SealedVersion,
     VaultRecord,
+    WebhookEvent,
+    WebhookSource,
 }
 
 impl fmt::Display for Kind {
@@ -41,6 +43,8 @@ impl fmt::Display for Kind {
             Self::Role => "role",
             Self::SealedVersion => "sealed version",
             Self::VaultRecord => "record of the vault",
+            Self::WebhookEvent => "webhook event",
+            Self::WebhookSource => "webhook source",
         })
     }
 }

@@ -12,7 +12,7 @@ use keyreeve_core::{
     vault::VersionNumber,
 };
 
-use super::{CommitError, RecordKind, SealedRow, Store, VaultRecord};
+use super::{CommitError, EventStep, RecordKind, SealedRow, Store, VaultRecord, WebhookEvent};
 
 /// One change. An update carries the new value with its revision one higher than the stored one;
 /// a store refuses it otherwise.
@@ -77,6 +77,17 @@ pub enum Change {
     AddCalls(Box<CallBatch>),
     /// Batches of calls that ended before this are forgotten, in all projects; their sums are not.
     ForgetCallsBefore(Timestamp),
+    /// An event came in that was not seen before: refused if one of its source left one of these marks.
+    AcceptEvent {
+        /// The event.
+        event: Box<WebhookEvent>,
+        /// What no other event of the source may leave.
+        marks: Vec<[u8; 32]>,
+    },
+    /// Events were delivered, or tried, or are to be tried again.
+    StepEvents(Vec<EventStep>),
+    /// Events that ended before this are forgotten, in all projects, and marks that were left before it.
+    ForgetEventsBefore(Timestamp),
     /// Answers older than this are forgotten, in all projects.
     ForgetResultsBefore(Timestamp),
     /// A record of the vault as it is now; refused unless what is stored is what it follows.

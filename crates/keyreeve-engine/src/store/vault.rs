@@ -33,11 +33,13 @@ pub enum RecordKind {
     Connection,
     /// A token of a client of connections, by digest.
     ClientToken,
+    /// A sender of webhooks, by name.
+    WebhookSource,
 }
 
 impl RecordKind {
     /// All kinds.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Keyring,
         Self::Mount,
         Self::Secret,
@@ -49,6 +51,7 @@ impl RecordKind {
         Self::Mirror,
         Self::Connection,
         Self::ClientToken,
+        Self::WebhookSource,
     ];
 
     /// As it is stored.
@@ -65,6 +68,7 @@ impl RecordKind {
             Self::Mirror => "mirror",
             Self::Connection => "connection",
             Self::ClientToken => "client-token",
+            Self::WebhookSource => "webhook-source",
         }
     }
 

@@ -1,17 +1,19 @@
-//! What connections ask of the vault.
+//! What connections and webhooks ask of the vault.
 
 use std::{ops::Bound, sync::Arc};
 
 use keyreeve_core::{
+    Secret,
     audit::Actor,
     model::Revision,
     name::ProjectName,
-    vault::{SecretPath, SecretRecord, VersionNumber},
+    vault::{Binding, EnvelopeError, SealedVersion, SecretPath, SecretRecord, VersionNumber},
 };
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
-    Fields, VaultAccess, VaultError, access::Rights, records::Known, stored::StoredSecret,
+    Fields, VaultAccess, VaultError, access::Rights, keyring::sealing_randomness, records::Known,
+    stored::StoredSecret,
 };
 use crate::{
     Engine, RequestMeta,
@@ -28,6 +30,12 @@ impl VaultAccess {
     /// A connection, which uses the one secret that somebody gave it who may read it.
     pub(crate) fn of_connection(project: ProjectName, name: &str, request: RequestMeta) -> Self {
         let actor = Actor::System(format!("connection {name}").into());
+        Self { project, actor, request, rights: Rights::Everything }
+    }
+
+    /// A source of webhooks, which uses the one secret that somebody gave it who may read it.
+    pub(crate) fn of_webhook(project: ProjectName, name: &str, request: RequestMeta) -> Self {
+        let actor = Actor::System(format!("webhook {name}").into());
         Self { project, actor, request, rights: Rights::Everything }
     }
 }
@@ -91,6 +99,19 @@ impl Engine {
             .collect()
     }
 
+    /// The records of a kind, of every project.
+    pub(crate) fn kept_everywhere<T: DeserializeOwned + Send + Sync + 'static>(
+        &self,
+        kind: RecordKind,
+    ) -> Result<Vec<(ProjectName, Arc<T>)>, VaultError> {
+        let all = self.vault.records.everywhere(kind).into_iter();
+        all.map(|(project, known)| {
+            let body = self.parsed(&project, &known)?;
+            Ok((project, body))
+        })
+        .collect()
+    }
+
     /// How many records of a kind a project has.
     pub(crate) fn count_kept(&self, project: &ProjectName, kind: RecordKind) -> usize {
         self.vault.records.count(project, kind)
@@ -142,4 +163,37 @@ impl Engine {
         let stored = stored.ok_or_else(|| VaultError::NotFound(path.clone()))?;
         self.open_fields(access, path, &stored, version).await
     }
+
+    /// Encrypts bytes for a place under the newest key.
+    pub(crate) fn seal_bytes(
+        &self,
+        project: &ProjectName,
+        place: &str,
+        version: u64,
+        bytes: &[u8],
+    ) -> Result<Vec<u8>, VaultError> {
+        let binding = Binding { project: project.as_str(), secret: place, version };
+        let randomness = sealing_randomness(&*self.entropy)?;
+        let sealed = self.keyring()?.seal(&binding, bytes, randomness);
+        Ok(sealed.map_err(|why| tampered_with(place, why))?.as_bytes().to_vec())
+    }
+
+    /// Bytes that were encrypted for that place.
+    pub(crate) fn open_bytes(
+        &self,
+        project: &ProjectName,
+        place: &str,
+        version: u64,
+        sealed: &[u8],
+    ) -> Result<Secret<Vec<u8>>, VaultError> {
+        let sealed =
+            SealedVersion::from_bytes(sealed.to_vec()).map_err(|why| tampered_with(place, why))?;
+        let binding = Binding { project: project.as_str(), secret: place, version };
+        let opened = self.keyring()?.open_version(&binding, &sealed);
+        opened.map_err(|why| tampered_with(place, why))
+    }
+}
+
+fn tampered_with(what: &str, why: EnvelopeError) -> VaultError {
+    VaultError::Tampered { what: what.to_owned(), why }
 }

@@ -21,6 +21,7 @@ use crate::{
     Engine, Entropy, Error,
     connections::MadeCredentials,
     store::{Change, CommitError, Kind, RecordKind, VaultRecord},
+    webhooks::SourceKeys,
 };
 
 /// The keyring's id: there is one.
@@ -35,6 +36,8 @@ pub(super) struct Opened {
     loaded: ArcSwap<Loaded>,
     /// What connections inject. It goes when the vault is sealed, like everything in clear.
     credentials: MadeCredentials,
+    /// What webhooks are verified with.
+    source_keys: SourceKeys,
 }
 
 impl Opened {
@@ -145,6 +148,11 @@ impl Vault {
     ) -> Option<T> {
         self.opened.load().as_deref().map(|opened| look(&opened.credentials))
     }
+
+    /// Looks at what webhooks are verified with, while the vault is open.
+    pub(crate) fn source_keys<T>(&self, look: impl FnOnce(&SourceKeys) -> T) -> Option<T> {
+        self.opened.load().as_deref().map(|opened| look(&opened.source_keys))
+    }
 }
 
 impl Engine {
@@ -193,8 +201,13 @@ impl Engine {
 
     fn keep_open(&self, roots: Vec<Arc<RootKey>>, keyring: Keyring, revision: Revision) {
         let loaded = ArcSwap::from_pointee(Loaded { revision, keyring });
-        let credentials = MadeCredentials::default();
-        self.vault.opened.store(Some(Arc::new(Opened { roots, loaded, credentials })));
+        let opened = Opened {
+            roots,
+            loaded,
+            credentials: MadeCredentials::default(),
+            source_keys: SourceKeys::default(),
+        };
+        self.vault.opened.store(Some(Arc::new(opened)));
     }
 
     /// The news of a keyring that another node made may not be here yet. Gives whether there were any.

@@ -44,6 +44,8 @@ kinds! {
     Unauthenticated = "unauthenticated",
     /// The credential is not good.
     BadCredential = "bad_credential",
+    /// A webhook was not sent by who it says, or not recently.
+    NotVerified = "not_verified",
     /// The credential is good, but not for this.
     Forbidden = "forbidden",
     /// The page is not one that may call.

@@ -23,7 +23,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     AppState, api_keys, audit, client_tokens, connections, environments, health, keyspaces, owners,
-    projects, reservations, roles,
+    projects, reservations, roles, webhooks,
 };
 use crate::{ServerOptions, problem::Failure, verify};
 
@@ -133,6 +133,13 @@ fn documented() -> OpenApiRouter<AppState> {
         .routes(routes!(connections::calls))
         .routes(routes!(client_tokens::list, client_tokens::create))
         .routes(routes!(client_tokens::revoke))
+        // Services that call us.
+        .routes(routes!(webhooks::list, webhooks::create))
+        .routes(routes!(webhooks::show, webhooks::update, webhooks::delete))
+        .routes(routes!(webhooks::rotate_secret))
+        .routes(routes!(webhooks::events))
+        .routes(routes!(webhooks::event))
+        .routes(routes!(webhooks::replay))
         // The record.
         .routes(routes!(audit::list))
         .routes(routes!(audit::checkpoint))
@@ -206,6 +213,6 @@ mod tests {
                 assert!(public || responses.contains_key("4XX"), "{place} never fails?");
             }
         }
-        assert_eq!(operations, 62);
+        assert_eq!(operations, 71);
     }
 }

@@ -15,7 +15,7 @@ use keyreeve_engine::store::{
 use super::{
     calls,
     tables::{Draft, Table, Tables},
-    vault,
+    vault, webhooks,
 };
 
 /// Applies one change of a unit of work in `project`.
@@ -48,10 +48,7 @@ pub(super) fn apply(
             delete(draft, |t| &mut t.keyspaces, key, used, Kind::Keyspace)
         }
         Change::CreateOwner(new) => create_owner(draft, project, new),
-        Change::EnsureOwner(new) => match create_owner(draft, project, new) {
-            Err(CommitError::AlreadyExists(Kind::Owner)) => Ok(()),
-            result => result,
-        },
+        Change::EnsureOwner(new) => ensure_owner(draft, project, new),
         Change::UpdateOwner(new) => update_owner(draft, project, new),
         Change::DeleteOwner(id) => delete_owner(draft, project, id),
         Change::CreateRole(new) => {
@@ -71,6 +68,9 @@ pub(super) fn apply(
             Ok(())
         }
         Change::AddCalls(_) | Change::ForgetCallsBefore(_) => calls::apply(draft, project, change),
+        Change::AcceptEvent { .. } | Change::StepEvents(_) | Change::ForgetEventsBefore(_) => {
+            webhooks::apply(draft, project, change)
+        }
         Change::RecogniseKey { id, digest } => recognise(draft, project, *id, *digest),
         Change::ClaimQuota(claims) => {
             claims.iter().try_for_each(|claim| claim_quota(draft, project, claim))
@@ -92,6 +92,17 @@ pub(super) fn apply(
             forget(draft, |_, result| result.at < *time);
             Ok(())
         }
+    }
+}
+
+fn ensure_owner(
+    draft: &mut Draft<'_>,
+    project: &ProjectName,
+    new: &Owner,
+) -> Result<(), CommitError> {
+    match create_owner(draft, project, new) {
+        Err(CommitError::AlreadyExists(Kind::Owner)) => Ok(()),
+        result => result,
     }
 }
 

@@ -12,6 +12,7 @@ use keyreeve_core::{
 };
 use keyreeve_engine::store::{
     CallBatch, CallCount, IdempotentResult, QuotaSubject, RecordKind, Usage, VaultRecord,
+    WebhookEvent,
 };
 
 /// Everything but the audit log.
@@ -33,6 +34,9 @@ pub(super) struct Tables {
     pub(super) call_batches: BTreeMap<(ProjectName, Timestamp, String), CallBatch>,
     /// By day, connection and client.
     pub(super) call_counts: BTreeMap<(ProjectName, (String, String, String)), CallCount>,
+    pub(super) webhook_events: BTreeMap<(ProjectName, String), WebhookEvent>,
+    /// When each was left.
+    pub(super) webhook_marks: BTreeMap<(ProjectName, String, [u8; 32]), Timestamp>,
     pub(super) results: BTreeMap<(ProjectName, [u8; 32]), IdempotentResult>,
 }
 

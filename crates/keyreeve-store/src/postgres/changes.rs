@@ -84,6 +84,9 @@ impl Entry {
             | Change::AddUsage(_)
             | Change::AddCalls(_)
             | Change::ForgetCallsBefore(_)
+            | Change::AcceptEvent { .. }
+            | Change::StepEvents(_)
+            | Change::ForgetEventsBefore(_)
             | Change::RememberResult(_)
             | Change::ForgetResultsBefore(_)
             | Change::OnDuty(_) => return None,

@@ -8,7 +8,7 @@ mod tenancy;
 use keyreeve_core::name::ProjectName;
 use keyreeve_engine::store::{Change, QuotaClaim};
 
-use super::{calls, duties, failure::Refusal, session::Session, vault};
+use super::{calls, duties, failure::Refusal, session::Session, vault, webhooks};
 
 /// Applies one change of a unit of work in `project`; gives what of quotas is claimed since, if it is
 /// about those.
@@ -37,6 +37,9 @@ pub(crate) fn apply(
         Change::AddUsage(deltas) => keys::add_usage(session, project, deltas),
         Change::AddCalls(batch) => calls::add(session, project, batch),
         Change::ForgetCallsBefore(time) => calls::forget_before(session, *time),
+        Change::AcceptEvent { event, marks } => webhooks::accept(session, project, event, marks),
+        Change::StepEvents(steps) => webhooks::step(session, project, steps),
+        Change::ForgetEventsBefore(time) => webhooks::forget_before(session, *time),
         Change::RecogniseKey { id, digest } => keys::recognise(session, project, *id, digest),
         Change::ClaimQuota(claims) => return claims::claim(session, project, claims),
         Change::SettleQuota(claims) => return claims::settle(session, project, claims),

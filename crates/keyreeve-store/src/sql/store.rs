@@ -12,12 +12,14 @@ use keyreeve_core::{
     vault::VersionNumber,
 };
 use keyreeve_engine::store::{
-    AuditFilter, AuditRecord, CallBatch, CallCount, ChangeSink, CommitError, DutyTerm,
+    AuditFilter, AuditRecord, CallBatch, CallCount, ChangeSink, CommitError, DutyTerm, EventFilter,
     IdempotentResult, KeyFilter, ListPage, PageRequest, QuotaSubject, Receipt, RecordKind,
-    SealedOf, SequencedEntry, Store, StoreError, StoredKey, UnitOfWork, VaultRecord,
+    SealedOf, SequencedEntry, Store, StoreError, StoredKey, UnitOfWork, VaultRecord, WebhookEvent,
 };
 
-use super::{audit, calls, commands::DutyRequest, keys, quota, readers::Readers, tenancy, vault};
+use super::{
+    audit, calls, commands::DutyRequest, keys, quota, readers::Readers, tenancy, vault, webhooks,
+};
 
 /// What a database does in its own way.
 #[async_trait]
@@ -278,6 +280,40 @@ impl Store for DatabaseStore {
     ) -> Result<Vec<CallCount>, StoreError> {
         let (project, from_day) = (project.clone(), from_day.to_owned());
         self.readers.read(move |db| calls::counts(db, &project, &from_day, limit)).await
+    }
+
+    async fn webhook_events(
+        &self,
+        project: &ProjectName,
+        filter: &EventFilter,
+        limit: u32,
+    ) -> Result<Vec<WebhookEvent>, StoreError> {
+        let (project, filter) = (project.clone(), filter.clone());
+        self.readers.read(move |db| webhooks::list(db, &project, &filter, limit)).await
+    }
+
+    async fn webhook_event(
+        &self,
+        project: &ProjectName,
+        id: &str,
+    ) -> Result<Option<WebhookEvent>, StoreError> {
+        let (project, id) = (project.clone(), id.to_owned());
+        self.readers.read(move |db| webhooks::one(db, &project, &id)).await
+    }
+
+    async fn due_webhook_events(
+        &self,
+        project: &ProjectName,
+        source: &str,
+        at: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<WebhookEvent>, StoreError> {
+        let (project, source) = (project.clone(), source.to_owned());
+        self.readers.read(move |db| webhooks::due(db, &project, &source, at, limit)).await
+    }
+
+    async fn has_webhook_events_before(&self, before: Timestamp) -> Result<bool, StoreError> {
+        self.readers.read(move |db| webhooks::exist_before(db, before)).await
     }
 
     async fn check(&self) -> Result<(), StoreError> {

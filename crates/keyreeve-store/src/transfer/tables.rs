@@ -137,6 +137,26 @@ pub(super) const TABLES: &[Table] = &[
             "units",
         ],
     },
+    Table {
+        name: "webhook_events",
+        key: 2,
+        columns: &[
+            "project",
+            "id",
+            "source",
+            "event",
+            "received_ms",
+            "bytes",
+            "state",
+            "attempts",
+            "due_ms",
+            "status",
+            "failure",
+            "changed_ms",
+            "sealed",
+        ],
+    },
+    Table { name: "webhook_marks", key: 3, columns: &["project", "source", "mark", "left_ms"] },
 ];
 
 /// Entries are only ever added, so they are copied from where the copy ends.

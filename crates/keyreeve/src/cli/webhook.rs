@@ -8,11 +8,86 @@ use keyreeve_core::restriction::IpNetwork;
 /// Examples of `webhook`.
 pub(super) const ABOUT: &str = "\
 Examples:
-  keyreeve webhook schemes
+  keyreeve webhook add stripe --secret production/stripe-webhook --public-url https://hooks.example.com/hooks/stripe --to https://app.example.com/hooks
+  keyreeve webhook list
+  keyreeve webhook events --state dead
+  keyreeve webhook replay whe_0193a5c4e1d20123456789abcdef
   keyreeve webhook verify --scheme stripe --secret-file stripe.txt --request captured.http
-  keyreeve webhook sign --scheme github --secret-file github.txt --url http://localhost:3000/hooks
 
-These work on files alone; no server is asked.";
+`schemes`, `verify` and `sign` work on files alone; no server is asked.";
+
+const ADD: &str = "\
+Examples:
+  keyreeve webhook add stripe --secret production/stripe-webhook --public-url https://hooks.example.com/hooks/stripe --to https://app.example.com/hooks
+  keyreeve webhook add sms --scheme twilio --secret production/twilio --field auth_token --public-url https://hooks.example.com/hooks/sms --to http://app:3000/hooks/sms --allow-internal --allow-plaintext
+  keyreeve webhook add acme --scheme-file acme.toml --secret production/acme --public-url https://hooks.example.com/hooks/acme --to https://app.example.com/hooks
+  keyreeve webhook add bank --in-query token --allow-from 203.0.113.0/24 --secret production/bank --public-url https://hooks.example.com/hooks/bank --to https://app.example.com/hooks
+
+The scheme is the source's name unless --scheme says another. What the app verifies events with is
+printed once, alone on standard output: it is a secret in the form of Standard Webhooks.";
+
+const LIST: &str = "\
+Examples:
+  keyreeve webhook list
+  keyreeve webhook list --format json";
+
+const SHOW: &str = "\
+Examples:
+  keyreeve webhook show stripe
+  keyreeve webhook show whe_0193a5c4e1d20123456789abcdef
+
+Of an event it shows what came in, without headers that show a token. That you looked is in the
+audit.";
+
+const UPDATE: &str = "\
+Examples:
+  keyreeve webhook update stripe --to https://new-app.example.com/hooks
+  keyreeve webhook update sms --tolerance 600 --attempts 20";
+
+const PAUSE: &str = "\
+Examples:
+  keyreeve webhook pause stripe
+
+Events are still taken and kept; they are delivered once the source is resumed.";
+
+const RESUME: &str = "\
+Examples:
+  keyreeve webhook resume stripe";
+
+const RM: &str = "\
+Examples:
+  keyreeve webhook rm stripe
+
+Events that wait stay, and are delivered if a source of that name is made again.";
+
+const ROTATE: &str = "\
+Examples:
+  keyreeve webhook rotate-secret stripe
+  keyreeve webhook rotate-secret stripe --overlap 2h
+
+Until the overlap ends events have a signature with each of the two, so that the app can change
+over. The sender's own secret is changed by putting a new version of it into the vault: the current
+one and the one before are both good.";
+
+const EVENTS: &str = "\
+Examples:
+  keyreeve webhook events
+  keyreeve webhook events --source stripe --state dead
+  keyreeve webhook events --limit 20 --format json";
+
+const REPLAY: &str = "\
+Examples:
+  keyreeve webhook replay whe_0193a5c4e1d20123456789abcdef
+  keyreeve webhook replay --source stripe --state dead
+
+The app gets the event again under the same webhook-id, from the first attempt on.";
+
+const TAIL: &str = "\
+Examples:
+  keyreeve webhook tail
+  keyreeve webhook tail --source stripe --format json
+
+Ends with Ctrl-C.";
 
 const SCHEMES: &str = "\
 Examples:
@@ -40,6 +115,39 @@ Prints a line for curl. Where a sender signs nothing and shows a token, that lin
 /// What to do with webhooks.
 #[derive(Debug, Subcommand)]
 pub(crate) enum WebhookCommand {
+    /// Take webhooks of a sender
+    #[command(after_help = ADD)]
+    Add(AddArgs),
+    /// List the sources
+    #[command(after_help = LIST)]
+    List,
+    /// Show a source, or an event with what came in
+    #[command(after_help = SHOW)]
+    Show(ShowArgs),
+    /// Change a source
+    #[command(after_help = UPDATE)]
+    Update(UpdateArgs),
+    /// Let a source's events wait
+    #[command(after_help = PAUSE)]
+    Pause(SourceArgs),
+    /// Deliver a source's events again
+    #[command(after_help = RESUME)]
+    Resume(SourceArgs),
+    /// Remove a source
+    #[command(after_help = RM)]
+    Rm(SourceArgs),
+    /// Make a new secret that events are signed with for the app
+    #[command(after_help = ROTATE)]
+    RotateSecret(RotateArgs),
+    /// List events
+    #[command(after_help = EVENTS)]
+    Events(EventsArgs),
+    /// Have events delivered again
+    #[command(after_help = REPLAY)]
+    Replay(ReplayArgs),
+    /// Show events as they come in
+    #[command(after_help = TAIL)]
+    Tail(TailArgs),
     /// List the schemes that are known: how senders prove themselves
     #[command(after_help = SCHEMES)]
     Schemes,
@@ -135,4 +243,151 @@ pub(crate) struct SignArgs {
     /// When it is sent, in seconds of Unix time; now unless given
     #[arg(long, value_name = "SECONDS")]
     pub(crate) at: Option<i64>,
+}
+
+/// What is decided about a source.
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct SettingsArgs {
+    /// A TOML file that describes an HMAC of your own: `header`, `prefix`, `algorithm`, `payload`, …
+    #[arg(long, value_name = "FILE", conflicts_with = "scheme")]
+    pub(crate) scheme_file: Option<PathBuf>,
+    /// The sender signs nothing and shows a token in this header
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["scheme", "scheme_file"])]
+    pub(crate) in_header: Option<String>,
+    /// The sender signs nothing and shows a token in this field of the query
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["scheme", "scheme_file", "in_header"])]
+    pub(crate) in_query: Option<String>,
+    /// How the sender proves itself; `keyreeve webhook schemes` lists what is known
+    #[arg(long, value_name = "NAME")]
+    pub(crate) scheme: Option<String>,
+    /// The field of the secret, where it has several
+    #[arg(long, value_name = "NAME")]
+    pub(crate) field: Option<String>,
+    /// Whether the app may be on this machine or in a private network
+    #[arg(long, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
+    pub(crate) allow_internal: Option<bool>,
+    /// Whether events may go without TLS
+    #[arg(long, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
+    pub(crate) allow_plaintext: Option<bool>,
+    /// How old or how far ahead a request may be, in seconds
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) tolerance: Option<u32>,
+    /// A network that requests may come from
+    #[arg(long, value_name = "CIDR")]
+    pub(crate) allow_from: Vec<String>,
+    /// What names an event, where the scheme does not say it: `data.id`, a field, or `header:NAME`
+    #[arg(long, value_name = "PLACE")]
+    pub(crate) event_id: Option<String>,
+    /// The field of the secret with what Meta's subscription has to show
+    #[arg(long, value_name = "NAME")]
+    pub(crate) handshake_field: Option<String>,
+    /// The most bytes of a request's body
+    #[arg(long, value_name = "BYTES")]
+    pub(crate) max_body: Option<u64>,
+    /// How often an event is tried
+    #[arg(long, value_name = "COUNT")]
+    pub(crate) attempts: Option<u32>,
+    /// How long the app may take for an event, in milliseconds
+    #[arg(long, value_name = "MS")]
+    pub(crate) patience: Option<u32>,
+}
+
+/// `keyreeve webhook add`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct AddArgs {
+    /// Names it, and its address: /hooks/NAME
+    pub(crate) name: String,
+    /// The path of the secret to verify with
+    #[arg(long = "secret", id = "secret_path", value_name = "PATH")]
+    pub(crate) secret: String,
+    /// The address that the sender is given
+    #[arg(long, value_name = "URL")]
+    pub(crate) public_url: String,
+    /// Where events go
+    #[arg(long, value_name = "URL")]
+    pub(crate) to: String,
+    #[command(flatten)]
+    pub(crate) settings: SettingsArgs,
+}
+
+/// `keyreeve webhook update`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct UpdateArgs {
+    /// Its name
+    pub(crate) name: String,
+    /// The path of the secret to verify with
+    #[arg(long = "secret", id = "secret_path", value_name = "PATH")]
+    pub(crate) secret: Option<String>,
+    /// The address that the sender is given
+    #[arg(long, value_name = "URL")]
+    pub(crate) public_url: Option<String>,
+    /// Where events go
+    #[arg(long, value_name = "URL")]
+    pub(crate) to: Option<String>,
+    #[command(flatten)]
+    pub(crate) settings: SettingsArgs,
+}
+
+/// A source.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct SourceArgs {
+    /// Its name
+    pub(crate) name: String,
+}
+
+/// `keyreeve webhook show`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct ShowArgs {
+    /// A source's name, or an event's id, which begins with `whe_`
+    #[arg(value_name = "NAME_OR_ID")]
+    pub(crate) what: String,
+}
+
+/// `keyreeve webhook rotate-secret`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct RotateArgs {
+    /// The source's name
+    pub(crate) name: String,
+    /// For how long the secret before signs, too
+    #[arg(long, value_name = "LENGTH", default_value = "24h")]
+    pub(crate) overlap: String,
+}
+
+/// Which events.
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct FilterArgs {
+    /// Of this source only
+    #[arg(long, value_name = "NAME")]
+    pub(crate) source: Option<String>,
+    /// Only those that are `waiting`, `delivered` or `dead`
+    #[arg(long, value_name = "STATE")]
+    pub(crate) state: Option<String>,
+}
+
+/// `keyreeve webhook events`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct EventsArgs {
+    #[command(flatten)]
+    pub(crate) filter: FilterArgs,
+    #[command(flatten)]
+    pub(crate) page: super::page::PageArgs,
+}
+
+/// `keyreeve webhook replay`.
+#[derive(Clone, Debug, Args)]
+#[command(group = ArgGroup::new("which").required(true).multiple(true).args(["ids", "source", "state"]))]
+pub(crate) struct ReplayArgs {
+    /// Events
+    #[arg(value_name = "ID", conflicts_with_all = ["source", "state"])]
+    pub(crate) ids: Vec<String>,
+    #[command(flatten)]
+    pub(crate) filter: FilterArgs,
+}
+
+/// `keyreeve webhook tail`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct TailArgs {
+    /// Of this source only
+    #[arg(long, value_name = "NAME")]
+    pub(crate) source: Option<String>,
 }

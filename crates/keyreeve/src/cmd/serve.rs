@@ -107,6 +107,7 @@ fn serve(
 ) -> anyhow::Result<()> {
     let clock = running.clock.clone();
     let tasks = tasks::start(background, engine, running, metrics, config, &stopped);
+    background.spawn(tasks::deliver(gateway.webhooks().clone(), stopped.clone()));
     let ended = server.run(engine.clone(), clock, gateway, stopped)?;
     if ended.cut_off > 0 {
         warn!(connections = ended.cut_off, "connections were cut off at the end of the drain");

@@ -1,8 +1,10 @@
 //! `keyreeve webhook`.
 
 mod captured;
+mod events;
 mod schemes;
 mod sign;
+mod sources;
 mod verify;
 
 use std::path::Path;
@@ -13,22 +15,63 @@ use keyreeve_core::{
     webhook::{self, GenericScheme, Scheme, SharedToken},
 };
 
-use super::Outcome;
+use super::{Outcome, deletion, listing};
 use crate::{
     cli::webhook::{SchemeArgs, WebhookCommand},
     context::Context,
     hidden_input,
+    output::webhook as view,
 };
 
 /// The most bytes of a file with a request, a body or vectors.
 const MOST_BYTES: u64 = 64 << 20;
 
-pub(super) fn run(command: &WebhookCommand, context: &Context) -> anyhow::Result<Outcome> {
+/// What ids of events begin with.
+const EVENT_ID: &str = "whe_";
+
+pub(super) async fn run(command: &WebhookCommand, context: &Context) -> anyhow::Result<Outcome> {
+    let client = || context.client();
     match command {
+        // These ask no server.
         WebhookCommand::Schemes => schemes::run(context),
         WebhookCommand::Verify(args) => verify::run(args, context),
         WebhookCommand::Sign(args) => sign::run(args, context),
+        WebhookCommand::Add(args) => sources::add(&client()?, args, context).await,
+        WebhookCommand::List => {
+            let page = client()?.list_webhook_sources().await?;
+            listing::show(&page, "sources", view::sources, context)
+        }
+        WebhookCommand::Show(args) if args.what.starts_with(EVENT_ID) => {
+            events::show(&client()?, &args.what, context).await
+        }
+        WebhookCommand::Show(args) => {
+            let source = client()?.webhook_source(&args.what).await?;
+            context.output.show(&source, view::source)?;
+            Ok(Outcome::Done)
+        }
+        WebhookCommand::Update(args) => sources::update(&client()?, args, context).await,
+        WebhookCommand::Pause(args) => sources::pause(&client()?, &args.name, true, context).await,
+        WebhookCommand::Resume(args) => {
+            sources::pause(&client()?, &args.name, false, context).await
+        }
+        WebhookCommand::Rm(args) => {
+            client()?.delete_webhook_source(&args.name).await?;
+            deletion::tell("source", &args.name, context)
+        }
+        WebhookCommand::RotateSecret(args) => sources::rotate(&client()?, args, context).await,
+        WebhookCommand::Events(args) => events::list(&client()?, args, context).await,
+        WebhookCommand::Replay(args) => events::replay(&client()?, args, context).await,
+        WebhookCommand::Tail(args) => events::tail(&client()?, args, context).await,
     }
+}
+
+/// An HMAC that a file describes.
+fn described(path: Option<&Path>) -> anyhow::Result<Option<GenericScheme>> {
+    let Some(path) = path else { return Ok(None) };
+    let shown = path.display();
+    let text = std::fs::read_to_string(path).with_context(|| format!("{shown} cannot be read"))?;
+    let described = toml_edit::de::from_str(&text);
+    described.with_context(|| format!("{shown} does not describe a scheme")).map(Some)
 }
 
 /// How the sender proves itself.
@@ -38,18 +81,11 @@ fn scheme_of(args: &SchemeArgs) -> anyhow::Result<Scheme> {
         query: args.in_query.clone(),
         ..SharedToken::default()
     };
-    match (&args.scheme, &args.scheme_file) {
+    match (&args.scheme, described(args.scheme_file.as_deref())?) {
         (Some(name), _) => webhook::named(name).with_context(
             || "--scheme is not known; `keyreeve webhook schemes` lists those that are",
         ),
-        (None, Some(path)) => {
-            let shown = path.display();
-            let text =
-                std::fs::read_to_string(path).with_context(|| format!("{shown} cannot be read"))?;
-            let described: GenericScheme = toml_edit::de::from_str(&text)
-                .with_context(|| format!("{shown} does not describe a scheme"))?;
-            described.scheme("generic-hmac").with_context(|| shown.to_string())
-        }
+        (None, Some(described)) => Ok(described.scheme("generic-hmac").context("--scheme-file")?),
         (None, None) if token != SharedToken::default() => {
             Ok(token.scheme("shared-token").context("the token's place")?)
         }

@@ -86,6 +86,9 @@ fn for_problem(problem: &Problem) -> Option<String> {
             "the key in KEYREEVE_TOKEN is not one of this server's, or is expired, disabled or \
              revoked: set another, or none on the server's own machine"
         }
+        ErrorCode::WebhookNotVerified => {
+            "compare the source's secret and public address with the sender's: `keyreeve webhook show NAME`"
+        }
         ErrorCode::Forbidden => {
             "use a key with a role that allows it: `keyreeve role list` shows what each grants"
         }

@@ -2,11 +2,14 @@
 
 use std::path::Path;
 
+use base64::{Engine as _, prelude::BASE64_STANDARD};
+use keyreeve_api::{Page, WebhookEventDetailsView, WebhookEventView, WebhookSourceView};
 use keyreeve_core::webhook::{Reason, Scheme, SignedHeaders, Verified};
 
 use super::{
     canvas::{Canvas, Tone},
     fields::Fields,
+    printable::printable,
     table::{Cell, Column, Table},
 };
 
@@ -16,6 +19,143 @@ const SCHEMES: &[Column] = &[
     Column::Whole("GOOD FOR"),
     Column::Whole("SIGNS THE ADDRESS"),
 ];
+
+const SOURCES: &[Column] = &[
+    Column::Whole("NAME"),
+    Column::Whole("SCHEME"),
+    Column::Free("TAKEN AT"),
+    Column::Free("GOES TO"),
+    Column::Free("VERIFIED WITH"),
+    Column::Free("STATE"),
+];
+
+const EVENTS: &[Column] = &[
+    Column::Whole("ID"),
+    Column::Whole("SOURCE"),
+    Column::Free("SENDER'S ID"),
+    Column::Free("CAME IN"),
+    Column::Free("STATE"),
+    Column::Free("TRIED"),
+    Column::Free("LAST ANSWER"),
+];
+
+/// The longest body that is shown.
+const LONGEST_BODY: usize = 4_000;
+
+/// Many sources.
+pub(crate) fn sources(page: &Page<WebhookSourceView>, canvas: &Canvas) -> String {
+    let mut table = Table::new(SOURCES);
+    for source in &page.items {
+        table.row([
+            Cell::new(&source.name),
+            Cell::new(&source.scheme),
+            Cell::new(&source.path),
+            Cell::new(&source.to),
+            Cell::new(&source.secret),
+            source_state(source),
+        ]);
+    }
+    table.draw(canvas)
+}
+
+fn source_state(source: &WebhookSourceView) -> Cell {
+    if source.paused {
+        Cell::toned("paused", Tone::Warning)
+    } else {
+        Cell::toned("active", Tone::Good)
+    }
+}
+
+/// One source.
+pub(crate) fn source(source: &WebhookSourceView, canvas: &Canvas) -> String {
+    let good_for = source.tolerance_s.map(|s| format!("{s} s"));
+    let mut fields = Fields::default();
+    fields
+        .add("name", &source.name)
+        .add("state", if source.paused { "paused: events wait" } else { "active" })
+        .add("scheme", &source.scheme)
+        .add("taken at", &source.path)
+        .add("given to the sender", &source.public_url)
+        .add("verified with", &source.secret)
+        .maybe("field of the secret", source.field.as_deref())
+        .add("goes to", &source.to)
+        .add("requests are good for", good_for.as_deref().unwrap_or("ever: no time is signed"))
+        .list("may come from", &source.allow_from)
+        .maybe("event named by", source.event_id.as_deref())
+        .add("longest body", format!("{} bytes", source.max_body_bytes))
+        .add("tried at most", format!("{} times", source.attempts))
+        .add("the app may take", format!("{} ms", source.patience_ms))
+        .add("made by", &source.created_by)
+        .add("made", canvas.moment(source.created_at))
+        .add("changed", canvas.moment(source.updated_at));
+    fields.draw(canvas)
+}
+
+/// Many events.
+pub(crate) fn events(page: &Page<WebhookEventView>, canvas: &Canvas) -> String {
+    let mut table = Table::new(EVENTS);
+    for event in &page.items {
+        table.row([
+            Cell::new(&event.id),
+            Cell::new(&event.source),
+            Cell::maybe(event.event_id.as_deref()),
+            Cell::new(canvas.distance(event.received_at)),
+            Cell::toned(&event.state, state_tone(&event.state)),
+            Cell::new(event.attempts.to_string()),
+            Cell::maybe(answer(event)),
+        ]);
+    }
+    table.draw(canvas)
+}
+
+fn state_tone(state: &str) -> Tone {
+    match state {
+        "delivered" => Tone::Good,
+        "dead" => Tone::Bad,
+        _ => Tone::Warning,
+    }
+}
+
+fn answer(event: &WebhookEventView) -> Option<String> {
+    event.failure.clone().or_else(|| event.status.map(|status| status.to_string()))
+}
+
+/// One event on one line.
+pub(crate) fn event_line(event: &WebhookEventView, canvas: &Canvas) -> String {
+    let state = canvas.paint(&event.state, state_tone(&event.state));
+    let answer = answer(event).map(|answer| format!(" ({answer})")).unwrap_or_default();
+    let line = format!("{} {} {state}", printable(&event.id), printable(&event.source));
+    format!("{line} after {} tries{}", event.attempts, printable(&answer))
+}
+
+/// One event with what came in.
+pub(crate) fn event(details: &WebhookEventDetailsView, canvas: &Canvas) -> String {
+    let event = &details.event;
+    let mut fields = Fields::default();
+    fields
+        .add("id", &event.id)
+        .add("source", &event.source)
+        .maybe("sender's id", event.event_id.as_deref())
+        .toned("state", &event.state, state_tone(&event.state))
+        .add("came in", canvas.moment(event.received_at))
+        .add("tried", format!("{} times", event.attempts))
+        .maybe("last answer", answer(event))
+        .maybe("next", event.next_attempt_at.map(|at| canvas.moment(at)))
+        .add("method", &details.method);
+    for (name, value) in &details.headers {
+        fields.add("header", format!("{name}: {value}"));
+    }
+    let body = BASE64_STANDARD.decode(&details.body).unwrap_or_default();
+    let text = match String::from_utf8(body) {
+        Ok(text) if text.len() > LONGEST_BODY => {
+            let shown: String = text.chars().take(LONGEST_BODY).collect();
+            format!("{shown}… ({} bytes; all of it with --format json)", text.len())
+        }
+        Ok(text) => text,
+        Err(bytes) => format!("{} bytes that are no text", bytes.as_bytes().len()),
+    };
+    format!("{}\n\n{}", fields.draw(canvas), printable(&text))
+}
 
 /// What proves a sender.
 pub(crate) fn proof(scheme: &Scheme) -> &'static str {

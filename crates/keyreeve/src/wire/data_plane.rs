@@ -7,14 +7,15 @@ use http::Request;
 use keyreeve_api::ErrorCode;
 use keyreeve_core::name::ProjectName;
 use keyreeve_engine::{Clock, Engine, RequestMeta, connections::Probe};
-use keyreeve_gateway::{PREFIX, Proxy, ProxyOptions, Refusal, RefusalKind};
+use keyreeve_gateway::{HOOKS_PREFIX, PREFIX, Proxy, ProxyOptions, Refusal, RefusalKind, Webhooks};
 use keyreeve_server::{Body, DataPlane, Incoming, NotPassed, Passed, Passing, Probing};
 
 use crate::config::Config;
 
-/// What passes through: calls to outside services.
+/// What passes through: calls to outside services, and what they send us.
 pub(crate) struct Gateway {
     proxy: Proxy,
+    webhooks: Arc<Webhooks>,
 }
 
 impl Gateway {
@@ -27,17 +28,31 @@ impl Gateway {
     ) -> anyhow::Result<Self> {
         let options =
             ProxyOptions { authorities: config.proxy.authorities.clone(), own_ports: vec![port] };
+        let webhooks = Webhooks::new(engine.clone(), &options);
+        let webhooks = Arc::new(webhooks.context("webhooks cannot be set up")?);
         let proxy = Proxy::new(engine, clock, &options).context("the proxy cannot be set up")?;
-        Ok(Self { proxy })
+        Ok(Self { proxy, webhooks })
+    }
+
+    /// What takes webhooks and delivers events.
+    pub(crate) fn webhooks(&self) -> &Arc<Webhooks> {
+        &self.webhooks
     }
 }
 
 impl DataPlane for Gateway {
     fn takes(&self, path: &str) -> bool {
-        path.starts_with(PREFIX)
+        path.starts_with(PREFIX) || path.starts_with(HOOKS_PREFIX)
     }
 
     fn pass(&self, request: Request<Incoming>, meta: RequestMeta) -> Passing<'_> {
+        if request.uri().path().starts_with(HOOKS_PREFIX) {
+            return Box::pin(async move {
+                let answer = self.webhooks.receive(request, meta).await;
+                let answer = answer.map(|response| response.map(Body::from));
+                Passed { answer: answer.map_err(not_passed), cors: None }
+            });
+        }
         Box::pin(async move {
             let served = self.proxy.serve(request, meta).await;
             let answer = served.answer.map(|response| response.map(Body::new));
@@ -55,6 +70,7 @@ impl DataPlane for Gateway {
 
     fn render_figures(&self, page: &mut String) {
         self.proxy.render_figures(page);
+        self.webhooks.render_figures(page);
     }
 }
 
@@ -64,6 +80,7 @@ fn not_passed(refusal: Refusal) -> NotPassed {
         RefusalKind::TwoCredentials => ErrorCode::DuplicateHeader,
         RefusalKind::Unauthenticated => ErrorCode::Unauthenticated,
         RefusalKind::BadCredential => ErrorCode::InvalidCredential,
+        RefusalKind::NotVerified => ErrorCode::WebhookNotVerified,
         RefusalKind::Forbidden => ErrorCode::Forbidden,
         RefusalKind::Origin => ErrorCode::ForbiddenOrigin,
         RefusalKind::NotFound => ErrorCode::NotFound,

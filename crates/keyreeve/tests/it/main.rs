@@ -59,3 +59,4 @@ mod vault_tokens;
 mod verdict_codes;
 mod web_socket;
 mod webhook_sdks;
+mod webhooks;

@@ -52,6 +52,9 @@ impl ChangeSink for LiveTable {
             | Change::AddUsage(_)
             | Change::AddCalls(_)
             | Change::ForgetCallsBefore(_)
+            | Change::AcceptEvent { .. }
+            | Change::StepEvents(_)
+            | Change::ForgetEventsBefore(_)
             | Change::RememberResult(_)
             | Change::ForgetResultsBefore(_)
             | Change::OnDuty(_)

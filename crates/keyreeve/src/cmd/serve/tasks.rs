@@ -4,6 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use keyreeve_engine::Engine;
+use keyreeve_gateway::Webhooks;
 use keyreeve_server::Metrics;
 use tokio::{runtime::Runtime, sync::watch, task::JoinHandle, time};
 use tracing::{error, warn};
@@ -83,6 +84,14 @@ async fn record_calls(engine: Arc<Engine>, mut stopped: watch::Receiver<bool>) {
         if let Err(error) = engine.flush_calls().await {
             warn!(%error, "calls were not recorded; they are kept and tried again");
         }
+    }
+}
+
+/// Hands events on to the apps behind. What is under way when the server stops is delivered once more.
+pub(super) async fn deliver(webhooks: Arc<Webhooks>, mut stopped: watch::Receiver<bool>) {
+    tokio::select! {
+        () = webhooks.deliver() => {}
+        _ = stopped.wait_for(|stopped| *stopped) => {}
     }
 }
 

@@ -1,0 +1,19 @@
+//! Webhooks: requests that others send when something happened. Who signed them is verified, what was
+//! accepted is kept until the app has taken it.
+
+mod deliver;
+mod events;
+mod keys;
+mod manage;
+mod receive;
+mod request;
+mod source;
+
+pub(crate) use self::keys::SourceKeys;
+pub use self::{
+    deliver::{Attempt, DueEvent},
+    manage::{SourceChange, SourceSpec},
+    receive::{HookRefused, HookRequest, Received},
+    request::StoredRequest,
+    source::{SourceProof, SourceSettings, WebhookSource},
+};

@@ -1,0 +1,253 @@
+//! Handing events to the app: signed by us in the form of Standard Webhooks, tried again until it takes
+//! them.
+
+use std::{sync::Arc, time::Duration};
+
+use base64::{Engine as _, prelude::BASE64_STANDARD};
+use jiff::{SignedDuration, Timestamp};
+use keyreeve_core::{
+    Secret,
+    name::ProjectName,
+    webhook::{self, Signing, retry_delay},
+};
+use serde_json::{Map, json};
+
+use super::{StoredRequest, WebhookSource};
+use crate::{
+    Engine, Error,
+    store::{Change, DutyTerm, EventProgress, EventState, EventStep, RecordKind, WebhookEvent},
+    vault::{VaultError, VaultState},
+};
+
+const DUTY: &str = "webhooks";
+/// For how long what ended is kept, and how long a replay is known.
+const KEPT: SignedDuration = SignedDuration::from_hours(30 * 24);
+
+/// An event that is to be delivered now.
+pub struct DueEvent {
+    /// Whose it is.
+    pub project: ProjectName,
+    /// Where it came from, and where it goes.
+    pub source: Arc<WebhookSource>,
+    /// The event.
+    pub event: WebhookEvent,
+    /// What came in.
+    pub request: StoredRequest,
+    /// Headers that prove to the app that it is from us.
+    pub proof: Vec<(String, String)>,
+    /// Whose duty this is.
+    pub term: DutyTerm,
+}
+
+/// What became of an attempt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attempt {
+    /// What the app answered, if it answered.
+    pub status: Option<u16>,
+    /// Why there was no answer, in words without values.
+    pub failure: Option<&'static str>,
+}
+
+impl Attempt {
+    /// Whether the app took it.
+    pub fn is_taken(&self) -> bool {
+        self.status.is_some_and(|status| (200..300).contains(&status))
+    }
+}
+
+impl Engine {
+    /// What is to be delivered now, if that is this node's duty: of each source at most `limit`. It stays
+    /// its duty for that long; whoever calls this more often goes on with it. An event that is given is
+    /// given again until it is known what became of it, so that whoever delivers has to remember which are
+    /// under way.
+    pub async fn due_webhooks(
+        &self,
+        duty_length: Duration,
+        limit: u32,
+    ) -> Result<Vec<DueEvent>, VaultError> {
+        if !matches!(self.vault_state(), VaultState::Open { .. }) {
+            return Ok(Vec::new());
+        }
+        let now = self.now();
+        let mut found = Vec::new();
+        for (project, source) in self.kept_everywhere::<WebhookSource>(RecordKind::WebhookSource)? {
+            // Each is asked by itself, so that one whose app is slow holds up no other.
+            if source.paused {
+                continue;
+            }
+            let due = self.store.due_webhook_events(&project, &source.name, now, limit).await?;
+            found.extend(due.into_iter().map(|event| (project.clone(), source.clone(), event)));
+        }
+        if found.is_empty() {
+            return Ok(Vec::new());
+        }
+        let holder = format!("{:016x}", self.process);
+        let Some(term) = self.store.take_duty(DUTY, &holder, duty_length).await? else {
+            return Ok(Vec::new());
+        };
+        let mut ready = Vec::new();
+        for (project, source, event) in found {
+            match self.ready_webhook(&project, &source, &event) {
+                Ok((request, proof)) => {
+                    ready.push(DueEvent { project, source, event, request, proof, term });
+                }
+                Err(error @ VaultError::Tampered { .. }) => {
+                    tracing::error!(%error, event = event.id, "an event cannot be delivered");
+                    self.give_up(&project, &event, term).await?;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(ready)
+    }
+
+    /// What the app gets of an event, and what proves to it that it is from us.
+    fn ready_webhook(
+        &self,
+        project: &ProjectName,
+        source: &WebhookSource,
+        event: &WebhookEvent,
+    ) -> Result<(StoredRequest, Vec<(String, String)>), VaultError> {
+        let request = self.open_request(project, &event.id, &event.sealed)?;
+        let proof = self.sign_for_app(project, source, event, &request)?;
+        Ok((request, proof))
+    }
+
+    /// Headers in the form of Standard Webhooks: one signature with each secret that is good now.
+    fn sign_for_app(
+        &self,
+        project: &ProjectName,
+        source: &WebhookSource,
+        event: &WebhookEvent,
+        request: &StoredRequest,
+    ) -> Result<Vec<(String, String)>, VaultError> {
+        let now = self.now();
+        let body = request.body();
+        let mut headers: Vec<(String, String)> = Vec::new();
+        for text in self.signing_secrets(project, source, now)? {
+            let signing = Signing {
+                method: "POST",
+                url: "",
+                content_type: "",
+                body: &body,
+                id: &event.id,
+                now_ms: now.as_millisecond(),
+            };
+            let signed = webhook::sign_standard(&text, &signing);
+            let signed = signed
+                .map_err(|rule| VaultError::Invalid(crate::FieldError::new("signing", rule)))?;
+            match headers.iter_mut().find(|(name, _)| name == "webhook-signature") {
+                None => headers = signed,
+                Some((_, list)) => {
+                    for (_, value) in signed.iter().filter(|(name, _)| name == "webhook-signature")
+                    {
+                        list.push(' ');
+                        list.push_str(value);
+                    }
+                }
+            }
+        }
+        Ok(headers)
+    }
+
+    /// The secrets that events of a source are signed with now, the newest first.
+    pub(super) fn signing_secrets(
+        &self,
+        project: &ProjectName,
+        source: &WebhookSource,
+        now: Timestamp,
+    ) -> Result<Vec<Secret<String>>, VaultError> {
+        let place = format!("webhook-source {}", source.name);
+        let good = source.signing.iter().filter(|it| it.ends_at.is_none_or(|end| now < end));
+        good.map(|signing| {
+            let sealed = BASE64_STANDARD.decode(&signing.sealed).unwrap_or_default();
+            let opened = self.open_bytes(project, &place, signing.generation, &sealed)?;
+            // EXPOSE: becomes the text that the app has, too.
+            let text = String::from_utf8_lossy(opened.expose()).into_owned();
+            Ok(Secret::new(text))
+        })
+        .collect()
+    }
+
+    /// What was stored cannot be read, and never will be.
+    async fn give_up(
+        &self,
+        project: &ProjectName,
+        event: &WebhookEvent,
+        term: DutyTerm,
+    ) -> Result<(), VaultError> {
+        let progress = EventProgress {
+            state: EventState::Dead,
+            due_at: None,
+            failure: Some("what was stored of it was changed by somebody else".to_owned()),
+            changed_at: self.now(),
+            ..event.progress.clone()
+        };
+        self.step_event(project, event, progress, "webhook.tampering_found", term).await
+    }
+
+    /// Takes down what became of an attempt: it is over, or comes again later.
+    pub async fn note_attempt(&self, due: &DueEvent, attempt: &Attempt) -> Result<(), VaultError> {
+        let now = self.now();
+        let attempts = due.event.progress.attempts.saturating_add(1);
+        let (state, delay) = if attempt.is_taken() {
+            (EventState::Delivered, None)
+        } else if attempts >= due.source.settings.attempts {
+            (EventState::Dead, None)
+        } else {
+            (EventState::Waiting, Some(retry_delay(attempts, self.random_number())))
+        };
+        let answered = attempt.status.map(|status| format!("the app answered {status}"));
+        let progress = EventProgress {
+            state,
+            attempts,
+            due_at: delay.map(|delay| now.saturating_add(delay).unwrap_or(now)),
+            status: attempt.status,
+            failure: (!attempt.is_taken())
+                .then(|| attempt.failure.map(str::to_owned).or(answered))
+                .flatten(),
+            changed_at: now,
+        };
+        let action = match state {
+            EventState::Delivered => "webhook.delivered",
+            EventState::Dead => "webhook.dead",
+            EventState::Waiting => "webhook.attempt_failed",
+        };
+        self.step_event(&due.project, &due.event, progress, action, due.term).await
+    }
+
+    async fn step_event(
+        &self,
+        project: &ProjectName,
+        event: &WebhookEvent,
+        progress: EventProgress,
+        action: &'static str,
+        term: DutyTerm,
+    ) -> Result<(), VaultError> {
+        let details = Map::from_iter([
+            ("source".to_owned(), json!(event.source)),
+            ("attempts".to_owned(), json!(progress.attempts)),
+            ("status".to_owned(), json!(progress.status)),
+        ]);
+        let mut entry = self.system_entry(project, "webhooks", action, details);
+        entry.target = keyreeve_core::audit::Target::new("webhook_event", &event.id);
+        let step = EventStep { id: event.id.clone(), progress };
+        let tx = self.begin(project).with(Change::OnDuty(term));
+        tx.with(Change::StepEvents(vec![step])).commit(entry).await.map_err(Error::from)?;
+        Ok(())
+    }
+
+    /// Forgets events that ended a month ago.
+    pub(crate) async fn forget_old_webhooks(&self, term: DutyTerm) -> Result<(), Error> {
+        let before = self.now().saturating_sub(KEPT).unwrap_or(Timestamp::MIN);
+        if !self.store.has_webhook_events_before(before).await? {
+            return Ok(());
+        }
+        let project = ProjectName::default_project();
+        let details = Map::from_iter([("before".to_owned(), json!(before.to_string()))]);
+        let entry = self.system_entry(&project, "webhooks", "webhook.forget_events", details);
+        let tx = self.begin(&project).with(Change::OnDuty(term));
+        tx.with(Change::ForgetEventsBefore(before)).commit(entry).await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,153 @@
+//! Taking a webhook: verified, not seen before, durable; then it is acknowledged.
+
+use std::sync::Arc;
+
+use keyreeve_core::{
+    audit::Target,
+    name::ProjectName,
+    webhook::{self, HandshakeAnswer, HeaderLine, Reason, ReceivedRequest, Settings},
+};
+use serde_json::{Map, json};
+
+use super::{StoredRequest, WebhookSource, keys::Opened};
+use crate::{
+    Engine, Error, RequestMeta,
+    store::{Change, CommitError, EventProgress, EventState, Kind, RecordKind, WebhookEvent},
+    vault::VaultError,
+};
+
+/// The most bytes of what a sender calls an event.
+const LONGEST_EVENT_ID: usize = 200;
+
+/// A request for a source. Cannot be printed: it may hold a token.
+#[derive(Clone, Copy)]
+pub struct HookRequest<'a> {
+    /// The method, in capitals.
+    pub method: &'a str,
+    /// What stands behind the source's name in the path, with its first `/`.
+    pub rest: &'a str,
+    /// The query.
+    pub query: Option<&'a str>,
+    /// The lines of the head.
+    pub headers: &'a [HeaderLine<'a>],
+    /// The body.
+    pub body: &'a [u8],
+    /// Who asks.
+    pub meta: RequestMeta,
+}
+
+/// What became of a request that was good.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Received {
+    /// It is kept, under this id.
+    Accepted(String),
+    /// It was accepted before. The sender did not hear of it, or somebody sends it again.
+    Duplicate,
+    /// It only asked whether we are there.
+    Handshake(HandshakeAnswer),
+}
+
+/// Why a request was not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum HookRefused {
+    /// It was not sent by who it says, or not recently.
+    #[error("{0}")]
+    NotVerified(Reason),
+    /// There is no secret to verify with, or it is none for this scheme.
+    #[error("the secret of the source cannot be used")]
+    NoSecret,
+    /// The vault is closed, or nothing can be stored.
+    #[error(transparent)]
+    Vault(#[from] VaultError),
+}
+
+impl Engine {
+    /// The source of that name.
+    pub fn webhook_source_for(
+        &self,
+        project: &ProjectName,
+        name: &str,
+    ) -> Result<Option<Arc<WebhookSource>>, VaultError> {
+        let kept = self.kept::<WebhookSource>(project, RecordKind::WebhookSource, name)?;
+        Ok(kept.map(|kept| kept.body))
+    }
+
+    /// Takes a request. When this gives that it was accepted, it is durable.
+    pub async fn receive_webhook(
+        &self,
+        project: &ProjectName,
+        source: &Arc<WebhookSource>,
+        request: &HookRequest<'_>,
+    ) -> Result<Received, HookRefused> {
+        let opened = self.keys_of(project, source, request.meta).await?;
+        let verified = self.verify_webhook(source, &opened, request)?;
+        if let Some(answer) = verified.handshake {
+            return Ok(Received::Handshake(answer));
+        }
+        let now = self.now();
+        let id = format!("whe_{:012x}{:016x}", now.as_millisecond(), self.random_number());
+        let kept = StoredRequest::of(request, source.scheme().token_header());
+        let event_id = verified.event_id.map(|id| id.chars().take(LONGEST_EVENT_ID).collect());
+        let event = WebhookEvent {
+            source: source.name.clone(),
+            event_id,
+            received_at: now,
+            bytes: request.body.len() as u64,
+            progress: EventProgress {
+                state: EventState::Waiting,
+                attempts: 0,
+                due_at: Some(now),
+                status: None,
+                failure: None,
+                changed_at: now,
+            },
+            sealed: self.seal_request(project, &id, &kept)?,
+            id: id.clone(),
+        };
+        let details = Map::from_iter([
+            ("source".to_owned(), json!(source.name)),
+            ("bytes".to_owned(), json!(event.bytes)),
+            ("secret".to_owned(), json!(verified.key + 1)),
+        ]);
+        let mut entry = self.system_entry(project, "webhooks", "webhook.accept", details);
+        entry.target = Target::new("webhook_event", &id);
+        let change = Change::AcceptEvent { event: Box::new(event), marks: verified.replay_keys };
+        match self.begin(project).with(change).commit(entry).await {
+            Ok(_) => Ok(Received::Accepted(id)),
+            Err(CommitError::AlreadyExists(Kind::WebhookEvent)) => Ok(Received::Duplicate),
+            Err(error) => Err(VaultError::from(Error::from(error)).into()),
+        }
+    }
+
+    fn verify_webhook(
+        &self,
+        source: &WebhookSource,
+        opened: &Opened,
+        request: &HookRequest<'_>,
+    ) -> Result<webhook::Verified, HookRefused> {
+        let settings = &source.settings;
+        let mut url = format!("{}{}", settings.public_url, request.rest);
+        if let Some(query) = request.query {
+            url.push('?');
+            url.push_str(query);
+        }
+        let received = ReceivedRequest {
+            method: request.method,
+            url: &url,
+            headers: request.headers,
+            body: request.body,
+            remote_ip: request.meta.ip,
+            now_ms: self.now().as_millisecond(),
+        };
+        let settings = Settings {
+            tolerance_s: settings.tolerance_s,
+            // EXPOSE: compared in constant time.
+            verify_token: opened.handshake.as_ref().map(|token| token.expose().as_bytes()),
+            allow_from: &settings.allow_from,
+            event_id: settings.event_id.as_deref(),
+            ..Settings::default()
+        };
+        webhook::verify(source.scheme(), &opened.keys, &settings, &received)
+            .map_err(HookRefused::NotVerified)
+    }
+}

@@ -1,0 +1,98 @@
+//! A request as it is kept: what an app gets of it, and what a person may look at.
+
+use base64::{Engine as _, prelude::BASE64_STANDARD};
+use keyreeve_core::{name::ProjectName, vault::EnvelopeError};
+use serde::{Deserialize, Serialize};
+
+use super::HookRequest;
+use crate::{Engine, vault::VaultError};
+
+/// Headers that show a token or are of the way and not of the event.
+const LEFT_OUT: [&str; 9] = [
+    "authorization",
+    "connection",
+    "cookie",
+    "host",
+    "keep-alive",
+    "proxy-authorization",
+    "te",
+    "transfer-encoding",
+    "upgrade",
+];
+
+/// A request that came in. Cannot be printed: it holds what customers sent.
+#[derive(Serialize, Deserialize)]
+pub struct StoredRequest {
+    /// The method.
+    #[serde(rename = "m")]
+    pub method: String,
+    /// The headers that say something about the event.
+    #[serde(rename = "h")]
+    pub headers: Vec<(String, String)>,
+    /// The body, in base64.
+    #[serde(rename = "b")]
+    body: String,
+}
+
+impl StoredRequest {
+    /// What of a request is kept.
+    pub(super) fn of(request: &HookRequest<'_>, token_header: Option<&str>) -> Self {
+        let is_kept = |name: &str| {
+            let lower = name.to_ascii_lowercase();
+            !LEFT_OUT.contains(&lower.as_str())
+                && !token_header.is_some_and(|token| token.eq_ignore_ascii_case(name))
+        };
+        let headers = request.headers.iter().filter(|line| is_kept(line.name)).filter_map(|line| {
+            Some((line.name.to_owned(), std::str::from_utf8(line.value).ok()?.to_owned()))
+        });
+        Self {
+            method: request.method.to_owned(),
+            headers: headers.collect(),
+            body: BASE64_STANDARD.encode(request.body),
+        }
+    }
+
+    /// The body, byte for byte.
+    pub fn body(&self) -> Vec<u8> {
+        BASE64_STANDARD.decode(&self.body).unwrap_or_default()
+    }
+
+    /// What the body is, as the sender says.
+    pub fn content_type(&self) -> Option<&str> {
+        let named = |(name, _): &&(String, String)| name.eq_ignore_ascii_case("content-type");
+        self.headers.iter().find(named).map(|(_, value)| value.as_str())
+    }
+}
+
+/// Where the request of an event belongs.
+fn place(id: &str) -> String {
+    format!("webhook-event {id}")
+}
+
+impl Engine {
+    /// Encrypts what is kept of a request.
+    pub(super) fn seal_request(
+        &self,
+        project: &ProjectName,
+        id: &str,
+        request: &StoredRequest,
+    ) -> Result<Vec<u8>, VaultError> {
+        let text = serde_json::to_vec(request).unwrap_or_default();
+        self.seal_bytes(project, &place(id), 1, &text)
+    }
+
+    /// What was kept of a request.
+    pub(super) fn open_request(
+        &self,
+        project: &ProjectName,
+        id: &str,
+        sealed: &[u8],
+    ) -> Result<StoredRequest, VaultError> {
+        let opened = self.open_bytes(project, &place(id), 1, sealed)?;
+        // EXPOSE: taken apart for the app, or for who may look at it.
+        serde_json::from_slice(opened.expose()).map_err(|_| VaultError::Tampered {
+            what: id.to_owned(),
+            why: EnvelopeError::Malformed,
+        })
+    }
+}

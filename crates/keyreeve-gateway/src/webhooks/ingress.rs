@@ -1,0 +1,189 @@
+//! A webhook on its way in: read whole, verified, stored; then it is acknowledged.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use hyper::body::Incoming;
+use keyreeve_core::{
+    name::ProjectName,
+    webhook::{HandshakeAnswer, HeaderLine, Reason},
+};
+use keyreeve_engine::{
+    RequestMeta,
+    vault::VaultError,
+    webhooks::{HookRefused, HookRequest, Received},
+};
+use tokio::time::timeout;
+
+use super::{HOOKS_PREFIX, Webhooks};
+use crate::{Refusal, RefusalKind};
+
+/// How long a body may take to come in.
+const PATIENCE: Duration = Duration::from_secs(20);
+const EVENT_ID: HeaderName = HeaderName::from_static("keyreeve-event-id");
+const DUPLICATE: HeaderName = HeaderName::from_static("keyreeve-duplicate");
+
+/// Which source a path names.
+#[derive(Debug, PartialEq, Eq)]
+struct Place<'a> {
+    project: ProjectName,
+    source: &'a str,
+    /// What stands behind it, with its first `/`.
+    rest: &'a str,
+}
+
+impl<'a> Place<'a> {
+    /// Of `/hooks/<source>`, or of `/hooks/@<project>/<source>` for other projects than the first.
+    fn read(path: &'a str) -> Option<Self> {
+        let path = path.strip_prefix(HOOKS_PREFIX)?;
+        let (project, path) = match path.strip_prefix('@') {
+            Some(path) => {
+                let (project, path) = path.split_once('/')?;
+                (project.parse().ok()?, path)
+            }
+            None => (ProjectName::default_project(), path),
+        };
+        let (source, rest) = path.split_at(path.find('/').unwrap_or(path.len()));
+        (!source.is_empty()).then_some(Self { project, source, rest })
+    }
+}
+
+impl Webhooks {
+    /// Serves one request whose path begins with [`HOOKS_PREFIX`].
+    pub async fn receive(
+        &self,
+        request: Request<Incoming>,
+        meta: RequestMeta,
+    ) -> Result<Response<Bytes>, Refusal> {
+        let (parts, body) = request.into_parts();
+        if parts.method != Method::POST && parts.method != Method::GET {
+            return Err(Refusal::new(RefusalKind::Method));
+        }
+        let nothing = || Refusal::saying(RefusalKind::NotFound, "there is no such source");
+        let place = Place::read(parts.uri.path()).ok_or_else(nothing)?;
+        let source = self.engine.webhook_source_for(&place.project, place.source);
+        let source = source.map_err(unavailable)?.ok_or_else(nothing)?;
+        let body = self.read(body, source.settings.max_body_bytes).await?;
+        let headers: Vec<HeaderLine<'_>> = (parts.headers.iter())
+            .map(|(name, value)| HeaderLine { name: name.as_str(), value: value.as_bytes() })
+            .collect();
+        let request = HookRequest {
+            method: parts.method.as_str(),
+            rest: place.rest,
+            query: parts.uri.query(),
+            headers: &headers,
+            body: &body,
+            meta,
+        };
+        let received = self.engine.receive_webhook(&place.project, &source, &request).await;
+        let scheme = source.scheme().name();
+        match received {
+            Ok(Received::Accepted(id)) => {
+                self.figures.verdict(scheme, "accepted");
+                self.wake.notify_one();
+                let mut response = Response::new(Bytes::new());
+                if let Ok(id) = HeaderValue::try_from(id) {
+                    response.headers_mut().insert(EVENT_ID, id);
+                }
+                Ok(response)
+            }
+            Ok(Received::Duplicate) => {
+                // The sender is to stop sending it; it is here already.
+                self.figures.verdict(scheme, "duplicate");
+                let mut response = Response::new(Bytes::new());
+                response.headers_mut().insert(DUPLICATE, HeaderValue::from_static("true"));
+                Ok(response)
+            }
+            Ok(Received::Handshake(answer)) => {
+                self.figures.verdict(scheme, "handshake");
+                handshake(answer)
+            }
+            Err(HookRefused::NotVerified(reason)) => {
+                self.figures.verdict(scheme, reason.as_str());
+                tracing::info!(source = source.name, reason = reason.as_str(), "webhook refused");
+                Err(not_verified(reason))
+            }
+            Err(HookRefused::NoSecret) => {
+                tracing::error!(source = source.name, "a source of webhooks has no usable secret");
+                Err(Refusal::new(RefusalKind::NoCredential).retry_after(60))
+            }
+            Err(HookRefused::Vault(error)) => Err(unavailable(error)),
+        }
+    }
+
+    /// The whole body, byte for byte.
+    async fn read(&self, body: Incoming, most: u64) -> Result<Bytes, Refusal> {
+        let room = self.reading.try_acquire();
+        let _room = room.map_err(|_| Refusal::new(RefusalKind::Unavailable).retry_after(1))?;
+        let most = usize::try_from(most).unwrap_or(usize::MAX);
+        match timeout(PATIENCE, Limited::new(body, most).collect()).await {
+            Ok(Ok(collected)) => Ok(collected.to_bytes()),
+            Ok(Err(error)) if error.is::<LengthLimitError>() => {
+                Err(Refusal::new(RefusalKind::TooLarge))
+            }
+            Ok(Err(_)) => {
+                Err(Refusal::saying(RefusalKind::Invalid, "the body did not arrive whole"))
+            }
+            Err(_) => Err(Refusal::saying(RefusalKind::Invalid, "the body took too long")),
+        }
+    }
+}
+
+fn handshake(answer: HandshakeAnswer) -> Result<Response<Bytes>, Refusal> {
+    let mut response = Response::new(Bytes::from(answer.body));
+    *response.status_mut() =
+        StatusCode::from_u16(answer.status).map_err(|_| Refusal::new(RefusalKind::Internal))?;
+    let headers = response.headers_mut();
+    if let Some(kind) = answer.content_type {
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    }
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    Ok(response)
+}
+
+/// What a sender is told. Why it is refused is no secret: it says nothing of the secret, and whoever sets
+/// a sender up needs it.
+fn not_verified(reason: Reason) -> Refusal {
+    let kind = match reason {
+        Reason::IpNotAllowed | Reason::TopicNotAllowed | Reason::BadToken => RefusalKind::Forbidden,
+        Reason::ConfigError => RefusalKind::NoCredential,
+        _ => RefusalKind::NotVerified,
+    };
+    Refusal::saying(kind, reason.as_str())
+}
+
+fn unavailable(error: VaultError) -> Refusal {
+    match error {
+        VaultError::Sealed => Refusal::new(RefusalKind::Sealed).retry_after(1),
+        error => {
+            tracing::error!(%error, "a webhook could not be taken");
+            Refusal::new(RefusalKind::Unavailable).retry_after(1)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_name_sources() {
+        let place = |path| {
+            Place::read(path)
+                .map(|it| (it.project.to_string(), it.source.to_owned(), it.rest.to_owned()))
+        };
+        let of = |project: &str, source: &str, rest: &str| {
+            Some((project.to_owned(), source.to_owned(), rest.to_owned()))
+        };
+        assert_eq!(place("/hooks/stripe"), of("default", "stripe", ""));
+        assert_eq!(place("/hooks/sms/token"), of("default", "sms", "/token"));
+        assert_eq!(place("/hooks/@acme/stripe"), of("acme", "stripe", ""));
+        for bad in
+            ["/hooks/", "/hooks/@acme", "/hooks/@/x", "/hooks/@A B/x", "/hook/x", "/hooks//x"]
+        {
+            assert_eq!(place(bad), None, "{bad}");
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! Events that came in as webhooks, and the marks they left.
+
+use jiff::Timestamp;
+use keyreeve_core::name::ProjectName;
+use keyreeve_engine::store::{Change, CommitError, EventFilter, Kind, WebhookEvent};
+
+use super::tables::{Draft, Tables};
+
+/// Applies a change of events.
+pub(super) fn apply(
+    draft: &mut Draft<'_>,
+    project: &ProjectName,
+    change: &Change,
+) -> Result<(), CommitError> {
+    match change {
+        Change::AcceptEvent { event, marks } => accept(draft, project, event, marks)?,
+        Change::StepEvents(steps) => {
+            for step in steps {
+                let key = (project.clone(), step.id.clone());
+                if let Some(event) = draft.tables().webhook_events.get(&key) {
+                    let event = WebhookEvent { progress: step.progress.clone(), ..event.clone() };
+                    draft.put(|t| &mut t.webhook_events, key, event);
+                }
+            }
+        }
+        Change::ForgetEventsBefore(time) => forget_before(draft, *time),
+        _ => {}
+    }
+    Ok(())
+}
+
+fn accept(
+    draft: &mut Draft<'_>,
+    project: &ProjectName,
+    event: &WebhookEvent,
+    marks: &[[u8; 32]],
+) -> Result<(), CommitError> {
+    if !draft.tables().projects.contains_key(project) {
+        return Err(CommitError::NotFound(Kind::Project));
+    }
+    for mark in marks {
+        let key = (project.clone(), event.source.clone(), *mark);
+        if draft.tables().webhook_marks.contains_key(&key) {
+            return Err(CommitError::AlreadyExists(Kind::WebhookEvent));
+        }
+        draft.put(|t| &mut t.webhook_marks, key, event.received_at);
+    }
+    let key = (project.clone(), event.id.clone());
+    if draft.tables().webhook_events.contains_key(&key) {
+        return Err(CommitError::AlreadyExists(Kind::WebhookEvent));
+    }
+    draft.put(|t| &mut t.webhook_events, key, event.clone());
+    Ok(())
+}
+
+fn is_before(event: &WebhookEvent, time: Timestamp) -> bool {
+    event.progress.due_at.is_none() && event.progress.changed_at < time
+}
+
+fn forget_before(draft: &mut Draft<'_>, time: Timestamp) {
+    let events = draft.tables().webhook_events.iter();
+    let old = events.filter(|(_, event)| is_before(event, time)).map(|(key, _)| key.clone());
+    for key in old.collect::<Vec<_>>() {
+        draft.remove(|t| &mut t.webhook_events, key);
+    }
+    let marks = draft.tables().webhook_marks.iter();
+    let old = marks.filter(|(_, left_at)| **left_at < time).map(|(key, _)| key.clone());
+    for key in old.collect::<Vec<_>>() {
+        draft.remove(|t| &mut t.webhook_marks, key);
+    }
+}
+
+pub(super) fn exist_before(tables: &Tables, time: Timestamp) -> bool {
+    tables.webhook_events.values().any(|event| is_before(event, time))
+        || tables.webhook_marks.values().any(|left_at| *left_at < time)
+}
+
+pub(super) fn list(
+    tables: &Tables,
+    project: &ProjectName,
+    filter: &EventFilter,
+    limit: u32,
+) -> Vec<WebhookEvent> {
+    let fits = |event: &&WebhookEvent| {
+        filter.source.as_ref().is_none_or(|source| event.source == *source)
+            && filter.state.is_none_or(|state| event.progress.state == state)
+            && filter.before.as_ref().is_none_or(|before| event.id < *before)
+    };
+    let of_project = tables.webhook_events.iter().rev().filter(|((of, _), _)| of == project);
+    let found = of_project.map(|(_, event)| event).filter(fits);
+    let bare = |event: &WebhookEvent| WebhookEvent { sealed: Vec::new(), ..event.clone() };
+    found.take(usize::try_from(limit).unwrap_or(usize::MAX)).map(bare).collect()
+}
+
+pub(super) fn due(
+    tables: &Tables,
+    project: &ProjectName,
+    source: &str,
+    at: Timestamp,
+    limit: u32,
+) -> Vec<WebhookEvent> {
+    let of_project = tables.webhook_events.iter().filter(|((of, _), _)| of == project);
+    let mut due: Vec<_> = of_project
+        .map(|(_, event)| event)
+        .filter(|event| event.source == source)
+        .filter(|event| event.progress.due_at.is_some_and(|due_at| due_at <= at))
+        .cloned()
+        .collect();
+    due.sort_by(|one, other| {
+        (one.progress.due_at, &one.id).cmp(&(other.progress.due_at, &other.id))
+    });
+    due.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+    due
+}

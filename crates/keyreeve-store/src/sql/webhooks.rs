@@ -1,0 +1,174 @@
+//! Events that came in as webhooks, and the marks they left.
+
+use jiff::Timestamp;
+use keyreeve_core::name::ProjectName;
+use keyreeve_engine::store::{
+    CommitError, EventFilter, EventProgress, EventState, EventStep, Kind, WebhookEvent,
+};
+
+use super::{
+    columns::Columns,
+    failure::{Broken, Failed, Refusal, Violated},
+    query::{self, Conditions},
+    session::{Session, Value, values},
+};
+use crate::millis;
+
+const EVENT: &str =
+    "id, source, event, received_ms, bytes, state, attempts, due_ms, status, failure, changed_ms";
+
+fn read_event(columns: &mut Columns<'_>) -> Result<WebhookEvent, Broken> {
+    Ok(WebhookEvent {
+        id: columns.text()?.to_owned(),
+        source: columns.text()?.to_owned(),
+        event_id: columns.maybe_text()?.map(str::to_owned),
+        received_at: columns.time()?,
+        bytes: columns.count()?,
+        progress: read_progress(columns)?,
+        sealed: Vec::new(),
+    })
+}
+
+fn read_progress(columns: &mut Columns<'_>) -> Result<EventProgress, Broken> {
+    let state = EventState::named(columns.text()?).ok_or_else(|| columns.damaged())?;
+    let attempts = u32::try_from(columns.number()?).map_err(|_| columns.damaged())?;
+    let due_at = columns.maybe_time()?;
+    let status = columns.maybe_number()?.map(u16::try_from).transpose();
+    let status = status.map_err(|_| columns.damaged())?;
+    let failure = columns.maybe_text()?.map(str::to_owned);
+    Ok(EventProgress { state, attempts, due_at, status, failure, changed_at: columns.time()? })
+}
+
+fn progress_values(progress: &EventProgress) -> [Value<'_>; 6] {
+    values![
+        progress.state.as_str(),
+        progress.attempts,
+        progress.due_at.map(millis::floor),
+        progress.status.map(u32::from),
+        progress.failure.as_deref(),
+        millis::floor(progress.changed_at),
+    ]
+}
+
+pub(crate) fn accept(
+    session: &mut dyn Session,
+    project: &ProjectName,
+    event: &WebhookEvent,
+    marks: &[[u8; 32]],
+) -> Result<(), Refusal> {
+    let sql = "INSERT INTO webhook_marks (project, source, mark, left_ms) VALUES (?1, ?2, ?3, ?4)";
+    for mark in marks {
+        let at = millis::floor(event.received_at);
+        let values = values![project.as_str(), event.source.as_str(), mark, at];
+        created(session.execute(sql, &values))?;
+    }
+    let sql = "INSERT INTO webhook_events (project, id, source, event, received_ms, bytes, sealed,
+                   state, attempts, due_ms, status, failure, changed_ms)
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)";
+    let values = values![
+        project.as_str(),
+        event.id.as_str(),
+        event.source.as_str(),
+        event.event_id.as_deref(),
+        millis::floor(event.received_at),
+        query::count(event.bytes),
+        &event.sealed,
+    ];
+    created(session.execute(sql, &[&values[..], &progress_values(&event.progress)].concat()))
+}
+
+fn created(outcome: Result<u64, Failed>) -> Result<(), Refusal> {
+    match outcome {
+        Ok(_) => Ok(()),
+        Err(Failed::Violated(Violated::Uniqueness)) => {
+            Err(CommitError::AlreadyExists(Kind::WebhookEvent).into())
+        }
+        Err(Failed::Violated(Violated::Reference)) => {
+            Err(CommitError::NotFound(Kind::Project).into())
+        }
+        Err(Failed::Broken(broken)) => Err(broken.into()),
+    }
+}
+
+pub(crate) fn step(
+    session: &mut dyn Session,
+    project: &ProjectName,
+    steps: &[EventStep],
+) -> Result<(), Refusal> {
+    let sql = "UPDATE webhook_events SET state = ?3, attempts = ?4, due_ms = ?5, status = ?6,
+                   failure = ?7, changed_ms = ?8
+               WHERE project = ?1 AND id = ?2";
+    for step in steps {
+        let place = values![project.as_str(), step.id.as_str()];
+        session.execute(sql, &[&place[..], &progress_values(&step.progress)].concat())?;
+    }
+    Ok(())
+}
+
+/// What ended before a moment goes, of all projects, and marks that were left before it.
+pub(crate) fn forget_before(session: &mut dyn Session, time: Timestamp) -> Result<(), Refusal> {
+    let before = millis::floor(time);
+    let sql = "DELETE FROM webhook_events WHERE due_ms IS NULL AND changed_ms < ?1";
+    session.execute(sql, &values![before])?;
+    session.execute("DELETE FROM webhook_marks WHERE left_ms < ?1", &values![before])?;
+    Ok(())
+}
+
+/// Whether anything ended, or any mark was left, before a moment.
+pub(crate) fn exist_before(session: &mut dyn Session, time: Timestamp) -> Result<bool, Broken> {
+    let before = millis::floor(time);
+    let sql = "SELECT 1 FROM webhook_events WHERE due_ms IS NULL AND changed_ms < ?1 LIMIT 1";
+    if query::exists(session, sql, &values![before])? {
+        return Ok(true);
+    }
+    let sql = "SELECT 1 FROM webhook_marks WHERE left_ms < ?1 LIMIT 1";
+    query::exists(session, sql, &values![before])
+}
+
+/// Events without their requests, the latest first.
+pub(crate) fn list(
+    session: &mut dyn Session,
+    project: &ProjectName,
+    filter: &EventFilter,
+    limit: u32,
+) -> Result<Vec<WebhookEvent>, Broken> {
+    let mut conditions = Conditions::new("project = ?", project.as_str());
+    conditions.and_text("source = ?", filter.source.as_deref());
+    conditions.and_text("state = ?", filter.state.map(EventState::as_str));
+    conditions.and_text("id < ?", filter.before.as_deref());
+    let (conditions, values) = conditions.order_and_limit("id DESC", limit.saturating_sub(1));
+    let sql = format!("SELECT {EVENT} FROM webhook_events WHERE {conditions}");
+    query::all(session, &sql, &values, read_event)
+}
+
+/// One event, whole.
+pub(crate) fn one(
+    session: &mut dyn Session,
+    project: &ProjectName,
+    id: &str,
+) -> Result<Option<WebhookEvent>, Broken> {
+    let sql = format!("SELECT {EVENT}, sealed FROM webhook_events WHERE project = ?1 AND id = ?2");
+    query::first(session, &sql, &values![project.as_str(), id], read_whole)
+}
+
+/// What of a source is due at a moment, the longest due first.
+pub(crate) fn due(
+    session: &mut dyn Session,
+    project: &ProjectName,
+    source: &str,
+    at: Timestamp,
+    limit: u32,
+) -> Result<Vec<WebhookEvent>, Broken> {
+    let sql = format!(
+        "SELECT {EVENT}, sealed FROM webhook_events
+         WHERE project = ?1 AND source = ?2 AND due_ms IS NOT NULL AND due_ms <= ?3
+         ORDER BY due_ms, id LIMIT ?4"
+    );
+    let values = values![project.as_str(), source, millis::floor(at), limit];
+    query::all(session, &sql, &values, read_whole)
+}
+
+fn read_whole(columns: &mut Columns<'_>) -> Result<WebhookEvent, Broken> {
+    let event = read_event(columns)?;
+    Ok(WebhookEvent { sealed: columns.bytes()?.to_vec(), ..event })
+}

@@ -1,0 +1,120 @@
+//! Commands about events.
+
+use std::{collections::VecDeque, time::Duration};
+
+use anyhow::ensure;
+use keyreeve_api::{Client, ListWebhookEventsQuery, PageQuery, WebhookEventView};
+
+use crate::{
+    cli::webhook::{EventsArgs, FilterArgs, ReplayArgs, TailArgs},
+    cmd::{Outcome, listing},
+    context::Context,
+    output::webhook as view,
+};
+
+/// How often it is looked for new events.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// The most events of one look.
+const MOST: u32 = 1_000;
+/// Events that were shown and may be seen again.
+const REMEMBERED: usize = 10_000;
+
+fn query(filter: &FilterArgs) -> ListWebhookEventsQuery {
+    ListWebhookEventsQuery {
+        source: filter.source.clone(),
+        state: filter.state.clone(),
+        ..ListWebhookEventsQuery::default()
+    }
+}
+
+pub(super) async fn list(
+    client: &Client,
+    args: &EventsArgs,
+    context: &Context,
+) -> anyhow::Result<Outcome> {
+    let query = query(&args.filter);
+    let page = listing::collect(&args.page, async |PageQuery { limit, cursor }| {
+        let query = ListWebhookEventsQuery { limit, cursor, ..query.clone() };
+        client.list_webhook_events(&query).await
+    });
+    listing::show(&page.await?, "events", view::events, context)
+}
+
+pub(super) async fn show(client: &Client, id: &str, context: &Context) -> anyhow::Result<Outcome> {
+    let event = client.webhook_event(id).await?;
+    context.output.show(&event, view::event)?;
+    Ok(Outcome::Done)
+}
+
+pub(super) async fn replay(
+    client: &Client,
+    args: &ReplayArgs,
+    context: &Context,
+) -> anyhow::Result<Outcome> {
+    let mut ids = args.ids.clone();
+    if ids.is_empty() {
+        let mut query = ListWebhookEventsQuery { limit: Some(MOST), ..query(&args.filter) };
+        loop {
+            let page = client.list_webhook_events(&query).await?;
+            ids.extend(page.items.into_iter().map(|event| event.id));
+            if page.next_cursor.is_none() {
+                break;
+            }
+            query.cursor = page.next_cursor;
+        }
+    }
+    ensure!(!ids.is_empty(), "there is no such event");
+    let count = ids.len();
+    let mut replayed = Vec::new();
+    for (number, id) in ids.iter().enumerate() {
+        context.output.progress(&format!("{number} of {count}"));
+        replayed.push(client.replay_webhook_event(id).await?);
+    }
+    context.output.progress("");
+    let page = keyreeve_api::Page { items: replayed, next_cursor: None };
+    listing::show(&page, "events", view::events, context)
+}
+
+/// Shows events as they come in, until somebody ends it.
+pub(super) async fn tail(
+    client: &Client,
+    args: &TailArgs,
+    context: &Context,
+) -> anyhow::Result<Outcome> {
+    let query = ListWebhookEventsQuery {
+        source: args.source.clone(),
+        limit: Some(MOST),
+        ..ListWebhookEventsQuery::default()
+    };
+    let mut shown: VecDeque<(String, String)> = VecDeque::new();
+    for event in client.list_webhook_events(&query).await?.items {
+        shown.push_back(mark(&event));
+    }
+    if !context.output.is_json() {
+        context.output.note("waiting for events; Ctrl-C ends this")?;
+    }
+    loop {
+        tokio::time::sleep(LOOK_EVERY).await;
+        let mut events = client.list_webhook_events(&query).await?.items;
+        events.reverse();
+        for event in events {
+            if shown.contains(&mark(&event)) {
+                continue;
+            }
+            shown.push_back(mark(&event));
+            if shown.len() > REMEMBERED {
+                shown.pop_front();
+            }
+            if context.output.is_json() {
+                context.output.line(&serde_json::to_string(&event)?)?;
+            } else {
+                context.output.line(&view::event_line(&event, context.output.canvas()))?;
+            }
+        }
+    }
+}
+
+/// What tells one look at an event from another.
+fn mark(event: &WebhookEventView) -> (String, String) {
+    (event.id.clone(), format!("{} {}", event.state, event.attempts))
+}

@@ -1,0 +1,572 @@
+//! Webhooks from outside: verified, never taken twice, never lost.
+
+use std::{
+    collections::{HashMap, HashSet},
+    io::{BufRead as _, BufReader, Read as _, Write as _},
+    net::{SocketAddr, TcpListener, TcpStream},
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU16, Ordering},
+    },
+    thread,
+};
+
+use futures_util::future::join_all;
+use keyreeve_api::{
+    Client, CreateWebhookSourceRequest, ListAuditQuery, ListWebhookEventsQuery,
+    RotateWebhookSecretRequest, UpdateWebhookSourceRequest, WebhookEventView,
+};
+use keyreeve_core::{
+    Secret,
+    webhook::{self, HeaderLine, ReceivedRequest, Settings, Signing},
+};
+use parking_lot::Mutex;
+use serde_json::{Value, json};
+
+use crate::{
+    backends::eventually,
+    support::{Installation, Server, block_on, http, refusal},
+    vault::call,
+};
+
+const SECRET: &str = "whsec_EXAMPLEexampleEXAMPLEexample";
+const PUBLIC: &str = "https://hooks.example.com/hooks";
+
+/// What an app was sent.
+#[derive(Clone, Debug)]
+struct Taken {
+    headers: HashMap<String, String>,
+    body: Vec<u8>,
+}
+
+impl Taken {
+    fn id(&self) -> &str {
+        &self.headers["webhook-id"]
+    }
+}
+
+/// The app behind: it answers as it is told and keeps what it was sent.
+struct App {
+    address: SocketAddr,
+    status: Arc<AtomicU16>,
+    taken: Arc<Mutex<Vec<Taken>>>,
+    is_gone: Arc<AtomicBool>,
+}
+
+impl App {
+    fn start() -> Self {
+        Self::start_at(SocketAddr::from(([127, 0, 0, 1], 0)), Arc::default())
+    }
+
+    fn start_at(address: SocketAddr, taken: Arc<Mutex<Vec<Taken>>>) -> Self {
+        let listener = TcpListener::bind(address).unwrap();
+        let app = Self {
+            address: listener.local_addr().unwrap(),
+            status: Arc::new(AtomicU16::new(200)),
+            taken,
+            is_gone: Arc::default(),
+        };
+        let (status, taken, is_gone) = (app.status.clone(), app.taken.clone(), app.is_gone.clone());
+        thread::spawn(move || {
+            for stream in listener.incoming() {
+                if is_gone.load(Ordering::SeqCst) {
+                    break;
+                }
+                let Ok(stream) = stream else { continue };
+                let (status, taken) = (status.load(Ordering::SeqCst), taken.clone());
+                thread::spawn(move || serve(&stream, status, &taken));
+            }
+        });
+        app
+    }
+
+    /// Nobody listens there any more; what was taken stays.
+    fn stop(&self) {
+        self.is_gone.store(true, Ordering::SeqCst);
+        // Wakes the thread that listens.
+        drop(TcpStream::connect(self.address));
+    }
+
+    fn url(&self) -> String {
+        format!("http://{}/in", self.address)
+    }
+
+    fn taken(&self) -> Vec<Taken> {
+        self.taken.lock().clone()
+    }
+
+    fn answers(&self, status: u16) {
+        self.status.store(status, Ordering::SeqCst);
+    }
+}
+
+fn serve(stream: &TcpStream, status: u16, taken: &Mutex<Vec<Taken>>) {
+    let mut reader = BufReader::new(stream);
+    let mut headers = HashMap::new();
+    let mut line = String::new();
+    if reader.read_line(&mut line).is_err() {
+        return;
+    }
+    loop {
+        line.clear();
+        if reader.read_line(&mut line).unwrap_or_default() == 0 {
+            return;
+        }
+        let Some((name, value)) = line.trim_end().split_once(": ") else { break };
+        assert!(headers.insert(name.to_lowercase(), value.to_owned()).is_none(), "{name} twice");
+    }
+    let length = headers.get("content-length").map_or(0, |it| it.parse().unwrap());
+    let mut body = vec![0; length];
+    if reader.read_exact(&mut body).is_err() {
+        return;
+    }
+    if status < 300 {
+        taken.lock().push(Taken { headers, body });
+    }
+    let mut stream = stream;
+    let _ = write!(stream, "HTTP/1.1 {status} x\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+}
+
+/// A server with a source, and the app behind it.
+struct Hooked {
+    installation: Installation,
+    server: Server,
+    app: App,
+    /// What the app verifies events with.
+    signing: Secret<String>,
+}
+
+impl Hooked {
+    fn start(scheme: &str, more: &Value) -> Self {
+        let installation = Installation::new();
+        let server = installation.serve();
+        let app = App::start();
+        let mut hooked = Self { installation, server, app, signing: Secret::new(String::new()) };
+        hooked.write("sender", &json!({ "value": SECRET }));
+        hooked.signing = hooked.add("in", scheme, more);
+        hooked
+    }
+
+    fn admin(&self) -> Arc<Client> {
+        self.server.client(&self.installation.admin_key)
+    }
+
+    fn write(&self, path: &str, fields: &Value) {
+        let (path, admin) = (format!("secret/data/{path}"), &self.installation.admin_key);
+        let body = json!({ "data": fields });
+        let (status, said) = block_on(call(&self.server.url, admin, "PUT", &path, Some(&body)));
+        assert_eq!(status, 200, "{said}");
+    }
+
+    fn request(&self, name: &str, scheme: &str, more: &Value) -> CreateWebhookSourceRequest {
+        let mut body = json!({
+            "name": name,
+            "scheme": scheme,
+            "secret": "sender",
+            "public_url": format!("{PUBLIC}/{name}"),
+            "to": self.app.url(),
+            "allow_internal": true,
+            "allow_plaintext": true,
+        });
+        for (member, value) in more.as_object().unwrap() {
+            body[member] = value.clone();
+        }
+        serde_json::from_value(body).unwrap()
+    }
+
+    fn add(&self, name: &str, scheme: &str, more: &Value) -> Secret<String> {
+        let request = self.request(name, scheme, more);
+        let made = block_on(self.admin().create_webhook_source(&request)).unwrap();
+        Secret::new(made.signing_secret.expose().to_owned())
+    }
+
+    fn change(&self, change: Value) {
+        let change: UpdateWebhookSourceRequest = serde_json::from_value(change).unwrap();
+        block_on(self.admin().update_webhook_source("in", &change)).unwrap();
+    }
+
+    fn events(&self, query: Value) -> Vec<WebhookEventView> {
+        let query: ListWebhookEventsQuery = serde_json::from_value(query).unwrap();
+        block_on(self.admin().list_webhook_events(&query)).unwrap().items
+    }
+
+    fn event(&self) -> WebhookEventView {
+        let events = self.events(json!({}));
+        assert_eq!(events.len(), 1, "{events:?}");
+        events[0].clone()
+    }
+
+    fn url(&self, rest: &str) -> String {
+        format!("{}/hooks/{rest}", self.server.url)
+    }
+
+    /// A request for the source `in` as its sender signs it now.
+    fn signed(&self, scheme: &str, secret: &str, body: &str) -> reqwest::RequestBuilder {
+        signed(&self.url("in"), scheme, secret, body)
+    }
+}
+
+fn signed(url: &str, scheme: &str, secret: &str, body: &str) -> reqwest::RequestBuilder {
+    let scheme = webhook::named(scheme).unwrap();
+    let key = scheme.key(secret).unwrap();
+    let signing = Signing {
+        method: "POST",
+        url: "https://hooks.example.com/hooks/in",
+        content_type: "application/json",
+        body: body.as_bytes(),
+        id: &format!("msg_{}", body.len()),
+        now_ms: jiff::Timestamp::now().as_millisecond(),
+    };
+    let made = webhook::sign(&scheme, &key, &Secret::new(secret.to_owned()), &signing).unwrap();
+    let mut request = http().post(url).header("content-type", "application/json").body(made.body);
+    for (name, value) in made.headers {
+        request = request.header(name, value);
+    }
+    request
+}
+
+fn event_body(number: usize) -> String {
+    json!({ "id": format!("evt_{number}"), "text": "caf\u{e9}" }).to_string()
+}
+
+/// Status, and what it was refused for.
+fn sent(request: reqwest::RequestBuilder) -> (u16, String) {
+    block_on(async {
+        let response = request.send().await.unwrap();
+        let (status, duplicate) =
+            (response.status().as_u16(), response.headers().contains_key("keyreeve-duplicate"));
+        let text = response.text().await.unwrap();
+        let problem: Value = serde_json::from_str(&text).unwrap_or_default();
+        let said = problem["detail"].as_str().or(problem["code"].as_str());
+        (status, if duplicate { "duplicate" } else { said.unwrap_or(&text) }.to_owned())
+    })
+}
+
+/// Whether the app can verify what it was sent.
+fn verifies(taken: &Taken, secret: &Secret<String>) -> bool {
+    let scheme = webhook::named("standard-webhooks").unwrap();
+    let headers: Vec<HeaderLine<'_>> = taken
+        .headers
+        .iter()
+        .map(|(name, value)| HeaderLine { name, value: value.as_bytes() })
+        .collect();
+    let request = ReceivedRequest {
+        method: "POST",
+        url: "",
+        headers: &headers,
+        body: &taken.body,
+        remote_ip: None,
+        now_ms: jiff::Timestamp::now().as_millisecond(),
+    };
+    let key = scheme.key(secret.expose()).unwrap();
+    webhook::verify(&scheme, &[key], &Settings::default(), &request).is_ok()
+}
+
+#[test]
+fn an_event_reaches_the_app_once_with_a_signature_of_ours() {
+    let hooked = Hooked::start("stripe", &json!({}));
+    let body = event_body(1);
+    let request = || hooked.signed("stripe", SECRET, &body);
+    assert_eq!(sent(request()), (200, String::new()));
+    assert_eq!(sent(request()), (200, "duplicate".to_owned()));
+    eventually("the events are there", || hooked.event().state == "delivered");
+    let taken = hooked.app.taken();
+    assert_eq!(taken.len(), 1);
+    assert_eq!(taken[0].body, body.as_bytes(), "byte for byte");
+    assert!(verifies(&taken[0], &hooked.signing));
+    assert!(!verifies(&taken[0], &Secret::new(SECRET.to_owned())));
+    let headers = &taken[0].headers;
+    assert_eq!(headers["keyreeve-source"], "in");
+    assert_eq!(headers["keyreeve-event"], "evt_1");
+    assert_eq!(headers["content-type"], "application/json");
+    assert!(headers.contains_key("keyreeve-original-stripe-signature"));
+
+    let event = hooked.event();
+    assert_eq!((event.attempts, event.status), (1, Some(200)));
+    let details = block_on(hooked.admin().webhook_event(&event.id)).unwrap();
+    assert_eq!(details.method, "POST");
+    block_on(hooked.admin().replay_webhook_event(&event.id)).unwrap();
+    eventually("the events are there", || hooked.app.taken().len() == 2);
+    assert_eq!(hooked.app.taken()[1].id(), event.id, "under the same id");
+    let entries = block_on(hooked.admin().list_audit(&ListAuditQuery::default())).unwrap().items;
+    for action in ["webhook.accept", "webhook.delivered", "webhook.show_event", "webhook.replay"] {
+        assert!(entries.iter().any(|entry| entry.action == action), "{action}");
+    }
+    let log = hooked.server.stop();
+    assert!(!log.contains(SECRET) && !log.contains("caf"), "{log}");
+}
+
+#[test]
+fn of_many_at_once_one_is_accepted() {
+    let hooked = Hooked::start("github", &json!({}));
+    let body = event_body(1);
+    let answers = block_on(async {
+        join_all((0..24).map(|_| hooked.signed("github", SECRET, &body).send())).await
+    });
+    let is_duplicate = |answer: &reqwest::Response| {
+        assert_eq!(answer.status().as_u16(), 200);
+        answer.headers().contains_key("keyreeve-duplicate")
+    };
+    let duplicates = answers.iter().filter(|it| is_duplicate(it.as_ref().unwrap())).count();
+    assert_eq!(duplicates, 23);
+    eventually("the events are there", || hooked.event().state == "delivered");
+    assert_eq!(hooked.app.taken().len(), 1);
+}
+
+#[test]
+fn what_is_not_signed_is_refused_and_says_why() {
+    let hooked = Hooked::start("stripe", &json!({ "max_body_bytes": 1_000 }));
+    let body = event_body(1);
+    let not = |status: u16, said: &str| (status, said.to_owned());
+    let other = hooked.signed("stripe", "whsec_EXAMPLEotherEXAMPLEotherEX", &body);
+    assert_eq!(sent(other), not(401, "bad_signature"));
+    let changed = hooked.signed("stripe", SECRET, &body).body("{}");
+    assert_eq!(sent(changed), not(401, "bad_signature"));
+    let twice = hooked.signed("stripe", SECRET, &body).header("stripe-signature", "t=1,v1=00");
+    assert_eq!(sent(twice), not(401, "duplicate_header"));
+    assert_eq!(sent(http().post(hooked.url("in")).body("{}")), not(401, "missing_header"));
+    let old = http().post(hooked.url("in")).header("stripe-signature", "t=1,v1=00").body("{}");
+    assert_eq!(sent(old), not(401, "bad_signature"), "time is told behind a good signature only");
+    let long = "x".repeat(1_001);
+    assert_eq!(sent(hooked.signed("stripe", SECRET, &long)).0, 413);
+    let piece = format!("400\r\n{}\r\n", "x".repeat(0x400));
+    let in_chunks = format!(
+        "POST /hooks/in HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n{piece}0\r\n\r\n"
+    );
+    let mut stream = TcpStream::connect(hooked.server.url.trim_start_matches("http://")).unwrap();
+    stream.write_all(in_chunks.as_bytes()).unwrap();
+    let mut first = String::new();
+    BufReader::new(stream).read_line(&mut first).unwrap();
+    assert!(first.starts_with("HTTP/1.1 413 "), "{first}");
+    for nobody in ["nope", "@nope/in", "@default/nope", ""] {
+        assert_eq!(sent(http().post(hooked.url(nobody)).body("{}")).0, 404, "{nobody}");
+    }
+    assert_eq!(sent(http().put(hooked.url("in")).body("{}")).0, 405);
+    assert!(hooked.events(json!({})).is_empty());
+    let page = block_on(async {
+        let page = http().get(format!("{}/metrics", hooked.server.url)).send().await.unwrap();
+        page.text().await.unwrap()
+    });
+    let figure = "keyreeve_webhooks_received_total{scheme=\"stripe\",verdict=\"bad_signature\"} 3";
+    assert!(page.contains(figure), "{page}");
+}
+
+#[test]
+fn a_sender_may_change_its_secret_and_we_ours() {
+    let hooked = Hooked::start("stripe", &json!({}));
+    let new = "whsec_EXAMPLEnewerEXAMPLEnewerEX";
+    hooked.write("sender", &json!({ "value": new }));
+    assert_eq!(sent(hooked.signed("stripe", SECRET, &event_body(1))).0, 200, "the one before");
+    assert_eq!(sent(hooked.signed("stripe", new, &event_body(2))).0, 200);
+    hooked.write("sender", &json!({ "value": "whsec_EXAMPLEthirdEXAMPLEthirdEX" }));
+    let gone = sent(hooked.signed("stripe", SECRET, &event_body(3)));
+    assert_eq!(gone, (401, "bad_signature".to_owned()), "two at most");
+
+    let overlap = RotateWebhookSecretRequest { overlap: Some("1h".to_owned()) };
+    let made = block_on(hooked.admin().rotate_webhook_secret("in", &overlap)).unwrap();
+    let newer = Secret::new(made.signing_secret.expose().to_owned());
+    assert_eq!(sent(hooked.signed("stripe", new, &event_body(4))).0, 200);
+    let fourth =
+        || hooked.app.taken().into_iter().find(|it| it.headers["keyreeve-event"] == "evt_4");
+    eventually("the events are there", || fourth().is_some());
+    let fourth = fourth().unwrap();
+    assert!(verifies(&fourth, &newer) && verifies(&fourth, &hooked.signing));
+}
+
+#[test]
+fn handshakes_are_answered_and_are_no_events() {
+    let hooked = Hooked::start("slack", &json!({}));
+    let body = json!({ "type": "url_verification", "challenge": "made-up-1" }).to_string();
+    assert_eq!(sent(hooked.signed("slack", SECRET, &body)), (200, "made-up-1".to_owned()));
+    let refused = sent(http().post(hooked.url("in")).body(body));
+    assert_eq!(refused, (401, "missing_header".to_owned()), "not without a signature");
+
+    hooked.write(
+        "meta",
+        &json!({ "secret": "0123456789abcdef0123456789abcdef", "verify": "EXAMPLE-token" }),
+    );
+    let more = json!({ "secret": "meta", "field": "secret", "handshake_field": "verify" });
+    hooked.add("meta", "meta", &more);
+    let ask = |token: &str| {
+        let query = format!("hub.mode=subscribe&hub.verify_token={token}&hub.challenge=77");
+        sent(http().get(hooked.url(&format!("meta?{query}"))))
+    };
+    assert_eq!(ask("EXAMPLE-token"), (200, "77".to_owned()));
+    assert_eq!(ask("other"), (403, "bad_token".to_owned()));
+    assert!(hooked.events(json!({})).is_empty());
+}
+
+#[test]
+fn a_token_and_an_address_may_be_all_there_is() {
+    let hooked = Hooked::start("stripe", &json!({}));
+    let mut request = hooked.request("sms", "stripe", &json!({ "allow_from": ["127.0.0.0/8"] }));
+    request.scheme = None;
+    request.token = Some(json!({ "query": "token" }));
+    request.event_id = keyreeve_api::Patch::Set("msgid".to_owned());
+    block_on(hooked.admin().create_webhook_source(&request)).unwrap();
+    let ask = |query: &str| sent(http().get(hooked.url(&format!("sms?{query}"))));
+    assert_eq!(ask(&format!("token={SECRET}&msgid=1&status=0")).0, 200);
+    assert_eq!(ask(&format!("token={SECRET}&msgid=1&status=0")), (200, "duplicate".to_owned()));
+    assert_eq!(ask(&format!("token={SECRET}&msgid=2&status=0")), (200, String::new()));
+    assert_eq!(ask("token=guess&msgid=3"), (403, "bad_token".to_owned()));
+    request.name = "far".to_owned();
+    request.allow_from = Some(vec!["203.0.113.0/24".to_owned()]);
+    block_on(hooked.admin().create_webhook_source(&request)).unwrap();
+    let far = sent(http().get(hooked.url(&format!("far?token={SECRET}&msgid=9"))));
+    assert_eq!(far, (403, "ip_not_allowed".to_owned()));
+    eventually("the events are there", || hooked.app.taken().len() == 2);
+    let shown = format!("{:?}", hooked.app.taken());
+    assert!(!shown.contains(SECRET), "the token goes no further");
+}
+
+#[test]
+fn an_app_that_is_away_gets_its_events_later() {
+    let hooked = Hooked::start("stripe", &json!({ "attempts": 3 }));
+    hooked.app.stop();
+    assert_eq!(sent(hooked.signed("stripe", SECRET, &event_body(1))).0, 200);
+    eventually("the events are there", || hooked.event().attempts == 1);
+    let event = hooked.event();
+    assert_eq!((event.state.as_str(), event.status), ("waiting", None));
+    assert_eq!(event.failure.as_deref(), Some("the app cannot be connected to"));
+    assert!(event.next_attempt_at.is_some());
+    let back = App::start_at(hooked.app.address, hooked.app.taken.clone());
+    eventually("the events are there", || hooked.event().state == "delivered");
+    assert_eq!(back.taken().len(), 1);
+}
+
+#[test]
+fn what_is_refused_often_enough_is_dead_until_somebody_has_it_sent_again() {
+    let hooked = Hooked::start("stripe", &json!({ "attempts": 1 }));
+    hooked.app.answers(503);
+    for number in 0..3 {
+        assert_eq!(sent(hooked.signed("stripe", SECRET, &event_body(number))).0, 200);
+    }
+    eventually("the events are there", || hooked.events(json!({ "state": "dead" })).len() == 3);
+    let dead = hooked.events(json!({ "state": "dead" }));
+    assert_eq!(dead[0].failure.as_deref(), Some("the app answered 503"));
+    hooked.app.answers(200);
+    let again = crate::support::run_json(
+        &["webhook", "replay", "--source", "in", "--state", "dead"],
+        &hooked.installation.data_dir(),
+    );
+    assert_eq!(again["items"].as_array().unwrap().len(), 3);
+    eventually("the events are there", || {
+        hooked.events(json!({ "state": "delivered" })).len() == 3
+    });
+    assert_eq!(hooked.app.taken().len(), 3);
+}
+
+#[test]
+fn events_of_a_source_that_is_paused_wait() {
+    let hooked = Hooked::start("stripe", &json!({}));
+    hooked.change(json!({ "paused": true }));
+    hooked.add("other", "github", &json!({}));
+    assert_eq!(sent(hooked.signed("stripe", SECRET, &event_body(1))).0, 200);
+    let other = signed(&hooked.url("other"), "github", SECRET, &event_body(2));
+    assert_eq!(sent(other).0, 200);
+    eventually("the events are there", || {
+        hooked.events(json!({ "source": "other", "state": "delivered" })).len() == 1
+    });
+    assert_eq!(hooked.events(json!({ "source": "in", "state": "waiting" })).len(), 1);
+    hooked.change(json!({ "paused": false }));
+    eventually("the events are there", || {
+        hooked.events(json!({ "state": "delivered" })).len() == 2
+    });
+}
+
+#[test]
+fn what_was_acknowledged_is_delivered_whoever_is_killed() {
+    let hooked = Hooked::start("stripe", &json!({}));
+    let Hooked { installation, mut server, mut app, .. } = hooked;
+    let mut acknowledged = HashSet::new();
+    for round in 0..4_usize {
+        let url = format!("{}/hooks/in", server.url);
+        let answers = block_on(join_all((0..20).map(|number| {
+            let number = round * 100 + number;
+            let request = signed(&url, "stripe", SECRET, &event_body(number));
+            async move {
+                let answer = request.send().await;
+                answer.is_ok_and(|it| it.status().is_success()).then_some(number)
+            }
+        })));
+        acknowledged.extend(answers.into_iter().flatten());
+        if round % 2 == 0 {
+            app.stop();
+        }
+        // As a power cut would.
+        server.kill();
+        if round % 2 == 0 {
+            app = App::start_at(app.address, app.taken.clone());
+        }
+        server = installation.serve();
+    }
+    assert!(acknowledged.len() >= 60, "{}", acknowledged.len());
+    let missing = || {
+        let taken = app.taken();
+        let got: HashSet<String> =
+            taken.iter().map(|it| it.headers["keyreeve-event"].clone()).collect();
+        acknowledged.iter().filter(|number| !got.contains(&format!("evt_{number}"))).count()
+    };
+    eventually("the events are there", || missing() == 0);
+    // What came twice can be told by its id.
+    let mut ids: HashMap<String, String> = HashMap::new();
+    for taken in app.taken() {
+        let event = taken.headers["keyreeve-event"].clone();
+        let known = ids.entry(event).or_insert_with(|| taken.id().to_owned());
+        assert_eq!(known, taken.id(), "one event has one id");
+    }
+}
+
+#[test]
+fn a_source_that_cannot_be_meant_is_refused() {
+    let hooked = Hooked::start("stripe", &json!({}));
+    let try_add = |more: Value| {
+        let request = hooked.request("x", "stripe", &more);
+        let refused = block_on(hooked.admin().create_webhook_source(&request)).unwrap_err();
+        let keyreeve_api::ClientError::Refused(problem) = refused else { panic!("{refused}") };
+        problem.errors.iter().map(|it| it.field.clone()).collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(try_add(json!({ "scheme": "nope" })), "proof.scheme");
+    assert_eq!(try_add(json!({ "scheme": "paypal" })), "proof.scheme");
+    assert_eq!(try_add(json!({ "scheme": null })), "scheme");
+    assert_eq!(try_add(json!({ "token": { "header": "x" } })), "scheme");
+    assert_eq!(try_add(json!({ "scheme": null, "token": {} })), "proof.token");
+    assert_eq!(try_add(json!({ "scheme": null, "hmac": { "header": "" } })), "proof.hmac");
+    assert_eq!(try_add(json!({ "scheme": null, "hmac": { "nope": 1 } })), "hmac");
+    assert_eq!(try_add(json!({ "name": "No Name" })), "name");
+    assert_eq!(try_add(json!({ "secret": "nothing/here" })), "secret");
+    assert_eq!(try_add(json!({ "field": "nope" })), "field");
+    assert_eq!(try_add(json!({ "scheme": "discord" })), "secret");
+    assert_eq!(try_add(json!({ "public_url": "hooks.example.com" })), "public_url");
+    assert_eq!(try_add(json!({ "to": "nowhere" })), "to");
+    assert_eq!(try_add(json!({ "allow_plaintext": false })), "to");
+    assert_eq!(try_add(json!({ "allow_from": ["nope"] })), "allow_from[0]");
+    assert_eq!(try_add(json!({ "tolerance_s": 0 })), "tolerance_s");
+    assert_eq!(try_add(json!({ "attempts": 0 })), "attempts");
+    assert_eq!(try_add(json!({ "patience_ms": 1 })), "patience_ms");
+    assert_eq!(try_add(json!({ "max_body_bytes": 0 })), "max_body_bytes");
+    let again = hooked.request("in", "stripe", &json!({}));
+    let taken = block_on(hooked.admin().create_webhook_source(&again));
+    assert_eq!(refusal(taken), "already_exists");
+    let internal = hooked.request("inner", "stripe", &json!({ "allow_internal": false }));
+    block_on(hooked.admin().create_webhook_source(&internal)).unwrap();
+    let url = hooked.url("inner");
+    assert_eq!(sent(signed(&url, "stripe", SECRET, &event_body(1))).0, 200);
+    eventually("the events are there", || hooked.event().attempts == 1);
+    let failure = hooked.event().failure.unwrap();
+    assert_eq!(failure, "the app's address is one that may not be called");
+    assert!(hooked.app.taken().is_empty());
+}
+
+#[test]
+fn a_sealed_vault_takes_nothing_and_says_come_again() {
+    let hooked = Hooked::start("stripe", &json!({}));
+    let data = hooked.installation.data_dir();
+    crate::support::run(&["vault", "seal"], &data);
+    let answer =
+        block_on(async { hooked.signed("stripe", SECRET, &event_body(1)).send().await.unwrap() });
+    assert_eq!(answer.status().as_u16(), 503);
+    assert!(answer.headers().contains_key("retry-after"));
+    assert!(Path::new(&data).is_dir());
+}
