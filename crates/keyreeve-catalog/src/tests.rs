@@ -148,3 +148,24 @@ fn a_users_file_takes_the_place_of_ours() {
     let catalog = Catalog::load([("stripe.toml", STRIPE), ("/etc/own/stripe.toml", &own)]).unwrap();
     assert_eq!(catalog.provider("stripe").unwrap().name, "Our Stripe");
 }
+
+#[test]
+fn webhooks_are_verified_by_schemes_that_exist() {
+    let catalog = Catalog::built_in().unwrap();
+    let mut checked = 0;
+    for provider in catalog.providers() {
+        for webhook in &provider.webhooks {
+            let scheme = keyreeve_core::webhook::named(&webhook.scheme);
+            let scheme = scheme.unwrap_or_else(|| panic!("{}: {}", provider.id, webhook.scheme));
+            let Some(credential) = provider.credential(&webhook.secret) else { continue };
+            let example = credential.examples.first().map(|example| example.value.as_str());
+            // Examples of public keys look it, and are none.
+            if !scheme.uses_public_key() {
+                let key = scheme.key(example.unwrap_or_default());
+                assert!(key.is_ok(), "{}: {:?}", provider.id, key.err());
+            }
+            checked += 1;
+        }
+    }
+    assert!(checked > 25, "{checked}");
+}

@@ -207,6 +207,11 @@ impl Hooked {
     }
 }
 
+#[expect(clippy::disallowed_methods, reason = "the server has the machine's clock, too")]
+fn now_ms() -> i64 {
+    jiff::Timestamp::now().as_millisecond()
+}
+
 fn signed(url: &str, scheme: &str, secret: &str, body: &str) -> reqwest::RequestBuilder {
     let scheme = webhook::named(scheme).unwrap();
     let key = scheme.key(secret).unwrap();
@@ -216,7 +221,7 @@ fn signed(url: &str, scheme: &str, secret: &str, body: &str) -> reqwest::Request
         content_type: "application/json",
         body: body.as_bytes(),
         id: &format!("msg_{}", body.len()),
-        now_ms: jiff::Timestamp::now().as_millisecond(),
+        now_ms: now_ms(),
     };
     let made = webhook::sign(&scheme, &key, &Secret::new(secret.to_owned()), &signing).unwrap();
     let mut request = http().post(url).header("content-type", "application/json").body(made.body);
@@ -257,7 +262,7 @@ fn verifies(taken: &Taken, secret: &Secret<String>) -> bool {
         headers: &headers,
         body: &taken.body,
         remote_ip: None,
-        now_ms: jiff::Timestamp::now().as_millisecond(),
+        now_ms: now_ms(),
     };
     let key = scheme.key(secret.expose()).unwrap();
     webhook::verify(&scheme, &[key], &Settings::default(), &request).is_ok()
