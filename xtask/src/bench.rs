@@ -21,6 +21,7 @@ mod server;
 mod streams;
 mod vault;
 mod verify;
+mod webhook;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -65,6 +66,8 @@ enum What {
     Proxy(proxy::ProxyOptions),
     /// Memory of streams that are open and silent, and how soon all of them are ended.
     Streams(streams::StreamsOptions),
+    /// Webhooks verified a second, and events taken and durable, beside the disk's syncs.
+    Webhook(webhook::WebhookOptions),
 }
 
 /// Runs a benchmark, from the optimised build.
@@ -87,6 +90,7 @@ pub(crate) fn run(args: &BenchArgs) -> anyhow::Result<()> {
         What::Vault(options) => vault::run(options, &binaries, args.format),
         What::Proxy(options) => proxy::run(options, &binaries, args.format),
         What::Streams(options) => streams::run(options, &binaries, args.format),
+        What::Webhook(options) => webhook::run(options, &binaries, args.format),
     }
 }
 

@@ -4,7 +4,11 @@ mod deliver;
 mod figures;
 mod ingress;
 
-use std::{collections::HashSet, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    net::IpAddr,
+    sync::Arc,
+};
 
 use keyreeve_core::name::ProjectName;
 use keyreeve_engine::Engine;
@@ -20,7 +24,7 @@ use crate::{
 /// What the address of every source begins with.
 pub const HOOKS_PREFIX: &str = "/hooks/";
 
-/// Requests whose bodies are read at once; each may be as long as its source allows.
+/// Requests that are taken at once; each may be as long as its source allows.
 const MOST_AT_ONCE: usize = 256;
 
 /// Takes webhooks and delivers events.
@@ -29,6 +33,8 @@ pub struct Webhooks {
     dialer: Dialer,
     figures: Figures,
     reading: Semaphore,
+    /// How many of those are of one address.
+    senders: Mutex<HashMap<Option<IpAddr>, u32>>,
     under_way: Mutex<UnderWay>,
     /// Something may be due.
     wake: Notify,
@@ -52,6 +58,7 @@ impl Webhooks {
             dialer: Dialer::new(&tls, options.own_ports.clone()),
             figures: Figures::default(),
             reading: Semaphore::new(MOST_AT_ONCE),
+            senders: Mutex::default(),
             under_way: Mutex::default(),
             wake: Notify::new(),
         })

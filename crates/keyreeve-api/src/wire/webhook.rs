@@ -226,6 +226,10 @@ pub struct WebhookEventDetailsView {
     pub event: WebhookEventView,
     /// The method.
     pub method: String,
+    /// What stood behind the source's name in the path, without a token.
+    pub rest: String,
+    /// The query, without a token.
+    pub query: Option<String>,
     /// Headers, without those that show a token.
     pub headers: Vec<(String, String)>,
     /// The body in base64.

@@ -78,6 +78,19 @@ impl Scheme {
         }
     }
 
+    /// Whether a token stands in the path.
+    pub fn has_token_in_path(&self) -> bool {
+        matches!(self.proof, Proof::Token(TokenPlace::Path))
+    }
+
+    /// The field of the query that shows a token, where one does.
+    pub fn token_field(&self) -> Option<&str> {
+        match &self.proof {
+            Proof::Token(TokenPlace::QueryField(name)) => Some(name),
+            _ => None,
+        }
+    }
+
     /// Reads a secret as the provider shows it.
     ///
     /// Fails with the rule that is broken; nothing of the secret is part of it.
@@ -241,7 +254,7 @@ pub(super) enum Identity {
     Member(Name),
     /// Fields of a form, which are signed.
     Fields(&'static [&'static str]),
-    /// A header that is not signed. It names the event, but whoever changes it changes nothing about
-    /// what was signed, so that is looked at, too.
+    /// A header that is not signed. It names the event for people; what tells a repetition is what was
+    /// signed, for whoever changes the header changes nothing about that.
     UnsignedHeader(Name),
 }

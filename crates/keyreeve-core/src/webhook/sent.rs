@@ -9,8 +9,10 @@ use super::{
     scheme::{Family, HeaderProof, Method, SignatureList, TextForm},
 };
 
-/// The most signatures that are looked at.
+/// The most signatures that are looked at: a sender may send as many, each in a header of its own.
 const MOST: usize = 100;
+/// The most of them that are made with a public key, where each costs.
+const MOST_WITH_PUBLIC_KEYS: usize = 8;
 /// The header in which Twilio names key and algorithm.
 pub(super) const TWILIO_SETTINGS: &str = "X-Twilio-Webhooks-Signature-Settings";
 const PAYPAL_ALGORITHM: &str = "PAYPAL-AUTH-ALGO";
@@ -104,7 +106,11 @@ impl<'a> Sent<'a> {
     }
 
     fn push(&mut self, text: &'a str, method: Method) -> Result<(), Reason> {
-        if self.candidates.len() == MOST {
+        let most = match method {
+            Method::Hmac(..) | Method::TwilioHmac => MOST,
+            Method::Ed25519(_) | Method::P256 | Method::Certificate { .. } => MOST_WITH_PUBLIC_KEYS,
+        };
+        if self.candidates.iter().filter(|it| it.method == method).count() >= most {
             return Err(Reason::MalformedHeader);
         }
         self.candidates.push(Candidate { text: text.into(), method });
@@ -185,7 +191,9 @@ fn numbered<'a>(
         else {
             continue;
         };
-        if !number.parse::<usize>().is_ok_and(|number| (1..=MOST).contains(&number)) {
+        let is_plain = number.bytes().all(|byte| byte.is_ascii_digit()) && !number.starts_with('0');
+        let in_range = number.parse::<usize>().is_ok_and(|number| (1..=MOST).contains(&number));
+        if !is_plain || !in_range {
             continue;
         }
         sent.push(request.required(line.name)?, method)?;

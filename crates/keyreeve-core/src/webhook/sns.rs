@@ -10,7 +10,7 @@ use super::{
     certificate::sns_url,
     scheme::{Method, TextForm},
     sent::{Candidate, Sent},
-    verify::decoded,
+    verify::{Proved, decoded, signed_mark},
 };
 
 /// What SNS sends. A member that stands twice is refused: readers differ in which of them counts.
@@ -83,7 +83,7 @@ impl Document {
 pub(super) fn prove<'a>(
     settings: &Settings<'_>,
     request: &ReceivedRequest<'a>,
-) -> Result<Sent<'a>, Reason> {
+) -> Result<(Sent<'a>, Proved), Reason> {
     if settings.topics.is_empty() {
         return Err(Reason::ConfigError);
     }
@@ -103,12 +103,14 @@ pub(super) fn prove<'a>(
     if !settings.topics.contains(&document.topic_arn) {
         return Err(Reason::TopicNotAllowed);
     }
-    Ok(Sent {
+    let proved = Proved { key: 0, mark: signed_mark(&[Cow::Borrowed(canonical.as_bytes())]) };
+    let sent = Sent {
         candidates: vec![Candidate {
             text: Cow::Owned(document.signature),
             method: Method::Certificate { sha1 },
         }],
         timestamp: Some(Cow::Owned(document.timestamp)),
         id: Some(Cow::Owned(document.message_id)),
-    })
+    };
+    Ok((sent, proved))
 }

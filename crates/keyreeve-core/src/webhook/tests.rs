@@ -34,11 +34,22 @@ struct Case {
 
 impl Case {
     fn signed(name: &str, content_type: &str, body: &[u8]) -> Option<Self> {
+        Self::made(name, content_type, body, "msg_1", NOW_MS)
+    }
+
+    fn signed_at(name: &str, content_type: &str, body: &[u8], now_ms: i64) -> Option<Self> {
+        Self::made(name, content_type, body, "msg_1", now_ms)
+    }
+
+    fn signed_id(name: &str, content_type: &str, body: &[u8], id: &str) -> Option<Self> {
+        Self::made(name, content_type, body, id, NOW_MS)
+    }
+
+    fn made(name: &str, content_type: &str, body: &[u8], id: &str, now_ms: i64) -> Option<Self> {
         let scheme = named(name).unwrap();
         let secret = secret_for(name);
         let key = scheme.key(secret).ok()?;
-        let signing =
-            Signing { method: "POST", url: URL, content_type, body, id: "msg_1", now_ms: NOW_MS };
+        let signing = Signing { method: "POST", url: URL, content_type, body, id, now_ms };
         let signed = sign(&scheme, &key, &Secret::new(secret.to_owned()), &signing).ok()?;
         let mut headers = signed.headers;
         headers.push(("Content-Type".to_owned(), content_type.to_owned()));
@@ -189,15 +200,89 @@ fn a_body_that_is_not_text_is_verified_as_bytes() {
     }
 }
 
+/// Whether the second would be taken for another event than the first.
+fn is_new(first: &Case, second: &Case, now_ms: i64) -> bool {
+    let first = first.verify().unwrap();
+    let second = second.verify_at(now_ms).unwrap();
+    !second.replay_keys.iter().any(|key| first.replay_keys.contains(key))
+}
+
 #[test]
 fn an_event_is_known_again_though_it_was_signed_anew() {
     for name in ["stripe", "standard-webhooks", "pagerduty"] {
         let body = br#"{"id":"evt_1","event":{"id":"evt_1"}}"#;
-        let one = Case::signed(name, "application/json", body).unwrap();
-        let mut keys = one.verify().unwrap().replay_keys;
-        let again = Case::signed(name, "application/json", body).unwrap().verify_at(NOW_MS + 9_000);
-        keys.retain(|key| !again.as_ref().unwrap().replay_keys.contains(key));
-        assert!(keys.is_empty(), "{name}");
+        let first = Case::signed(name, "application/json", body).unwrap();
+        let later = Case::signed_at(name, "application/json", body, NOW_MS + 9_000).unwrap();
+        if first.scheme.is_timed() {
+            assert_ne!(first.headers, later.headers, "{name}");
+        }
+        assert!(!is_new(&first, &later, NOW_MS + 9_000), "{name}");
+        let other = br#"{"id":"evt_2","event":{"id":"evt_2"}}"#;
+        let other = Case::signed_id(name, "application/json", other, "msg_2").unwrap();
+        assert!(is_new(&first, &other, NOW_MS), "{name}");
+    }
+}
+
+#[test]
+fn what_nobody_signed_makes_no_new_event() {
+    for (name, first) in all_that_sign() {
+        if first.scheme.is_token_only() {
+            continue;
+        }
+        let again = || {
+            let (content_type, body) = body_for(name);
+            Case::signed(name, content_type, &body).unwrap()
+        };
+        assert!(!is_new(&first, &again(), NOW_MS), "{name}");
+        if !first.scheme.signs_url() {
+            let elsewhere = Case { url: format!("{URL}&more=1"), ..again() };
+            assert!(!is_new(&first, &elsewhere, NOW_MS), "{name}: another address");
+        }
+        let mut more = again();
+        more.headers.push(("X-Request-Id".to_owned(), "another".to_owned()));
+        assert!(!is_new(&first, &more, NOW_MS), "{name}: another header");
+        if name != "hubspot" {
+            let put = Case { method: "PUT", ..again() };
+            assert!(!is_new(&first, &put, NOW_MS), "{name}: another method");
+        }
+    }
+}
+
+#[test]
+fn more_signatures_make_no_new_event() {
+    for (name, header, more) in [
+        ("stripe", "Stripe-Signature", ",v1=00"),
+        ("elevenlabs", "ElevenLabs-Signature", ",v0=00"),
+        ("pagerduty", "X-PagerDuty-Signature", ",v1=00"),
+        ("standard-webhooks", "webhook-signature", " v1,AAAA"),
+    ] {
+        let (content_type, body) = body_for(name);
+        let first = Case::signed(name, content_type, &body).unwrap();
+        let mut second = Case::signed(name, content_type, &body).unwrap();
+        let line = second.headers.iter_mut().find(|(name, _)| name == header).unwrap();
+        line.1.push_str(more);
+        assert!(!is_new(&first, &second, NOW_MS), "{name}");
+    }
+    let first = Case::signed("docusign", "application/json", b"{}").unwrap();
+    let mut second = Case::signed("docusign", "application/json", b"{}").unwrap();
+    second.headers.push(("X-DocuSign-Signature-7".to_owned(), "AAAA".to_owned()));
+    assert!(!is_new(&first, &second, NOW_MS));
+}
+
+#[test]
+fn a_form_that_is_written_otherwise_makes_no_new_event() {
+    let form = "application/x-www-form-urlencoded";
+    let first = Case::signed("twilio", form, b"Body=a&MessageSid=SM1&MessageStatus=sent").unwrap();
+    for other in [
+        &b"MessageStatus=sent&Body=a&MessageSid=SM1"[..],
+        b"Body=a&Body=a&MessageSid=SM1&MessageStatus=sent",
+        b"Body=a&MessageSid=SM1&MessageStatus=%73ent",
+        b"Bo=dya&MessageSidS=M1&MessageStatus=sent",
+    ] {
+        let mut second =
+            Case::signed("twilio", form, b"Body=a&MessageSid=SM1&MessageStatus=sent").unwrap();
+        second.body = other.to_vec();
+        assert!(!is_new(&first, &second, NOW_MS), "{}", String::from_utf8_lossy(other));
     }
 }
 

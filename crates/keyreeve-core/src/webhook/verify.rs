@@ -103,7 +103,7 @@ pub fn verify(
             handshake: Some(answer),
         });
     }
-    let (sent, key) = match &scheme.proof {
+    let (sent, proved) = match &scheme.proof {
         Proof::Headers(proof) => {
             let sent = Sent::read(proof, request)?;
             let webhook_id = webhook_id(keys);
@@ -114,24 +114,40 @@ pub fn verify(
             if let Method::Certificate { .. } = proof.method {
                 paypal_url(request.required(PAYPAL_CERTIFICATE)?)?;
             }
-            let key = prove(&sent.candidates, &messages, keys, settings.certificate)?;
+            let proved = prove(&sent.candidates, &messages, keys, settings.certificate)?;
+            drop(messages);
             if proof.message.contains(&Part::TwilioForm) {
                 check_body(request)?;
             }
-            (sent, key)
+            (sent, proved)
         }
         Proof::Mailgun => mailgun(keys, request)?,
-        Proof::Sns => (sns::prove(settings, request)?, 0),
-        Proof::Token(place) => (Sent::default(), token::prove(place, keys, request)?),
+        Proof::Sns => sns::prove(settings, request)?,
+        Proof::Token(place) => {
+            let key = token::prove(place, keys, request)?;
+            // Nothing is signed: all that the sender says is what it said.
+            let said = [request.method.as_bytes(), request.url.as_bytes(), request.body];
+            (Sent::default(), Proved { key, mark: replay_key(b"said", &said) })
+        }
     };
+    let key = proved.key;
     let sent_at_ms = match &scheme.freshness {
         Some(freshness) => Some(check_time(freshness, settings, &sent, request)?),
         None => None,
     };
     let body = LazyBody::new(request.body);
-    let (event_id, replay_keys) = identify(scheme, settings, &sent, request, &body)?;
+    let (event_id, replay_keys) = identify(scheme, settings, &sent, request, &body, proved.mark)?;
     let handshake = handshake::after_proof(scheme.handshake, &keys[key], &body);
     Ok(Verified { event_id, replay_keys, sent_at_ms, key, handshake })
+}
+
+/// What was proved.
+pub(super) struct Proved {
+    /// Which of the keys fitted.
+    pub(super) key: usize,
+    /// A digest of the very bytes that were signed: the same for every request that they prove, however
+    /// it is written.
+    pub(super) mark: [u8; 32],
 }
 
 /// Every signature with every key over every reading of what was signed. Which fitted is known only at
@@ -141,61 +157,79 @@ fn prove(
     messages: &[Message<'_>],
     keys: &[SigningKey],
     certificate: Option<&Certificate>,
-) -> Result<usize, Reason> {
+) -> Result<Proved, Reason> {
     let mut usable = false;
     let mut fitting = None;
     for message in messages {
         let parts: Vec<&[u8]> = message.iter().map(|part| &**part).collect();
+        let whole = std::cell::OnceCell::new();
         for (index, SigningKey(key)) in keys.iter().enumerate() {
+            // Made once for all signatures: whoever sends many makes us work no more.
+            let mut expected: Option<(Method, String)> = None;
             for candidate in candidates {
-                let Some(fits) = fits(key, candidate, &parts, certificate)? else { continue };
+                let fits = if let (KeyMaterial::Shared(key), Method::Hmac(algorithm, form)) =
+                    (key, candidate.method)
+                {
+                    if expected.as_ref().is_none_or(|(method, _)| *method != candidate.method) {
+                        let tag = mac(algorithm, key, &parts);
+                        expected = Some((candidate.method, written(form, tag.as_ref())));
+                    }
+                    let text = expected.as_ref().map_or("", |(_, text)| text);
+                    Some(text.as_bytes().ct_eq(candidate.text.as_bytes()))
+                } else {
+                    let whole: &Vec<u8> = whole.get_or_init(|| parts.concat());
+                    fits(key, candidate, whole, certificate)?
+                };
+                let Some(fits) = fits else { continue };
                 usable = true;
                 if bool::from(fits) && fitting.is_none() {
-                    fitting = Some(index);
+                    fitting = Some(Proved { key: index, mark: signed_mark(message) });
                 }
             }
         }
     }
     match fitting {
-        Some(index) => Ok(index),
+        Some(proved) => Ok(proved),
         None if usable => Err(Reason::BadSignature),
         None => Err(Reason::NoSupportedSignature),
     }
 }
 
-/// Whether a signature is this key's; nothing where it cannot be, because it is of another kind.
+/// What tells signed bytes from others. Where one piece ends and the next begins is not signed.
+pub(super) fn signed_mark(message: &[std::borrow::Cow<'_, [u8]>]) -> [u8; 32] {
+    let mut context = digest::Context::new(&digest::SHA256);
+    context.update(b"signed");
+    for part in message {
+        context.update(part);
+    }
+    finished(context)
+}
+
+/// Whether a signature with a public key is this key's; nothing where it cannot be, because it is of
+/// another kind.
 fn fits(
     key: &KeyMaterial,
     candidate: &Candidate<'_>,
-    parts: &[&[u8]],
+    message: &[u8],
     certificate: Option<&Certificate>,
 ) -> Result<Option<Choice>, Reason> {
     let text = candidate.text.as_bytes();
-    Ok(match (key, candidate.method) {
-        (KeyMaterial::Shared(key), Method::Hmac(algorithm, form)) => {
-            let tag = mac(algorithm, key, parts);
-            Some(written(form, tag.as_ref()).as_bytes().ct_eq(text))
-        }
+    let fits = match (key, candidate.method) {
         (KeyMaterial::Ed25519(key), Method::Ed25519(form)) => {
-            let signature = decoded(form, text);
             let key = UnparsedPublicKey::new(&ED25519, key);
-            let fits = signature.is_some_and(|it| key.verify(&parts.concat(), &it).is_ok());
-            Some(Choice::from(u8::from(fits)))
+            decoded(form, text).is_some_and(|it| key.verify(message, &it).is_ok())
         }
         (KeyMaterial::P256(key), Method::P256) => {
-            let signature = decoded(TextForm::Base64, text);
             let key = UnparsedPublicKey::new(&ECDSA_P256_SHA256_ASN1, key);
-            let fits = signature.is_some_and(|it| key.verify(&parts.concat(), &it).is_ok());
-            Some(Choice::from(u8::from(fits)))
+            decoded(TextForm::Base64, text).is_some_and(|it| key.verify(message, &it).is_ok())
         }
         (KeyMaterial::WebhookId(_), Method::Certificate { sha1 }) => {
             let certificate = certificate.ok_or(Reason::ConfigError)?;
-            let signature = decoded(TextForm::Base64, text);
-            let fits = signature.is_some_and(|it| certificate.signed(sha1, &parts.concat(), &it));
-            Some(Choice::from(u8::from(fits)))
+            decoded(TextForm::Base64, text).is_some_and(|it| certificate.signed(sha1, message, &it))
         }
-        _ => None,
-    })
+        _ => return Ok(None),
+    };
+    Ok(Some(Choice::from(u8::from(fits))))
 }
 
 /// The one way to write a signature.
@@ -247,7 +281,7 @@ fn check_body(request: &ReceivedRequest<'_>) -> Result<(), Reason> {
 fn mailgun<'a>(
     keys: &[SigningKey],
     request: &ReceivedRequest<'a>,
-) -> Result<(Sent<'a>, usize), Reason> {
+) -> Result<(Sent<'a>, Proved), Reason> {
     /// A member that stands twice is refused: readers differ in which of them counts.
     #[derive(Deserialize)]
     struct Body {
@@ -276,8 +310,8 @@ fn mailgun<'a>(
     let method = Method::Hmac(aws_lc_rs::hmac::HMAC_SHA256, TextForm::Hex);
     let texts = [Some(own), signature.parent].into_iter().flatten();
     let candidates: Vec<_> = texts.map(|text| Candidate { text: text.into(), method }).collect();
-    let key = prove(&candidates, &message, keys, None)?;
-    Ok((Sent { candidates, timestamp: Some(stamp.into()), id: Some(token.into()) }, key))
+    let proved = prove(&candidates, &message, keys, None)?;
+    Ok((Sent { candidates, timestamp: Some(stamp.into()), id: Some(token.into()) }, proved))
 }
 
 /// When a request was sent, if that is not too far from now on either side.
@@ -326,54 +360,32 @@ fn millis(unit: TimeUnit, text: &str) -> Option<i64> {
     if in_millis { Some(number) } else { number.checked_mul(1_000) }
 }
 
-/// The id of an event, and what no other request may have.
+/// The id of an event, and what no other request may have: first of all what was proved, however it was
+/// written, and besides the id, where that is signed or somebody said that it counts.
 fn identify(
     scheme: &Scheme,
     settings: &Settings<'_>,
     sent: &Sent<'_>,
     request: &ReceivedRequest<'_>,
     body: &LazyBody<'_>,
+    mark: [u8; 32],
 ) -> Result<(Option<String>, Vec<[u8; 32]>), Reason> {
     let mut event_id = None;
-    let mut keys = Vec::new();
+    let mut keys = vec![mark];
     if let Some(place) = settings.event_id {
         event_id = named_by_setting(place, request, body);
-        keys.extend(event_id.as_ref().map(|id| replay_key(b"id", &[id.as_bytes()])));
+        keys.extend(event_id.as_ref().map(|id| replay_key(b"configured", &[id.as_bytes()])));
     }
     for identity in scheme.identity.iter() {
-        if event_id.is_some() {
-            break;
+        let named = named(identity, sent, request, body)?;
+        let Some(id) = named else { continue };
+        if !matches!(identity, Identity::UnsignedHeader(_)) {
+            keys.push(replay_key(b"id", &[id.as_bytes()]));
         }
-        if let Identity::UnsignedHeader(name) = identity {
-            event_id = request.header(name)?.map(str::to_owned);
-            keys.extend(event_id.as_ref().map(|id| replay_key(b"header", &[id.as_bytes()])));
-            // Not the whole answer: what was signed counts as well.
-            if event_id.is_some() {
-                keys.push(whole(sent, request));
-            }
-        } else {
-            event_id = named(identity, sent, request, body)?;
-            keys.extend(event_id.as_ref().map(|id| replay_key(b"id", &[id.as_bytes()])));
-        }
-    }
-    if keys.is_empty() {
-        keys.push(whole(sent, request));
+        event_id.get_or_insert(id);
+        break;
     }
     Ok((event_id, keys))
-}
-
-/// What names a request that has no signed id: its signatures, address and body.
-fn whole(sent: &Sent<'_>, request: &ReceivedRequest<'_>) -> [u8; 32] {
-    let signatures: Vec<&str> = sent.candidates.iter().map(|it| &*it.text).collect();
-    replay_key(
-        b"request",
-        &[
-            signatures.join(" ").as_bytes(),
-            request.method.as_bytes(),
-            request.url.as_bytes(),
-            request.body,
-        ],
-    )
 }
 
 fn named(
@@ -399,7 +411,7 @@ fn named(
                 None => None,
             }
         }
-        Identity::UnsignedHeader(_) => None,
+        Identity::UnsignedHeader(name) => request.header(name)?.map(str::to_owned),
     })
 }
 
@@ -431,9 +443,13 @@ fn replay_key(kind: &[u8], parts: &[&[u8]]) -> [u8; 32] {
         context.update(&u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
         context.update(part);
     }
-    let mut key = [0; 32];
-    key.copy_from_slice(context.finish().as_ref());
-    key
+    finished(context)
+}
+
+fn finished(context: digest::Context) -> [u8; 32] {
+    let mut digest = [0; 32];
+    digest.copy_from_slice(context.finish().as_ref());
+    digest
 }
 
 fn webhook_id(keys: &[SigningKey]) -> &str {

@@ -73,6 +73,8 @@ pub struct EventProgress {
 pub struct EventStep {
     /// Which event. One that is gone is passed over.
     pub id: String,
+    /// When what is stored must have been changed last; if it was changed since, it stays as it is.
+    pub follows: Option<Timestamp>,
     /// How it stands now.
     pub progress: EventProgress,
 }

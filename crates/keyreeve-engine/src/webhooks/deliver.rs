@@ -57,13 +57,13 @@ impl Attempt {
 
 impl Engine {
     /// What is to be delivered now, if that is this node's duty: of each source at most `limit`. It stays
-    /// its duty for that long; whoever calls this more often goes on with it. An event that is given is
-    /// given again until it is known what became of it, so that whoever delivers has to remember which are
-    /// under way.
+    /// its duty for that long; whoever calls this more often goes on with it. An event is due until it is
+    /// known what became of it, so that whoever delivers says which are under way.
     pub async fn due_webhooks(
         &self,
         duty_length: Duration,
         limit: u32,
+        is_under_way: impl Fn(&ProjectName, &str) -> bool + Send,
     ) -> Result<Vec<DueEvent>, VaultError> {
         if !matches!(self.vault_state(), VaultState::Open { .. }) {
             return Ok(Vec::new());
@@ -76,7 +76,8 @@ impl Engine {
                 continue;
             }
             let due = self.store.due_webhook_events(&project, &source.name, now, limit).await?;
-            found.extend(due.into_iter().map(|event| (project.clone(), source.clone(), event)));
+            let due = due.into_iter().filter(|event| !is_under_way(&project, &event.id));
+            found.extend(due.map(|event| (project.clone(), source.clone(), event)));
         }
         if found.is_empty() {
             return Ok(Vec::new());
@@ -87,30 +88,24 @@ impl Engine {
         };
         let mut ready = Vec::new();
         for (project, source, event) in found {
-            match self.ready_webhook(&project, &source, &event) {
-                Ok((request, proof)) => {
-                    ready.push(DueEvent { project, source, event, request, proof, term });
-                }
+            let request = match self.open_request(&project, &event.id, &event.sealed) {
+                Ok(request) => request,
                 Err(error @ VaultError::Tampered { .. }) => {
                     tracing::error!(%error, event = event.id, "an event cannot be delivered");
                     self.give_up(&project, &event, term).await?;
+                    continue;
                 }
                 Err(error) => return Err(error),
+            };
+            match self.sign_for_app(&project, &source, &event, &request) {
+                Ok(proof) => ready.push(DueEvent { project, source, event, request, proof, term }),
+                // The events of others are not held up.
+                Err(error) => {
+                    tracing::error!(%error, source = source.name, "events cannot be signed");
+                }
             }
         }
         Ok(ready)
-    }
-
-    /// What the app gets of an event, and what proves to it that it is from us.
-    fn ready_webhook(
-        &self,
-        project: &ProjectName,
-        source: &WebhookSource,
-        event: &WebhookEvent,
-    ) -> Result<(StoredRequest, Vec<(String, String)>), VaultError> {
-        let request = self.open_request(project, &event.id, &event.sealed)?;
-        let proof = self.sign_for_app(project, source, event, &request)?;
-        Ok((request, proof))
     }
 
     /// Headers in the form of Standard Webhooks: one signature with each secret that is good now.
@@ -231,7 +226,9 @@ impl Engine {
         ]);
         let mut entry = self.system_entry(project, "webhooks", action, details);
         entry.target = keyreeve_core::audit::Target::new("webhook_event", &event.id);
-        let step = EventStep { id: event.id.clone(), progress };
+        // Somebody may have had it sent again meanwhile, and that counts.
+        let follows = Some(event.progress.changed_at);
+        let step = EventStep { id: event.id.clone(), follows, progress };
         let tx = self.begin(project).with(Change::OnDuty(term));
         tx.with(Change::StepEvents(vec![step])).commit(entry).await.map_err(Error::from)?;
         Ok(())

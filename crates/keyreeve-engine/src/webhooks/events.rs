@@ -45,6 +45,9 @@ impl Engine {
     ) -> Result<WebhookEvent, VaultError> {
         let mut event = self.found_event(permit, id).await?;
         event.sealed.clear();
+        if self.webhook_source_for(permit.project(), &event.source)?.is_none() {
+            return Err(Error::NotFound(Kind::WebhookSource).into());
+        }
         let now = self.now();
         event.progress = EventProgress {
             state: EventState::Waiting,
@@ -55,7 +58,7 @@ impl Engine {
         };
         let mut entry = permit.entry(now, Target::new("webhook_event", id));
         entry.action = "webhook.replay".into();
-        let step = EventStep { id: id.to_owned(), progress: event.progress.clone() };
+        let step = EventStep { id: id.to_owned(), follows: None, progress: event.progress.clone() };
         let tx = self.begin(permit.project()).with(Change::StepEvents(vec![step]));
         tx.commit(entry).await.map_err(Error::from)?;
         Ok(event)

@@ -7,7 +7,6 @@ use jiff::SignedDuration;
 use keyreeve_core::{
     Invalid, Secret,
     audit::Target,
-    egress::BaseUrl,
     name::ConnectionName,
     restriction::IpNetwork,
     vault::{Capability, SecretPath},
@@ -22,7 +21,7 @@ use crate::{
     Engine, Error, FieldError, Permit,
     action::{ManageWebhooks, ReadWebhooks},
     permit::Action,
-    store::{Change, Kind, RecordKind},
+    store::{Change, EventFilter, EventProgress, EventState, EventStep, Kind, RecordKind},
     vault::{Kept, VaultError},
 };
 
@@ -48,7 +47,7 @@ pub struct SourceChange {
     pub secret: Option<SecretPath>,
     pub field: Option<Option<String>>,
     pub public_url: Option<String>,
-    pub to: Option<BaseUrl>,
+    pub to: Option<String>,
     pub allow_internal: Option<bool>,
     pub allow_plaintext: Option<bool>,
     pub tolerance_s: Option<Option<u32>>,
@@ -273,7 +272,8 @@ impl Engine {
         Ok(secret)
     }
 
-    /// Removes a source. What came in and waits, waits for a source of that name.
+    /// Removes a source. What came in and waits is dead: another source of that name has nothing to do with
+    /// it.
     pub async fn remove_webhook_source(
         &self,
         permit: &Permit<'_, ManageWebhooks>,
@@ -288,7 +288,45 @@ impl Engine {
             revision: kept.revision,
         };
         self.begin(permit.project()).with(gone).commit(entry).await?;
-        Ok(())
+        self.end_waiting(permit, name).await
+    }
+
+    /// Ends what waits of a source that is gone.
+    async fn end_waiting(
+        &self,
+        permit: &Permit<'_, ManageWebhooks>,
+        name: &str,
+    ) -> Result<(), VaultError> {
+        const AT_ONCE: u32 = 500;
+        let filter = EventFilter {
+            source: Some(name.to_owned()),
+            state: Some(EventState::Waiting),
+            before: None,
+        };
+        loop {
+            let waiting = self.store.webhook_events(permit.project(), &filter, AT_ONCE).await?;
+            if waiting.is_empty() {
+                return Ok(());
+            }
+            let now = self.now();
+            let mut entry = permit.entry(now, Target::new("webhook_source", name));
+            entry.action = "webhook.end_events".into();
+            entry.details.insert("events".to_owned(), json!(waiting.len()));
+            let steps = waiting.into_iter().map(|event| EventStep {
+                id: event.id,
+                follows: None,
+                progress: EventProgress {
+                    state: EventState::Dead,
+                    due_at: None,
+                    failure: Some("its source was removed".to_owned()),
+                    changed_at: now,
+                    ..event.progress
+                },
+            });
+            let change = Change::StepEvents(steps.collect());
+            let committed = self.begin(permit.project()).with(change).commit(entry).await;
+            committed.map_err(Error::from)?;
+        }
     }
 
     fn kept_source(

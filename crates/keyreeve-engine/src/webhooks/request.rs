@@ -1,7 +1,7 @@
 //! A request as it is kept: what an app gets of it, and what a person may look at.
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
-use keyreeve_core::{name::ProjectName, vault::EnvelopeError};
+use keyreeve_core::{name::ProjectName, vault::EnvelopeError, webhook::Scheme};
 use serde::{Deserialize, Serialize};
 
 use super::HookRequest;
@@ -26,6 +26,12 @@ pub struct StoredRequest {
     /// The method.
     #[serde(rename = "m")]
     pub method: String,
+    /// What stood behind the source's name in the path, without a token.
+    #[serde(rename = "p", default, skip_serializing_if = "String::is_empty")]
+    pub rest: String,
+    /// The query, without a token.
+    #[serde(rename = "q", default, skip_serializing_if = "Option::is_none")]
+    pub query: Option<String>,
     /// The headers that say something about the event.
     #[serde(rename = "h")]
     pub headers: Vec<(String, String)>,
@@ -36,7 +42,16 @@ pub struct StoredRequest {
 
 impl StoredRequest {
     /// What of a request is kept.
-    pub(super) fn of(request: &HookRequest<'_>, token_header: Option<&str>) -> Self {
+    pub(super) fn of(request: &HookRequest<'_>, scheme: &Scheme) -> Self {
+        let token_header = scheme.token_header();
+        let is_shown = |field: &&str| {
+            let name = field.split('=').next().unwrap_or(field);
+            scheme.token_field() != Some(name)
+        };
+        let query = request
+            .query
+            .map(|query| query.split('&').filter(is_shown).collect::<Vec<_>>().join("&"));
+        let rest = if scheme.has_token_in_path() { "" } else { request.rest };
         let is_kept = |name: &str| {
             let lower = name.to_ascii_lowercase();
             !LEFT_OUT.contains(&lower.as_str())
@@ -47,6 +62,8 @@ impl StoredRequest {
         });
         Self {
             method: request.method.to_owned(),
+            rest: rest.to_owned(),
+            query: query.filter(|query| !query.is_empty()),
             headers: headers.collect(),
             body: BASE64_STANDARD.encode(request.body),
         }

@@ -1,6 +1,6 @@
 //! What a source is.
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
 use jiff::Timestamp;
 use keyreeve_core::{
@@ -65,8 +65,8 @@ pub struct SourceSettings {
     /// The address that the sender was given, without what it adds itself. It is never guessed from a
     /// request's head.
     pub public_url: String,
-    /// Where events go.
-    pub to: BaseUrl,
+    /// Where events go: a whole address, whose path is sent as it stands.
+    pub to: String,
     /// Whether that may be this machine or a private network.
     #[serde(default)]
     pub allow_internal: bool,
@@ -116,6 +116,12 @@ impl SourceSettings {
     /// How long an app may take unless set, in milliseconds.
     pub const USUAL_PATIENCE_MS: u32 = 15_000;
 
+    /// Whether requests may come from there.
+    pub fn allows_from(&self, ip: Option<IpAddr>) -> bool {
+        self.allow_from.is_empty()
+            || ip.is_some_and(|ip| self.allow_from.iter().any(|network| network.contains(ip)))
+    }
+
     /// Whether all of it can be meant; gives the scheme.
     pub(super) fn check(&self) -> Result<Scheme, FieldError> {
         let refuse =
@@ -126,7 +132,8 @@ impl SourceSettings {
                         https://hooks.example.com/hooks/stripe, without a query";
             return refuse("public_url", rule);
         }
-        if self.to.origin.scheme() == UrlScheme::Http && !self.allow_plaintext {
+        let to = BaseUrl::parse(&self.to).map_err(|rule| FieldError::new("to", rule))?;
+        if to.origin.scheme() == UrlScheme::Http && !self.allow_plaintext {
             let rule = "must begin with https:// unless allow_plaintext is set: events would go in \
                         clear text";
             return refuse("to", rule);
@@ -205,6 +212,8 @@ pub struct WebhookSource {
     pub created_by: String,
     /// The app's service, shared by its events.
     pub origin: Arc<Origin>,
+    /// The path there, as it was given; `/` if none was.
+    pub path: String,
     pub(super) scheme: Scheme,
     pub(super) signing: Vec<StoredSigning>,
 }
@@ -214,9 +223,14 @@ impl TryFrom<StoredSource> for WebhookSource {
 
     fn try_from(stored: StoredSource) -> Result<Self, FieldError> {
         let scheme = stored.settings.check()?;
+        let to = &stored.settings.to;
+        let origin = BaseUrl::parse(to).map_err(|rule| FieldError::new("to", rule))?.origin;
+        let after_scheme = to.split_once("://").map_or("", |(_, rest)| rest);
+        let path = after_scheme.find('/').map_or("/", |at| &after_scheme[at..]).to_owned();
         Ok(Self {
             scheme,
-            origin: Arc::new(stored.settings.to.origin.clone()),
+            origin: Arc::new(origin),
+            path,
             name: stored.name,
             settings: stored.settings,
             paused: stored.paused,

@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Request, header};
 use http_body_util::{BodyExt as _, Limited};
+use keyreeve_core::name::ProjectName;
 use keyreeve_engine::webhooks::{Attempt, DueEvent};
 use tokio::time::{sleep, timeout};
 use tracing::{error, warn};
@@ -18,6 +19,8 @@ use crate::{
 
 /// How often it is looked for what is due, when nothing wakes us.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How long an event is left alone when it could not be stored what became of it.
+const AFTER_A_FAILURE: Duration = Duration::from_secs(5);
 /// Beyond the next look, so that the duty stays where it is unless that node is gone.
 const DUTY: Duration = Duration::from_secs(30);
 /// The most events of one source that are delivered at once.
@@ -31,7 +34,11 @@ impl Webhooks {
     pub async fn deliver(self: Arc<Self>) {
         loop {
             self.under_way.lock().ended.clear();
-            match self.engine.due_webhooks(DUTY, MOST_OF_A_SOURCE).await {
+            let is_under_way = |project: &ProjectName, id: &str| {
+                let under_way = self.under_way.lock();
+                under_way.going_on.contains(&(project.clone(), id.to_owned()))
+            };
+            match self.engine.due_webhooks(DUTY, MOST_OF_A_SOURCE, is_under_way).await {
                 Ok(due) => {
                     for event in due {
                         self.clone().start(event);
@@ -61,6 +68,8 @@ impl Webhooks {
             if let Err(error) = self.engine.note_attempt(&due, &attempt).await {
                 // It is delivered once more: rather twice than never.
                 error!(%error, event = due.event.id, "what became of a delivery was not stored");
+                // Not at once: whatever is wrong with the store, the app has nothing to do with it.
+                sleep(AFTER_A_FAILURE).await;
             }
             let mut under_way = self.under_way.lock();
             under_way.going_on.remove(&place);
@@ -105,9 +114,8 @@ impl Webhooks {
 
 /// The event as the app gets it: what came in, byte for byte, with our signature.
 fn request(due: &DueEvent) -> Option<Request<RequestBody>> {
-    let settings = &due.source.settings;
-    let mut builder = Request::post(settings.to.path.as_str())
-        .header(header::HOST, settings.to.origin.authority())
+    let mut builder = Request::post(due.source.path.as_str())
+        .header(header::HOST, due.source.origin.authority())
         .header(header::USER_AGENT, USER_AGENT);
     if let Some(kind) = due.request.content_type() {
         builder = builder.header(header::CONTENT_TYPE, kind);
@@ -120,6 +128,9 @@ fn request(due: &DueEvent) -> Option<Request<RequestBody>> {
         ("keyreeve-source", Some(due.source.name.clone())),
         ("keyreeve-event", due.event.event_id.clone()),
         ("keyreeve-attempt", Some((due.event.progress.attempts + 1).to_string())),
+        ("keyreeve-original-method", Some(due.request.method.clone())),
+        ("keyreeve-original-path", Some(due.request.rest.clone()).filter(|rest| !rest.is_empty())),
+        ("keyreeve-original-query", due.request.query.clone()),
     ];
     for (name, value) in told {
         let value = value.and_then(|value| HeaderValue::try_from(value).ok());
@@ -128,10 +139,14 @@ fn request(due: &DueEvent) -> Option<Request<RequestBody>> {
         }
     }
     for (name, value) in &due.request.headers {
-        let is_theirs = !name.eq_ignore_ascii_case("content-type")
-            && !name.eq_ignore_ascii_case("content-length")
-            && !name.eq_ignore_ascii_case("user-agent");
-        if is_theirs && let Some(name) = passed_on(name) {
+        // What the body is goes with the body; how long it is, we say ourselves.
+        if name.eq_ignore_ascii_case("content-encoding") {
+            builder = builder.header(header::CONTENT_ENCODING, value);
+        }
+        let is_ours = ["content-type", "content-encoding", "content-length"]
+            .iter()
+            .any(|ours| name.eq_ignore_ascii_case(ours));
+        if !is_ours && let Some(name) = passed_on(name) {
             builder = builder.header(name, value);
         }
     }

@@ -1,9 +1,10 @@
 //! A webhook on its way in: read whole, verified, stored; then it is acknowledged.
 
-use std::time::Duration;
+use std::{net::IpAddr, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
+use http_body::Body as _;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use keyreeve_core::{
@@ -15,15 +16,36 @@ use keyreeve_engine::{
     vault::VaultError,
     webhooks::{HookRefused, HookRequest, Received},
 };
-use tokio::time::timeout;
+use tokio::{sync::SemaphorePermit, time::timeout};
 
 use super::{HOOKS_PREFIX, Webhooks};
 use crate::{Refusal, RefusalKind};
 
 /// How long a body may take to come in.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(10);
+/// The most requests of one address that are read at once.
+const MOST_OF_AN_ADDRESS: u32 = 64;
 const EVENT_ID: HeaderName = HeaderName::from_static("keyreeve-event-id");
 const DUPLICATE: HeaderName = HeaderName::from_static("keyreeve-duplicate");
+
+/// A place among the requests that are read.
+struct Room<'w> {
+    webhooks: &'w Webhooks,
+    ip: Option<IpAddr>,
+    _permit: SemaphorePermit<'w>,
+}
+
+impl Drop for Room<'_> {
+    fn drop(&mut self) {
+        let mut senders = self.webhooks.senders.lock();
+        if let Some(of_sender) = senders.get_mut(&self.ip) {
+            *of_sender -= 1;
+            if *of_sender == 0 {
+                senders.remove(&self.ip);
+            }
+        }
+    }
+}
 
 /// Which source a path names.
 #[derive(Debug, PartialEq, Eq)]
@@ -65,7 +87,14 @@ impl Webhooks {
         let place = Place::read(parts.uri.path()).ok_or_else(nothing)?;
         let source = self.engine.webhook_source_for(&place.project, place.source);
         let source = source.map_err(unavailable)?.ok_or_else(nothing)?;
-        let body = self.read(body, source.settings.max_body_bytes).await?;
+        let settings = &source.settings;
+        if !settings.allows_from(meta.ip) {
+            self.figures.verdict(source.scheme().name(), Reason::IpNotAllowed.as_str());
+            return Err(not_verified(Reason::IpNotAllowed));
+        }
+        // Held until the event is stored: what waits for a slow disk counts, too.
+        let _room = self.room(meta.ip)?;
+        let body = self.read(body, settings.max_body_bytes).await?;
         let headers: Vec<HeaderLine<'_>> = (parts.headers.iter())
             .map(|(name, value)| HeaderLine { name: name.as_str(), value: value.as_bytes() })
             .collect();
@@ -113,10 +142,24 @@ impl Webhooks {
         }
     }
 
+    /// A place among the requests that are read, of which one address has a share only.
+    fn room(&self, ip: Option<IpAddr>) -> Result<Room<'_>, Refusal> {
+        let full = || Refusal::new(RefusalKind::Unavailable).retry_after(1);
+        let permit = self.reading.try_acquire().map_err(|_| full())?;
+        let mut senders = self.senders.lock();
+        let of_sender = senders.entry(ip).or_default();
+        if *of_sender >= MOST_OF_AN_ADDRESS {
+            return Err(full());
+        }
+        *of_sender += 1;
+        Ok(Room { webhooks: self, ip, _permit: permit })
+    }
+
     /// The whole body, byte for byte.
     async fn read(&self, body: Incoming, most: u64) -> Result<Bytes, Refusal> {
-        let room = self.reading.try_acquire();
-        let _room = room.map_err(|_| Refusal::new(RefusalKind::Unavailable).retry_after(1))?;
+        if body.size_hint().lower() > most {
+            return Err(Refusal::new(RefusalKind::TooLarge));
+        }
         let most = usize::try_from(most).unwrap_or(usize::MAX);
         match timeout(PATIENCE, Limited::new(body, most).collect()).await {
             Ok(Ok(collected)) => Ok(collected.to_bytes()),

@@ -12,7 +12,7 @@ use keyreeve_api::{
     RotateWebhookSecretRequest, SecretText, UpdateWebhookSourceRequest, WebhookEventDetailsView,
     WebhookEventView, WebhookSecretView, WebhookSourceView,
 };
-use keyreeve_core::{Invalid, egress::BaseUrl, vault::SecretPath};
+use keyreeve_core::{Invalid, vault::SecretPath};
 use keyreeve_engine::{
     action::{ManageWebhooks, ReadWebhooks},
     store::{EventFilter, EventState, WebhookEvent},
@@ -55,7 +55,7 @@ macro_rules! change {
                 .and_then(|it| $fields.parse::<SecretPath>("secret", it)),
             field: patched!($given.field),
             public_url: $given.public_url,
-            to: $given.to.as_deref().and_then(|it| $fields.take("to", BaseUrl::parse(it))),
+            to: $given.to,
             allow_internal: $given.allow_internal,
             allow_plaintext: $given.allow_plaintext,
             tolerance_s: patched!($given.tolerance_s),
@@ -244,6 +244,8 @@ pub(crate) async fn event(
         event: event_view(&event),
         body: BASE64_STANDARD.encode(request.body()),
         method: request.method,
+        rest: request.rest,
+        query: request.query,
         headers: request.headers,
     }))
 }
@@ -332,7 +334,7 @@ fn source_view(project: &str, source: &WebhookSource) -> WebhookSourceView {
         secret: settings.secret.as_str().to_owned(),
         field: settings.field,
         public_url: settings.public_url,
-        to: settings.to.to_string(),
+        to: settings.to,
         allow_internal: settings.allow_internal,
         allow_plaintext: settings.allow_plaintext,
         tolerance_s: settings.tolerance_s.or(source.scheme().tolerance_s()),

@@ -42,7 +42,7 @@ fn ended(number: i64, state: EventState, at: i64) -> EventStep {
         failure: Some("the app answered 503".to_owned()),
         changed_at: samples::time(at),
     };
-    EventStep { id: format!("whe_{number:04}"), progress }
+    EventStep { id: format!("whe_{number:04}"), follows: None, progress }
 }
 
 fn ids(events: &[WebhookEvent]) -> Vec<&str> {
@@ -96,6 +96,15 @@ pub(super) async fn events_are_listed_and_due(h: Harness) -> Outcome {
     );
     let due = h.store.due_webhook_events(&acme, "pay", samples::time(9), 9).await?;
     assert_eq!(ids(&due), ["whe_0003", "whe_0004"], "what ended is not due");
+    let late = EventStep { follows: Some(samples::time(1)), ..ended(1, EventState::Delivered, 60) };
+    h.commit(&acme, vec![Change::StepEvents(vec![late])]).await?;
+    let stays = h.store.webhook_event(&acme, "whe_0001").await?;
+    assert_eq!(stays.map(|it| it.progress.state), Some(EventState::Dead), "changed since");
+    let next =
+        EventStep { follows: Some(samples::time(50)), ..ended(1, EventState::Delivered, 60) };
+    h.commit(&acme, vec![Change::StepEvents(vec![next])]).await?;
+    let steps = h.store.webhook_event(&acme, "whe_0001").await?;
+    assert_eq!(steps.map(|it| it.progress.state), Some(EventState::Delivered));
     let gone = vec![Change::StepEvents(vec![ended(77, EventState::Dead, 50)])];
     h.commit(&acme, gone).await?;
     Ok(())

@@ -17,7 +17,10 @@ pub(super) fn apply(
         Change::StepEvents(steps) => {
             for step in steps {
                 let key = (project.clone(), step.id.clone());
-                if let Some(event) = draft.tables().webhook_events.get(&key) {
+                let is_as_known = |event: &&WebhookEvent| {
+                    step.follows.is_none_or(|at| at == event.progress.changed_at)
+                };
+                if let Some(event) = draft.tables().webhook_events.get(&key).filter(is_as_known) {
                     let event = WebhookEvent { progress: step.progress.clone(), ..event.clone() };
                     draft.put(|t| &mut t.webhook_events, key, event);
                 }

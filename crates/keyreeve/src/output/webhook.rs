@@ -141,7 +141,8 @@ pub(crate) fn event(details: &WebhookEventDetailsView, canvas: &Canvas) -> Strin
         .add("tried", format!("{} times", event.attempts))
         .maybe("last answer", answer(event))
         .maybe("next", event.next_attempt_at.map(|at| canvas.moment(at)))
-        .add("method", &details.method);
+        .add("method", &details.method)
+        .maybe("query", details.query.as_deref());
     for (name, value) in &details.headers {
         fields.add("header", format!("{name}: {value}"));
     }

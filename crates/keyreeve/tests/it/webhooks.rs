@@ -320,6 +320,53 @@ fn of_many_at_once_one_is_accepted() {
 }
 
 #[test]
+fn a_captured_request_is_taken_once_however_it_is_sent_again() {
+    let hooked = Hooked::start("github", &json!({}));
+    let body = event_body(1);
+    let again = |rest: &str, delivery: &str| {
+        let request = signed(&hooked.url(rest), "github", SECRET, &body);
+        let mut request = request.build().unwrap();
+        request.headers_mut().insert("x-github-delivery", delivery.parse().unwrap());
+        let answer = block_on(async { http().execute(request).await.unwrap() });
+        (answer.status().as_u16(), answer.headers().contains_key("keyreeve-duplicate"))
+    };
+    assert_eq!(again("in", "one"), (200, false));
+    for (rest, delivery) in [("in", "one"), ("in", "two"), ("in?1", "three"), ("in/x", "four")] {
+        assert_eq!(again(rest, delivery), (200, true), "{rest}");
+    }
+    assert_eq!(hooked.events(json!({})).len(), 1);
+}
+
+#[test]
+fn a_secret_that_was_mended_does_not_bring_the_source_down() {
+    let hooked = Hooked::start("stripe", &json!({}));
+    let good = "whsec_RVhBTVBMRWV4YW1wbGVFWEFNUExFZXhhbXBsZQ==";
+    hooked.write("mended", &json!({ "value": "no base64 at all, but a secret 1x7q" }));
+    hooked.write("mended", &json!({ "value": good }));
+    hooked.add("mended", "standard-webhooks", &json!({ "secret": "mended" }));
+    let url = hooked.url("mended");
+    assert_eq!(sent(signed(&url, "standard-webhooks", good, &event_body(1))).0, 200);
+}
+
+#[test]
+fn an_address_without_a_path_is_one_and_a_source_that_is_gone_is_gone() {
+    let hooked = Hooked::start("stripe", &json!({}));
+    let bare = hooked.app.url().trim_end_matches("/in").to_owned();
+    hooked.add("bare", "stripe", &json!({ "to": bare }));
+    assert_eq!(sent(signed(&hooked.url("bare"), "stripe", SECRET, &event_body(1))).0, 200);
+    eventually("the events are there", || hooked.app.taken().len() == 1);
+    hooked.change(json!({ "paused": true }));
+    assert_eq!(sent(hooked.signed("stripe", SECRET, &event_body(2))).0, 200);
+    block_on(hooked.admin().delete_webhook_source("in")).unwrap();
+    let ended = hooked.events(json!({ "source": "in", "state": "dead" }));
+    assert_eq!(ended.len(), 1);
+    assert_eq!(ended[0].failure.as_deref(), Some("its source was removed"));
+    let again = block_on(hooked.admin().replay_webhook_event(&ended[0].id));
+    assert_eq!(refusal(again), "not_found");
+    assert_eq!(sent(hooked.signed("stripe", SECRET, &event_body(3))).0, 404);
+}
+
+#[test]
 fn what_is_not_signed_is_refused_and_says_why() {
     let hooked = Hooked::start("stripe", &json!({ "max_body_bytes": 1_000 }));
     let body = event_body(1);
@@ -421,8 +468,12 @@ fn a_token_and_an_address_may_be_all_there_is() {
     let far = sent(http().get(hooked.url(&format!("far?token={SECRET}&msgid=9"))));
     assert_eq!(far, (403, "ip_not_allowed".to_owned()));
     eventually("the events are there", || hooked.app.taken().len() == 2);
-    let shown = format!("{:?}", hooked.app.taken());
-    assert!(!shown.contains(SECRET), "the token goes no further");
+    let taken = hooked.app.taken();
+    assert!(!format!("{taken:?}").contains(SECRET), "the token goes no further");
+    let queries: HashSet<&str> =
+        taken.iter().map(|it| it.headers["keyreeve-original-query"].as_str()).collect();
+    assert_eq!(queries, HashSet::from(["msgid=1&status=0", "msgid=2&status=0"]));
+    assert!(taken.iter().all(|it| it.headers["keyreeve-original-method"] == "GET"));
 }
 
 #[test]
