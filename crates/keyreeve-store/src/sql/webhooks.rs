@@ -97,12 +97,19 @@ pub(crate) fn step(
 ) -> Result<(), Refusal> {
     let sql = "UPDATE webhook_events SET state = ?3, attempts = ?4, due_ms = ?5, status = ?6,
                    failure = ?7, changed_ms = ?8
-               WHERE project = ?1 AND id = ?2 AND (?9 IS NULL OR changed_ms = ?9)";
+               WHERE project = ?1 AND id = ?2";
+    let unless_changed = format!("{sql} AND changed_ms = ?9");
     for step in steps {
         let place = values![project.as_str(), step.id.as_str()];
-        let follows = values![step.follows.map(millis::floor)];
         let progress = progress_values(&step.progress);
-        session.execute(sql, &[&place[..], &progress, &follows].concat())?;
+        let values = [&place[..], &progress].concat();
+        match step.follows {
+            None => session.execute(sql, &values)?,
+            Some(at) => {
+                let follows = values![millis::floor(at)];
+                session.execute(&unless_changed, &[&values[..], &follows].concat())?
+            }
+        };
     }
     Ok(())
 }
