@@ -58,5 +58,6 @@ mod vault_memory;
 mod vault_tokens;
 mod verdict_codes;
 mod web_socket;
+mod webhook_app;
 mod webhook_sdks;
 mod webhooks;

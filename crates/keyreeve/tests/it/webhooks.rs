@@ -2,14 +2,10 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    io::{BufRead as _, BufReader, Read as _, Write as _},
-    net::{SocketAddr, TcpListener, TcpStream},
+    io::{BufRead as _, BufReader, Write as _},
+    net::TcpStream,
     path::Path,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU16, Ordering},
-    },
-    thread,
+    sync::Arc,
 };
 
 use futures_util::future::join_all;
@@ -21,112 +17,17 @@ use keyreeve_core::{
     Secret,
     webhook::{self, HeaderLine, ReceivedRequest, Settings, Signing},
 };
-use parking_lot::Mutex;
 use serde_json::{Value, json};
 
 use crate::{
     backends::eventually,
     support::{Installation, Server, block_on, http, refusal},
     vault::call,
+    webhook_app::{App, Taken},
 };
 
 const SECRET: &str = "whsec_EXAMPLEexampleEXAMPLEexample";
 const PUBLIC: &str = "https://hooks.example.com/hooks";
-
-/// What an app was sent.
-#[derive(Clone, Debug)]
-struct Taken {
-    headers: HashMap<String, String>,
-    body: Vec<u8>,
-}
-
-impl Taken {
-    fn id(&self) -> &str {
-        &self.headers["webhook-id"]
-    }
-}
-
-/// The app behind: it answers as it is told and keeps what it was sent.
-struct App {
-    address: SocketAddr,
-    status: Arc<AtomicU16>,
-    taken: Arc<Mutex<Vec<Taken>>>,
-    is_gone: Arc<AtomicBool>,
-}
-
-impl App {
-    fn start() -> Self {
-        Self::start_at(SocketAddr::from(([127, 0, 0, 1], 0)), Arc::default())
-    }
-
-    fn start_at(address: SocketAddr, taken: Arc<Mutex<Vec<Taken>>>) -> Self {
-        let listener = TcpListener::bind(address).unwrap();
-        let app = Self {
-            address: listener.local_addr().unwrap(),
-            status: Arc::new(AtomicU16::new(200)),
-            taken,
-            is_gone: Arc::default(),
-        };
-        let (status, taken, is_gone) = (app.status.clone(), app.taken.clone(), app.is_gone.clone());
-        thread::spawn(move || {
-            for stream in listener.incoming() {
-                if is_gone.load(Ordering::SeqCst) {
-                    break;
-                }
-                let Ok(stream) = stream else { continue };
-                let (status, taken) = (status.load(Ordering::SeqCst), taken.clone());
-                thread::spawn(move || serve(&stream, status, &taken));
-            }
-        });
-        app
-    }
-
-    /// Nobody listens there any more; what was taken stays.
-    fn stop(&self) {
-        self.is_gone.store(true, Ordering::SeqCst);
-        // Wakes the thread that listens.
-        drop(TcpStream::connect(self.address));
-    }
-
-    fn url(&self) -> String {
-        format!("http://{}/in", self.address)
-    }
-
-    fn taken(&self) -> Vec<Taken> {
-        self.taken.lock().clone()
-    }
-
-    fn answers(&self, status: u16) {
-        self.status.store(status, Ordering::SeqCst);
-    }
-}
-
-fn serve(stream: &TcpStream, status: u16, taken: &Mutex<Vec<Taken>>) {
-    let mut reader = BufReader::new(stream);
-    let mut headers = HashMap::new();
-    let mut line = String::new();
-    if reader.read_line(&mut line).is_err() {
-        return;
-    }
-    loop {
-        line.clear();
-        if reader.read_line(&mut line).unwrap_or_default() == 0 {
-            return;
-        }
-        let Some((name, value)) = line.trim_end().split_once(": ") else { break };
-        assert!(headers.insert(name.to_lowercase(), value.to_owned()).is_none(), "{name} twice");
-    }
-    let length = headers.get("content-length").map_or(0, |it| it.parse().unwrap());
-    let mut body = vec![0; length];
-    if reader.read_exact(&mut body).is_err() {
-        return;
-    }
-    if status < 300 {
-        taken.lock().push(Taken { headers, body });
-    }
-    let mut stream = stream;
-    let _ = write!(stream, "HTTP/1.1 {status} x\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
-}
 
 /// A server with a source, and the app behind it.
 struct Hooked {
