@@ -54,7 +54,8 @@ pub use verify::{
 pub use webhook::{
     CreateWebhookSourceRequest, CreatedWebhookSourceView, ListWebhookEventsQuery,
     RotateWebhookSecretRequest, UpdateWebhookSourceRequest, WebhookEventDetailsView,
-    WebhookEventView, WebhookSecretView, WebhookSourceView,
+    WebhookEventPreviewView, WebhookEventView, WebhookSecretView, WebhookSourceView,
+    WebhookTallyView,
 };
 
 /// A JSON object of the team's own.

@@ -53,6 +53,9 @@ name_type!(
     /// A connection's name within its project.
     ConnectionName, slug);
 name_type!(
+    /// A source of webhooks, within its project.
+    WebhookSourceName, slug);
+name_type!(
     /// A role's name within its project.
     RoleName, slug);
 name_type!(

@@ -9,12 +9,14 @@
 //! A signature is compared as text where it can be made again (HMAC), and decoded strictly where it
 //! cannot, so that of each there is one spelling only.
 
+mod burst;
 mod certificate;
 mod form;
 mod generic;
 mod handshake;
 mod key;
 mod message;
+mod preview;
 mod providers;
 mod reason;
 mod request;
@@ -30,10 +32,12 @@ mod vectors;
 mod verify;
 
 pub use self::{
-    certificate::{Certificate, CertificateUrl},
+    burst::{Counts, RecentVerdicts, is_burst},
+    certificate::{Certificate, CertificateUrl, ConfirmationUrl},
     generic::GenericScheme,
     handshake::HandshakeAnswer,
     key::SigningKey,
+    preview::preview,
     providers::{named, names},
     reason::Reason,
     request::{HeaderLine, ReceivedRequest},

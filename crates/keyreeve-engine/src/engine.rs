@@ -36,6 +36,7 @@ use crate::{
     usage::UsageLedger,
     vault::{BackendOptions, Backends, CredentialTypes, Sinks, Vault},
     verify::{RequestSubject, SlowHashes},
+    webhooks::VerdictLedger,
 };
 
 /// Addresses and routes that per-address and per-route limits keep apart.
@@ -109,6 +110,7 @@ pub struct Engine {
     pub(crate) backends: Backends,
     pub(crate) connections: ConnectionStates,
     pub(crate) calls: CallLedger,
+    pub(crate) verdicts: VerdictLedger,
     pub(crate) request_cells: CellTable<RequestSubject>,
     pub(crate) slow_hashes: SlowHashes,
     pub(crate) shared: Option<SharedCounting>,
@@ -177,6 +179,7 @@ impl Engine {
             bound_ns: u64::try_from(options.bound.as_nanos()).unwrap_or(u64::MAX),
             connections: ConnectionStates::default(),
             calls: CallLedger::default(),
+            verdicts: VerdictLedger::default(),
             request_cells: CellTable::new(MOST_REQUEST_CELLS),
             slow_hashes: SlowHashes::default(),
             secret_seed,

@@ -33,7 +33,7 @@ pub use unit::{
     Receipt, Tx, UnitOfWork, UsageDelta,
 };
 pub use vault::{RecordKind, SealedOf, SealedRow, VaultRecord};
-pub use webhook::{EventFilter, EventProgress, EventState, EventStep, WebhookEvent};
+pub use webhook::{EventFilter, EventOrder, EventProgress, EventState, EventStep, WebhookEvent};
 
 /// How a key was used, as far as it is stored.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -274,7 +274,8 @@ pub trait Store: Send + Sync + 'static {
         id: &str,
     ) -> Result<Option<WebhookEvent>, StoreError>;
 
-    /// At most `limit` events of a source that are due at a moment, the longest due first.
+    /// At most `limit` events of a source that are due at a moment, the longest due first. Of those that
+    /// go one after the other, none is due behind one that waits.
     async fn due_webhook_events(
         &self,
         project: &ProjectName,

@@ -9,7 +9,7 @@ mod approle;
 mod backends;
 mod error;
 mod fields;
-mod for_connections;
+mod for_data_plane;
 mod keyring;
 mod listing;
 mod policies;
@@ -49,7 +49,7 @@ pub use self::{
     typing::{CredentialJudgement, CredentialTypes},
     wrapping::WrappedAnswer,
 };
-pub(crate) use self::{backends::Backends, for_connections::Kept};
+pub(crate) use self::{backends::Backends, for_data_plane::Kept};
 use self::{keyring::Opened, records::RecordTable, seal::Unsealing, sealed_cache::SealedCache};
 use crate::{
     live::LiveTable,
@@ -78,8 +78,14 @@ impl ChangeSink for Sinks {
             Change::PutRecord(record) => self.vault.records.put(project, record.clone()),
             Change::DeleteRecord { kind, id, .. } => {
                 self.vault.records.remove(project, *kind, id);
-                if *kind == RecordKind::Connection {
-                    self.vault.made_credentials(|made| made.forget(project, id));
+                match kind {
+                    RecordKind::Connection => {
+                        self.vault.made_credentials(|made| made.forget(project, id));
+                    }
+                    RecordKind::WebhookSource => {
+                        self.vault.source_keys(|keys| keys.forget(project, id));
+                    }
+                    _ => {}
                 }
             }
             Change::DropSealed { secret, versions } => {

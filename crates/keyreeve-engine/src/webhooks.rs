@@ -8,12 +8,15 @@ mod manage;
 mod receive;
 mod request;
 mod source;
+mod verdicts;
 
-pub(crate) use self::keys::SourceKeys;
 pub use self::{
     deliver::{Attempt, DueEvent},
+    events::RequestPreview,
     manage::{SourceChange, SourceSpec},
     receive::{HookRefused, HookRequest, Received},
     request::StoredRequest,
     source::{SourceProof, SourceSettings, WebhookSource},
+    verdicts::{HookVerdict, SourceTally},
 };
+pub(crate) use self::{keys::SourceKeys, verdicts::VerdictLedger};

@@ -35,7 +35,7 @@ use crate::{
     body::{AnswerBody, Cut},
     cache::SharedCache,
     tokens::Tokens,
-    upstream::{Breakers, Dialer, TrustError, tls},
+    upstream::{Breakers, Dialer, Lane, TrustError, tls},
 };
 
 /// What all its paths begin with.
@@ -56,7 +56,7 @@ pub struct Proxy {
     clock: Arc<dyn Clock>,
     dialer: Arc<Dialer>,
     tokens: Tokens,
-    breakers: Breakers,
+    breakers: Breakers<Lane>,
     figures: Arc<Figures>,
     cache: SharedCache,
     /// Ends the calls of a project that are going on.

@@ -100,6 +100,8 @@ pub const CASES: &[Case] = cases! {
     webhooks {
         an_event_is_accepted_once,
         events_are_listed_and_due,
+        events_of_a_key_are_due_one_after_the_other,
+        what_waits_of_a_source_ends_at_once,
         what_ended_is_forgotten_and_what_waits_is_not,
     }
     usage {

@@ -6,7 +6,7 @@ use super::{Client, ClientError};
 use crate::wire::{
     CreateWebhookSourceRequest, CreatedWebhookSourceView, ListWebhookEventsQuery, Page,
     RotateWebhookSecretRequest, UpdateWebhookSourceRequest, WebhookEventDetailsView,
-    WebhookEventView, WebhookSecretView, WebhookSourceView,
+    WebhookEventPreviewView, WebhookEventView, WebhookSecretView, WebhookSourceView,
 };
 
 const SOURCES: &str = "webhook-sources";
@@ -62,9 +62,17 @@ impl Client {
         self.find(&[EVENTS], query).await
     }
 
-    /// One event with what came in.
-    pub async fn webhook_event(&self, id: &str) -> Result<WebhookEventDetailsView, ClientError> {
+    /// One event with the form of what came in.
+    pub async fn webhook_event(&self, id: &str) -> Result<WebhookEventPreviewView, ClientError> {
         self.get(&[EVENTS, id]).await
+    }
+
+    /// One event with what came in.
+    pub async fn webhook_event_request(
+        &self,
+        id: &str,
+    ) -> Result<WebhookEventDetailsView, ClientError> {
+        self.get(&[EVENTS, id, "request"]).await
     }
 
     /// Has an event delivered again.

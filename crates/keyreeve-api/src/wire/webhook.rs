@@ -1,5 +1,7 @@
 //! Webhooks: requests that others send when something happened.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -69,6 +71,19 @@ macro_rules! source_request {
             /// How long the app may take, in milliseconds: 100 to 120,000; 15,000 unless set.
             #[serde(skip_serializing_if = "Option::is_none")]
             pub patience_ms: Option<u32>,
+            /// How many events may be on their way to the app at once: 1 to 100; 16 unless set.
+            #[serde(skip_serializing_if = "Option::is_none")]
+            pub max_concurrent: Option<u32>,
+            /// Where the text stands that events have in common which go to the app one after the other, as
+            /// `event_id` says it; `*` for all of them.
+            #[serde(skip_serializing_if = "Patch::is_keep")]
+            #[schema(value_type = Option<String>)]
+            pub order_by: Patch<String>,
+            /// The sender is answered what the app answers, if that comes within so many milliseconds: 100 to
+            /// 30,000.
+            #[serde(skip_serializing_if = "Patch::is_keep")]
+            #[schema(value_type = Option<u32>)]
+            pub answer_within_ms: Patch<u32>,
         }
     };
 }
@@ -137,6 +152,16 @@ pub struct WebhookSourceView {
     pub attempts: u32,
     /// How long the app may take, in milliseconds.
     pub patience_ms: u32,
+    /// How many events may be on their way to the app at once.
+    pub max_concurrent: u32,
+    /// Where the text stands that events have in common which go one after the other.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub order_by: Option<String>,
+    /// How long the sender waits for the app's own answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answer_within_ms: Option<u32>,
+    /// How its requests fared on the node that answers.
+    pub tally: WebhookTallyView,
     /// Whether its events wait instead of being delivered.
     pub paused: bool,
     /// Who made it.
@@ -145,6 +170,20 @@ pub struct WebhookSourceView {
     pub created_at: Timestamp,
     /// When it was last changed.
     pub updated_at: Timestamp,
+}
+
+/// How the requests of a source fared on one node.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct WebhookTallyView {
+    /// How many came to which verdict since the node's start: `accepted`, `duplicate`, `handshake`, or why
+    /// they were refused.
+    pub verdicts: BTreeMap<String, u64>,
+    /// How many were taken in the last five minutes.
+    pub recently_taken: u64,
+    /// How many were refused in the last five minutes.
+    pub recently_refused: u64,
+    /// Whether those are so many that somebody should look: at least 20, and no fewer than were taken.
+    pub failure_burst: bool,
 }
 
 /// A source that was made, with what its events are signed with.
@@ -216,6 +255,22 @@ pub struct WebhookEventView {
     pub failure: Option<String>,
     /// When all this was last changed.
     pub updated_at: Timestamp,
+}
+
+/// An event with what came in, without what customers sent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct WebhookEventPreviewView {
+    /// The event.
+    #[serde(flatten)]
+    pub event: WebhookEventView,
+    /// The method.
+    pub method: String,
+    /// The names of its headers.
+    pub header_names: Vec<String>,
+    /// What the sender says that the body is.
+    pub content_type: Option<String>,
+    /// The body's members with values that say how long they are. Kinds of events are kept.
+    pub preview: String,
 }
 
 /// An event with what came in.

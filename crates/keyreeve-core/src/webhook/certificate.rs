@@ -1,4 +1,7 @@
 //! Certificates that sign webhooks: where they may be, who has to have issued them, and what they sign.
+//! Besides, the other address that a provider may have us call: the one that confirms a subscription.
+
+use std::fmt;
 
 use aws_lc_rs::signature::{
     RSA_PKCS1_2048_8192_SHA1_FOR_LEGACY_USE_ONLY, RSA_PKCS1_2048_8192_SHA256, UnparsedPublicKey,
@@ -16,8 +19,10 @@ const PAYPAL_SUBJECTS: [&str; 2] =
     ["messageverificationcerts.paypal.com", "messageverificationcerts.sandbox.paypal.com"];
 /// The names that Amazon's are made out to.
 const SNS_SUBJECTS: [&str; 2] = ["sns.amazonaws.com", "sns.amazonaws.com.cn"];
-/// The longest address that is taken.
+/// The longest address of a certificate that is taken.
 const LONGEST_URL: usize = 512;
+/// The longest address of a confirmation, which has a token and a topic in it.
+const LONGEST_CONFIRMATION: usize = 2_048;
 /// The most certificates of a chain that are read.
 const LONGEST_CHAIN: usize = 8;
 
@@ -49,15 +54,64 @@ pub(super) fn paypal_url(text: &str) -> Result<CertificateUrl, Reason> {
 /// Address of a certificate of Amazon SNS: `sns.<region>.amazonaws.com`, or `.com.cn`.
 pub(super) fn sns_url(text: &str) -> Result<CertificateUrl, Reason> {
     checked(text, &SNS_SUBJECTS, |host, path| {
-        let region = host.strip_prefix("sns.").and_then(|rest| {
-            rest.strip_suffix(".amazonaws.com").or_else(|| rest.strip_suffix(".amazonaws.com.cn"))
-        });
-        let is_region = region.is_some_and(|region| {
-            let label = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
-            region.len() >= 3 && region.bytes().all(label)
-        });
-        is_region && path.rsplit('.').next() == Some("pem")
+        is_sns_host(host) && path.rsplit('.').next() == Some("pem")
     })
+}
+
+/// Whether that is Amazon SNS in some region.
+fn is_sns_host(host: &str) -> bool {
+    let region = host.strip_prefix("sns.").and_then(|rest| {
+        rest.strip_suffix(".amazonaws.com").or_else(|| rest.strip_suffix(".amazonaws.com.cn"))
+    });
+    region.is_some_and(|region| {
+        let label = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+        region.len() >= 3 && region.bytes().all(label)
+    })
+}
+
+/// What is called to confirm a subscription. The host is the provider's own.
+///
+/// Its query holds a token that confirms, so that `Debug` shows the host alone.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ConfirmationUrl {
+    host: HostName,
+    url: String,
+}
+
+impl ConfirmationUrl {
+    /// The whole address; `https`, on the usual port.
+    pub fn as_str(&self) -> &str {
+        &self.url
+    }
+
+    /// Its host.
+    pub fn host(&self) -> &HostName {
+        &self.host
+    }
+}
+
+impl fmt::Debug for ConfirmationUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ConfirmationUrl").field("host", &self.host).finish_non_exhaustive()
+    }
+}
+
+/// What Amazon SNS has us call to confirm a subscription. SNS signed it, but what is called for whoever
+/// writes to us must not be anything else either.
+pub(super) fn sns_subscribe_url(text: &str) -> Result<ConfirmationUrl, Reason> {
+    let malformed = Reason::MalformedHeader;
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~:%&=/+".contains(&byte);
+    if text.len() > LONGEST_CONFIRMATION {
+        return Err(malformed);
+    }
+    let rest = text.strip_prefix("https://").ok_or(malformed)?;
+    let (authority, query) = rest.split_once("/?").ok_or(malformed)?;
+    let host = HostName::parse(authority).map_err(|_| malformed)?;
+    let is_theirs = host.as_str() == authority && is_sns_host(authority);
+    if !is_theirs || query.is_empty() || !query.bytes().all(plain) {
+        return Err(malformed);
+    }
+    Ok(ConfirmationUrl { host, url: text.to_owned() })
 }
 
 /// An address that has one reading only, on a host that the provider keeps.
@@ -86,15 +140,14 @@ fn checked(
 pub struct Certificate {
     /// `SubjectPublicKeyInfo` in DER.
     public_key: Vec<u8>,
-    /// The last second in which it is good, of Unix time.
-    checked_at_s: u64,
 }
 
 impl Certificate {
     /// The first certificate of a PEM file, if it leads to one of these roots by way of the others, is
     /// made out to the provider, and is good at this moment.
     ///
-    /// Fails with the rule that is broken.
+    /// Until when it is good is not known here: whoever keeps it looks again now and then. Fails with the
+    /// rule that is broken.
     pub fn verified(
         pem: &[u8],
         url: &CertificateUrl,
@@ -123,24 +176,18 @@ impl Certificate {
         if !is_theirs {
             return Err(Invalid::new("must be a certificate that is made out to the provider"));
         }
-        Ok(Self::of(&certificate, now_s))
+        Ok(Self::of(&certificate))
     }
 
     /// The first certificate of a PEM file, whoever issued it: for one that is trusted as it is.
     pub fn trusted(pem: &[u8]) -> Result<Self, Invalid> {
         let chain = chain(pem)?;
         let leaf = chain.first().ok_or_else(no_certificate)?;
-        Ok(Self::of(&EndEntityCert::try_from(leaf).map_err(|_| no_certificate())?, 0))
+        Ok(Self::of(&EndEntityCert::try_from(leaf).map_err(|_| no_certificate())?))
     }
 
-    fn of(certificate: &EndEntityCert<'_>, checked_at_s: u64) -> Self {
-        let public_key = certificate.subject_public_key_info().as_ref().to_vec();
-        Self { public_key, checked_at_s }
-    }
-
-    /// When it was looked at last, in seconds of Unix time.
-    pub fn checked_at_s(&self) -> u64 {
-        self.checked_at_s
+    fn of(certificate: &EndEntityCert<'_>) -> Self {
+        Self { public_key: certificate.subject_public_key_info().as_ref().to_vec() }
     }
 
     pub(super) fn signed(&self, sha1: bool, message: &[u8], signature: &[u8]) -> bool {
@@ -166,7 +213,135 @@ fn no_certificate() -> Invalid {
 
 #[cfg(test)]
 mod tests {
+    use rcgen::{
+        BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, date_time_ymd,
+    };
+
     use super::*;
+
+    /// A day in 2027.
+    const NOW_S: u64 = 1_800_000_000;
+    const SUBJECT: &str = "messageverificationcerts.paypal.com";
+
+    /// Somebody who issues certificates, and what is trusted of them.
+    struct Authority {
+        issuer: Issuer<'static, KeyPair>,
+        root: CertificateDer<'static>,
+    }
+
+    impl Authority {
+        /// All have the same name, so that only the key tells them apart.
+        fn new() -> Self {
+            let key = KeyPair::generate().unwrap();
+            let params = issuing("Example Root");
+            let root = params.self_signed(&key).unwrap().der().clone();
+            Self { issuer: Issuer::new(params, key), root }
+        }
+
+        fn issue(&self, params: &CertificateParams) -> String {
+            params.signed_by(&KeyPair::generate().unwrap(), &self.issuer).unwrap().pem()
+        }
+
+        /// The rule that a file breaks, if it breaks one.
+        fn refuses(&self, pem: &str) -> Option<String> {
+            let root = webpki::anchor_from_trusted_cert(&self.root).unwrap();
+            let url = paypal_url("https://api.paypal.com/v1/notifications/certs/CERT-1").unwrap();
+            let verified = Certificate::verified(pem.as_bytes(), &url, &[root], NOW_S);
+            verified.err().map(|broken| broken.rule().to_owned())
+        }
+    }
+
+    fn issuing(name: &str) -> CertificateParams {
+        let mut params = CertificateParams::new(Vec::<String>::new()).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.distinguished_name.push(DnType::CommonName, name);
+        params
+    }
+
+    /// Good for the years 2025 to 2029.
+    fn leaf(subject: &str) -> CertificateParams {
+        let mut params = CertificateParams::new(vec![subject.to_owned()]).unwrap();
+        params.not_before = date_time_ymd(2025, 1, 1);
+        params.not_after = date_time_ymd(2030, 1, 1);
+        params
+    }
+
+    #[test]
+    fn certificates_lead_to_an_authority_and_are_the_providers() {
+        let authority = Authority::new();
+        assert_eq!(authority.refuses(&authority.issue(&leaf(SUBJECT))), None);
+
+        let elsewhere = authority.refuses(&authority.issue(&leaf("api.paypal.com"))).unwrap();
+        assert!(elsewhere.contains("made out to the provider"), "{elsewhere}");
+
+        let mut past = leaf(SUBJECT);
+        past.not_after = date_time_ymd(2026, 1, 1);
+        let mut future = leaf(SUBJECT);
+        future.not_before = date_time_ymd(2029, 1, 1);
+        let own = leaf(SUBJECT).self_signed(&KeyPair::generate().unwrap()).unwrap().pem();
+        for (case, pem) in [
+            ("expired", authority.issue(&past)),
+            ("not yet good", authority.issue(&future)),
+            ("of another authority", Authority::new().issue(&leaf(SUBJECT))),
+            ("signed by itself", own),
+        ] {
+            let rule = authority.refuses(&pem).unwrap_or_else(|| panic!("{case}"));
+            assert!(rule.contains("public authority"), "{case}: {rule}");
+        }
+        for nothing in ["", "\n", "-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----\n"] {
+            let rule = authority.refuses(nothing).unwrap();
+            assert!(rule.contains("in PEM"), "{rule}");
+        }
+    }
+
+    #[test]
+    fn certificates_between_are_used() {
+        let authority = Authority::new();
+        let key = KeyPair::generate().unwrap();
+        let params = issuing("Example Between");
+        let between = params.signed_by(&key, &authority.issuer).unwrap().pem();
+        let issuer = Issuer::new(params, key);
+        let pem = leaf(SUBJECT).signed_by(&KeyPair::generate().unwrap(), &issuer).unwrap().pem();
+        assert_eq!(authority.refuses(&format!("{pem}{between}")), None);
+        assert!(authority.refuses(&pem).is_some(), "nothing is fetched to close a gap");
+        assert!(authority.refuses(&format!("{between}{pem}")).is_some(), "the first one signs");
+    }
+
+    #[test]
+    fn subscriptions_are_confirmed_at_the_provider_only() {
+        let query = "Action=ConfirmSubscription&TopicArn=arn:aws:sns:us-west-2:123456789012:MyTopic\
+                     &Token=2336412f37";
+        for host in ["sns.us-west-2.amazonaws.com", "sns.cn-north-1.amazonaws.com.cn"] {
+            let url = format!("https://{host}/?{query}");
+            let confirmation = sns_subscribe_url(&url).unwrap();
+            assert_eq!((confirmation.as_str(), confirmation.host().as_str()), (&*url, host));
+            assert!(!format!("{confirmation:?}").contains("2336412f37"));
+        }
+        let usual = "https://sns.us-west-2.amazonaws.com";
+        for bad in [
+            String::new(),
+            format!("http://sns.us-west-2.amazonaws.com/?{query}"),
+            format!("HTTPS://sns.us-west-2.amazonaws.com/?{query}"),
+            format!("https://sns.us-west-2.amazonaws.com.evil.example/?{query}"),
+            format!("https://evil.example/?https://sns.us-west-2.amazonaws.com/?{query}"),
+            format!("https://s3.us-west-2.amazonaws.com/?{query}"),
+            format!("https://SNS.us-west-2.amazonaws.com/?{query}"),
+            format!("{usual}.:443/?{query}"),
+            format!("{usual}:443/?{query}"),
+            format!("{usual}/x?{query}"),
+            format!("{usual}/x/?{query}"),
+            format!("{usual}?{query}"),
+            format!("{usual}/?"),
+            format!("{usual}/"),
+            format!("{usual}/?{query}#x"),
+            format!("{usual}/?{query} HTTP/1.1\r\nX: y"),
+            format!("{usual}/?{query}&x={}", "a".repeat(LONGEST_CONFIRMATION)),
+            format!("{usual}/?x=\u{e9}"),
+            "https://user@sns.us-west-2.amazonaws.com/?x".to_owned(),
+        ] {
+            assert_eq!(sns_subscribe_url(&bad), Err(Reason::MalformedHeader), "{bad}");
+        }
+    }
 
     #[test]
     fn certificates_are_fetched_from_the_provider_only() {

@@ -29,13 +29,27 @@ pub(super) fn fields(text: &[u8]) -> Result<Vec<(String, String)>, Reason> {
 
 /// The first field of a query with that name, decoded; escapes in any case.
 pub(super) fn query_field(query: &str, name: &str) -> Option<String> {
-    query.split('&').find_map(|pair| {
-        let (found, value) = pair.split_once('=').unwrap_or((pair, ""));
-        let plain = |text: &str| {
-            String::from_utf8(percent_decoded(&text.replace('+', " "))).unwrap_or_default()
-        };
-        (plain(found) == name).then(|| plain(value))
-    })
+    query_fields(query, name).next()
+}
+
+/// The fields of a query with that name, however it is written, decoded.
+pub(super) fn query_fields(query: &str, name: &str) -> impl Iterator<Item = String> {
+    let named = query.split('&').filter(move |field| is_named(field, name));
+    named.map(|field| loosely_decoded(field.split_once('=').map_or("", |(_, value)| value)))
+}
+
+/// A query without the fields of that name, however it is written.
+pub(super) fn without_field(query: &str, name: &str) -> String {
+    let others = query.split('&').filter(|field| !is_named(field, name));
+    others.collect::<Vec<_>>().join("&")
+}
+
+fn is_named(field: &str, name: &str) -> bool {
+    loosely_decoded(field.split('=').next().unwrap_or(field)) == name
+}
+
+fn loosely_decoded(text: &str) -> String {
+    String::from_utf8(percent_decoded(&text.replace('+', " "))).unwrap_or_default()
 }
 
 fn decoded(text: &str) -> Result<String, Reason> {

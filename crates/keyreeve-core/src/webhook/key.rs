@@ -37,6 +37,9 @@ pub(super) enum KeyForm {
     /// There is no key: the certificate that signs is fetched, and the text is the id that the provider
     /// gave this webhook, where it gives one.
     Certificate,
+    /// There is no key either: the text names the topics of Amazon SNS that are ours, one on a line or with
+    /// commas between them. None at all where they are configured elsewhere.
+    Topics,
 }
 
 /// What a signature is verified with. Its `Debug` does not show it.
@@ -55,6 +58,8 @@ pub(super) enum KeyMaterial {
     Token([u8; digest::SHA256_OUTPUT_LEN]),
     /// The id of a webhook whose requests a certificate signs.
     WebhookId(String),
+    /// The topics that are ours. A certificate signs their messages, and those of everybody else's.
+    Topics(Vec<String>),
 }
 
 impl SigningKey {
@@ -65,7 +70,7 @@ impl SigningKey {
         if text.len() > LONGEST {
             return Err(Invalid::new("must be at most 4096 bytes long"));
         }
-        if text.trim().is_empty() && form != KeyForm::Certificate {
+        if text.trim().is_empty() && !matches!(form, KeyForm::Certificate | KeyForm::Topics) {
             return Err(Invalid::new("must not be empty"));
         }
         let material = match form {
@@ -80,6 +85,7 @@ impl SigningKey {
             KeyForm::P256 => KeyMaterial::P256(p256(text)?),
             KeyForm::Token => KeyMaterial::Token(token_digest(text.as_bytes())),
             KeyForm::Certificate => KeyMaterial::WebhookId(text.to_owned()),
+            KeyForm::Topics => KeyMaterial::Topics(topics(text)?),
         };
         Ok(Self(material))
     }
@@ -155,6 +161,22 @@ fn p256(text: &str) -> Result<Vec<u8>, Invalid> {
         .map_err(|_| Invalid::new("must be a public key on P-256, as base64 of its DER"))
 }
 
+fn topics(text: &str) -> Result<Vec<String>, Invalid> {
+    // A text of commas alone is a mistake; no text at all says that the topics stand elsewhere.
+    if text.trim().is_empty() {
+        return Ok(Vec::new());
+    }
+    let named = text.split(['\n', ',']).map(str::trim).filter(|topic| !topic.is_empty());
+    let topics: Vec<String> = named.map(str::to_owned).collect();
+    let is_topic = |topic: &String| topic.starts_with("arn:aws") && topic.contains(":sns:");
+    if topics.is_empty() || !topics.iter().all(is_topic) {
+        return Err(Invalid::new(
+            "must be ARNs of topics, arn:aws:sns:…, one on a line or with commas between them",
+        ));
+    }
+    Ok(topics)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -175,11 +197,30 @@ mod tests {
             (KeyForm::Ed25519Hex, "00ff"),
             (KeyForm::P256, "AAAA"),
             (KeyForm::Token, ""),
+            (KeyForm::Topics, ",,"),
+            (KeyForm::Topics, "MyTopic"),
+            (KeyForm::Topics, "arn:aws:sqs:us-west-2:123456789012:MyQueue"),
+            (KeyForm::Topics, "arn:aws:sns:us-west-2:123456789012:A, b"),
         ] {
             let refused = SigningKey::parse(form, text).unwrap_err();
             assert!(text.trim().is_empty() || !refused.rule().contains(text), "{form:?}");
         }
         assert!(SigningKey::parse(KeyForm::Text, &"x".repeat(LONGEST + 1)).is_err());
+    }
+
+    #[test]
+    fn topics_stand_on_lines_or_between_commas() {
+        let [a, b, c] =
+            ["a", "b", "c.fifo"].map(|it| format!("arn:aws:sns:us-west-2:123456789012:{it}"));
+        for (text, expected) in [
+            (String::new(), vec![]),
+            (" \n".to_owned(), vec![]),
+            (a.clone(), vec![a.clone()]),
+            (format!("{a}\r\n{b}, {c}\n"), vec![a, b, c]),
+        ] {
+            let SigningKey(read) = SigningKey::parse(KeyForm::Topics, &text).unwrap();
+            assert!(matches!(&read, KeyMaterial::Topics(topics) if *topics == expected), "{text}");
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use aws_lc_rs::hmac;
 
-use super::{handshake::Handshake, key::KeyForm, token::TokenPlace};
+use super::{form, handshake::Handshake, key::KeyForm, token::TokenPlace};
 use crate::Invalid;
 
 use super::SigningKey;
@@ -83,11 +83,11 @@ impl Scheme {
         matches!(self.proof, Proof::Token(TokenPlace::Path))
     }
 
-    /// The field of the query that shows a token, where one does.
-    pub fn token_field(&self) -> Option<&str> {
+    /// A query without the field that shows a token, where one does.
+    pub fn without_token(&self, query: &str) -> String {
         match &self.proof {
-            Proof::Token(TokenPlace::QueryField(name)) => Some(name),
-            _ => None,
+            Proof::Token(TokenPlace::QueryField(name)) => form::without_field(query, name),
+            _ => query.to_owned(),
         }
     }
 
@@ -95,7 +95,9 @@ impl Scheme {
     ///
     /// Fails with the rule that is broken; nothing of the secret is part of it.
     pub fn key(&self, secret: &str) -> Result<SigningKey, Invalid> {
-        SigningKey::parse(self.key, secret)
+        // Nothing of Amazon SNS is secret: what is kept in the secret's place is which topics are ours.
+        let form = if matches!(self.proof, Proof::Sns) { KeyForm::Topics } else { self.key };
+        SigningKey::parse(form, secret)
     }
 }
 

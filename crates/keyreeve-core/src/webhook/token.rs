@@ -75,15 +75,12 @@ pub(super) fn prove(
     let shown = match place {
         TokenPlace::Header(name) => request.required(name)?.to_owned(),
         TokenPlace::QueryField(name) => {
-            let mut fields = request
-                .query()
-                .split('&')
-                .filter(|field| field.split('=').next().is_some_and(|found| found == &**name));
-            fields.next().ok_or(Reason::BadToken)?;
+            let mut fields = form::query_fields(request.query(), name);
+            let first = fields.next().ok_or(Reason::BadToken)?;
             if fields.next().is_some() {
                 return Err(Reason::BadToken);
             }
-            form::query_field(request.query(), name).ok_or(Reason::BadToken)?
+            first
         }
         TokenPlace::Path => request.path().rsplit('/').next().unwrap_or_default().to_owned(),
         TokenPlace::Basic => {

@@ -169,6 +169,7 @@ impl Vector {
             allow_sha1: self.extra.allow_sha1,
             allow_from: &self.extra.ip_allow,
             event_id: header.as_deref().or(self.extra.replay_id.as_deref()),
+            order_by: None,
             certificate: certificate.as_ref(),
         };
         let request = ReceivedRequest {

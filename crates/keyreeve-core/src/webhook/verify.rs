@@ -14,7 +14,8 @@ use serde_json::Value;
 use subtle::{Choice, ConstantTimeEq as _};
 
 use super::{
-    Certificate, CertificateUrl, HandshakeAnswer, Reason, ReceivedRequest, Scheme, SigningKey,
+    Certificate, CertificateUrl, ConfirmationUrl, HandshakeAnswer, Reason, ReceivedRequest, Scheme,
+    SigningKey,
     certificate::{PAYPAL_CERTIFICATE, paypal_url, sns_url},
     form, handshake,
     key::{KeyMaterial, mac},
@@ -41,6 +42,9 @@ pub struct Settings<'a> {
     /// What names an event, instead of what the scheme has: a member of the body as `a.b` or `/a/b`, or
     /// else a field of the query or of a form.
     pub event_id: Option<&'a str>,
+    /// Where the text stands that events have in common which go on one after the other: as `event_id`,
+    /// or `*` for all of them.
+    pub order_by: Option<&'a str>,
     /// The certificate that was fetched from where [`certificate_needed`] said.
     pub certificate: Option<&'a Certificate>,
 }
@@ -52,12 +56,17 @@ pub struct Verified {
     pub event_id: Option<String>,
     /// What no other request may have: digests, of which none may have been seen before.
     pub replay_keys: Vec<[u8; 32]>,
+    /// What it has in common with those that it goes on behind: a digest. Nothing where the event has
+    /// no such text.
+    pub order_key: Option<[u8; 32]>,
     /// When it was sent, in milliseconds of Unix time, where that is signed.
     pub sent_at_ms: Option<i64>,
     /// Which of the keys fitted.
     pub key: usize,
     /// What the provider has to be answered, where the request only asks whether we are there.
     pub handshake: Option<HandshakeAnswer>,
+    /// What has to be called so that events come at all, where the provider asks whether they are wanted.
+    pub confirm: Option<ConfirmationUrl>,
 }
 
 /// Where the certificate is that signs a request, if one does.
@@ -98,9 +107,11 @@ pub fn verify(
         return Ok(Verified {
             event_id: None,
             replay_keys: Vec::new(),
+            order_key: None,
             sent_at_ms: None,
             key: 0,
             handshake: Some(answer),
+            confirm: None,
         });
     }
     let (sent, proved) = match &scheme.proof {
@@ -122,23 +133,28 @@ pub fn verify(
             (sent, proved)
         }
         Proof::Mailgun => mailgun(keys, request)?,
-        Proof::Sns => sns::prove(settings, request)?,
+        Proof::Sns => sns::prove(keys, settings, request)?,
         Proof::Token(place) => {
             let key = token::prove(place, keys, request)?;
             // Nothing is signed: all that the sender says is what it said.
             let said = [request.method.as_bytes(), request.url.as_bytes(), request.body];
-            (Sent::default(), Proved { key, mark: replay_key(b"said", &said) })
+            (Sent::default(), Proved { key, mark: digest_of(b"said", &said), confirm: None })
         }
     };
-    let key = proved.key;
+    let Proved { key, mark, confirm } = proved;
     let sent_at_ms = match &scheme.freshness {
         Some(freshness) => Some(check_time(freshness, settings, &sent, request)?),
         None => None,
     };
     let body = LazyBody::new(request.body);
-    let (event_id, replay_keys) = identify(scheme, settings, &sent, request, &body, proved.mark)?;
+    let (event_id, replay_keys) = identify(scheme, settings, &sent, request, &body, mark)?;
+    let order_key = settings.order_by.and_then(|place| {
+        let common =
+            if place == "*" { Some(String::new()) } else { text_at(place, request, &body) };
+        common.map(|text| digest_of(b"order", &[place.as_bytes(), text.as_bytes()]))
+    });
     let handshake = handshake::after_proof(scheme.handshake, &keys[key], &body);
-    Ok(Verified { event_id, replay_keys, sent_at_ms, key, handshake })
+    Ok(Verified { event_id, replay_keys, order_key, sent_at_ms, key, handshake, confirm })
 }
 
 /// What was proved.
@@ -148,6 +164,8 @@ pub(super) struct Proved {
     /// A digest of the very bytes that were signed: the same for every request that they prove, however
     /// it is written.
     pub(super) mark: [u8; 32],
+    /// What the provider asks to be called.
+    pub(super) confirm: Option<ConfirmationUrl>,
 }
 
 /// Every signature with every key over every reading of what was signed. Which fitted is known only at
@@ -183,7 +201,8 @@ fn prove(
                 let Some(fits) = fits else { continue };
                 usable = true;
                 if bool::from(fits) && fitting.is_none() {
-                    fitting = Some(Proved { key: index, mark: signed_mark(message) });
+                    let mark = signed_mark(message);
+                    fitting = Some(Proved { key: index, mark, confirm: None });
                 }
             }
         }
@@ -373,14 +392,14 @@ fn identify(
     let mut event_id = None;
     let mut keys = vec![mark];
     if let Some(place) = settings.event_id {
-        event_id = named_by_setting(place, request, body);
-        keys.extend(event_id.as_ref().map(|id| replay_key(b"configured", &[id.as_bytes()])));
+        event_id = text_at(place, request, body);
+        keys.extend(event_id.as_ref().map(|id| digest_of(b"configured", &[id.as_bytes()])));
     }
     for identity in scheme.identity.iter() {
         let named = named(identity, sent, request, body)?;
         let Some(id) = named else { continue };
         if !matches!(identity, Identity::UnsignedHeader(_)) {
-            keys.push(replay_key(b"id", &[id.as_bytes()]));
+            keys.push(digest_of(b"id", &[id.as_bytes()]));
         }
         event_id.get_or_insert(id);
         break;
@@ -415,11 +434,8 @@ fn named(
     })
 }
 
-fn named_by_setting(
-    place: &str,
-    request: &ReceivedRequest<'_>,
-    body: &LazyBody<'_>,
-) -> Option<String> {
+/// What stands at a configured place.
+fn text_at(place: &str, request: &ReceivedRequest<'_>, body: &LazyBody<'_>) -> Option<String> {
     if let Some(header) = place.strip_prefix("header:") {
         return request.header(header).ok().flatten().map(str::to_owned);
     }
@@ -436,7 +452,7 @@ fn named_by_setting(
 }
 
 /// A digest of these parts, of which none can be taken for another's end.
-fn replay_key(kind: &[u8], parts: &[&[u8]]) -> [u8; 32] {
+fn digest_of(kind: &[u8], parts: &[&[u8]]) -> [u8; 32] {
     let mut context = digest::Context::new(&digest::SHA256);
     context.update(kind);
     for part in parts {

@@ -86,6 +86,15 @@ pub enum Change {
     },
     /// Events were delivered, or tried, or are to be tried again.
     StepEvents(Vec<EventStep>),
+    /// All events of a source that wait are dead.
+    EndEvents {
+        /// The source.
+        source: String,
+        /// Why, in words without values.
+        failure: &'static str,
+        /// Since when.
+        at: Timestamp,
+    },
     /// Events that ended before this are forgotten, in all projects, and marks that were left before it.
     ForgetEventsBefore(Timestamp),
     /// Answers older than this are forgotten, in all projects.

@@ -47,8 +47,19 @@ pub struct WebhookEvent {
     pub bytes: u64,
     /// How its delivery stands.
     pub progress: EventProgress,
+    /// Where it stands among those that go to the app one after the other.
+    pub order: Option<EventOrder>,
     /// The request, encrypted. Empty in lists.
     pub sealed: Vec<u8>,
+}
+
+/// A place among the events of a source that go to the app one after the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EventOrder {
+    /// A digest of what those events have in common.
+    pub key: [u8; 32],
+    /// Grows with every event of the key. The store gives it; 0 until then.
+    pub number: u64,
 }
 
 /// How the delivery of an event stands.

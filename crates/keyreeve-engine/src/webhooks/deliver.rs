@@ -8,6 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use keyreeve_core::{
     Secret,
     name::ProjectName,
+    vault::EnvelopeError,
     webhook::{self, Signing, retry_delay},
 };
 use serde_json::{Map, json};
@@ -35,8 +36,8 @@ pub struct DueEvent {
     pub request: StoredRequest,
     /// Headers that prove to the app that it is from us.
     pub proof: Vec<(String, String)>,
-    /// Whose duty this is.
-    pub term: DutyTerm,
+    /// Whose duty this is; nobody's where the sender waits for the answer.
+    pub term: Option<DutyTerm>,
 }
 
 /// What became of an attempt.
@@ -49,6 +50,11 @@ pub struct Attempt {
 }
 
 impl Attempt {
+    /// Whether the app works: it answered, and not that it cannot serve anybody now.
+    pub fn shows_life(&self) -> bool {
+        self.status.is_some_and(|status| status < 500 && status != 429)
+    }
+
     /// Whether the app took it.
     pub fn is_taken(&self) -> bool {
         self.status.is_some_and(|status| (200..300).contains(&status))
@@ -56,27 +62,28 @@ impl Attempt {
 }
 
 impl Engine {
-    /// What is to be delivered now, if that is this node's duty: of each source at most `limit`. It stays
-    /// its duty for that long; whoever calls this more often goes on with it. An event is due until it is
-    /// known what became of it, so that whoever delivers says which are under way.
+    /// What is to be delivered now, if that is this node's duty: of each source at most as many as may be
+    /// on their way at once. It stays its duty for that long; whoever calls this more often goes on with
+    /// it. An event is due until it is known what became of it, so that whoever delivers says which are
+    /// under way.
     pub async fn due_webhooks(
         &self,
         duty_length: Duration,
-        limit: u32,
-        is_under_way: impl Fn(&ProjectName, &str) -> bool + Send,
+        is_under_way: impl Fn(&ProjectName, &WebhookEvent) -> bool + Send,
     ) -> Result<Vec<DueEvent>, VaultError> {
         if !matches!(self.vault_state(), VaultState::Open { .. }) {
             return Ok(Vec::new());
         }
         let now = self.now();
         let mut found = Vec::new();
-        for (project, source) in self.kept_everywhere::<WebhookSource>(RecordKind::WebhookSource)? {
+        for (project, source) in self.kept_everywhere::<WebhookSource>(RecordKind::WebhookSource) {
             // Each is asked by itself, so that one whose app is slow holds up no other.
             if source.paused {
                 continue;
             }
-            let due = self.store.due_webhook_events(&project, &source.name, now, limit).await?;
-            let due = due.into_iter().filter(|event| !is_under_way(&project, &event.id));
+            let most = source.settings.max_concurrent;
+            let due = self.store.due_webhook_events(&project, &source.name, now, most).await?;
+            let due = due.into_iter().filter(|event| !is_under_way(&project, event));
             found.extend(due.map(|event| (project.clone(), source.clone(), event)));
         }
         if found.is_empty() {
@@ -98,7 +105,10 @@ impl Engine {
                 Err(error) => return Err(error),
             };
             match self.sign_for_app(&project, &source, &event, &request) {
-                Ok(proof) => ready.push(DueEvent { project, source, event, request, proof, term }),
+                Ok(proof) => {
+                    let term = Some(term);
+                    ready.push(DueEvent { project, source, event, request, proof, term });
+                }
                 // The events of others are not held up.
                 Err(error) => {
                     tracing::error!(%error, source = source.name, "events cannot be signed");
@@ -109,7 +119,7 @@ impl Engine {
     }
 
     /// Headers in the form of Standard Webhooks: one signature with each secret that is good now.
-    fn sign_for_app(
+    pub(super) fn sign_for_app(
         &self,
         project: &ProjectName,
         source: &WebhookSource,
@@ -117,14 +127,13 @@ impl Engine {
         request: &StoredRequest,
     ) -> Result<Vec<(String, String)>, VaultError> {
         let now = self.now();
-        let body = request.body();
         let mut headers: Vec<(String, String)> = Vec::new();
         for text in self.signing_secrets(project, source, now)? {
             let signing = Signing {
                 method: "POST",
                 url: "",
                 content_type: "",
-                body: &body,
+                body: &request.body,
                 id: &event.id,
                 now_ms: now.as_millisecond(),
             };
@@ -155,10 +164,12 @@ impl Engine {
         let place = format!("webhook-source {}", source.name);
         let good = source.signing.iter().filter(|it| it.ends_at.is_none_or(|end| now < end));
         good.map(|signing| {
-            let sealed = BASE64_STANDARD.decode(&signing.sealed).unwrap_or_default();
+            let damaged =
+                || VaultError::Tampered { what: place.clone(), why: EnvelopeError::Malformed };
+            let sealed = BASE64_STANDARD.decode(&signing.sealed).map_err(|_| damaged())?;
             let opened = self.open_bytes(project, &place, signing.generation, &sealed)?;
             // EXPOSE: becomes the text that the app has, too.
-            let text = String::from_utf8_lossy(opened.expose()).into_owned();
+            let text = String::from_utf8(opened.expose().clone()).map_err(|_| damaged())?;
             Ok(Secret::new(text))
         })
         .collect()
@@ -178,7 +189,7 @@ impl Engine {
             changed_at: self.now(),
             ..event.progress.clone()
         };
-        self.step_event(project, event, progress, "webhook.tampering_found", term).await
+        self.step_event(project, event, progress, "webhook.tampering_found", Some(term)).await
     }
 
     /// Takes down what became of an attempt: it is over, or comes again later.
@@ -217,7 +228,7 @@ impl Engine {
         event: &WebhookEvent,
         progress: EventProgress,
         action: &'static str,
-        term: DutyTerm,
+        term: Option<DutyTerm>,
     ) -> Result<(), VaultError> {
         let details = Map::from_iter([
             ("source".to_owned(), json!(event.source)),
@@ -229,7 +240,10 @@ impl Engine {
         // Somebody may have had it sent again meanwhile, and that counts.
         let follows = Some(event.progress.changed_at);
         let step = EventStep { id: event.id.clone(), follows, progress };
-        let tx = self.begin(project).with(Change::OnDuty(term));
+        let mut tx = self.begin(project);
+        if let Some(term) = term {
+            tx = tx.with(Change::OnDuty(term));
+        }
         tx.with(Change::StepEvents(vec![step])).commit(entry).await.map_err(Error::from)?;
         Ok(())
     }

@@ -35,6 +35,13 @@ pub(super) struct Opened {
     pub(super) handshake: Option<Secret<String>>,
 }
 
+impl SourceKeys {
+    /// Lets go of the keys of a source that is gone.
+    pub(crate) fn forget(&self, project: &ProjectName, name: &str) {
+        self.0.pin().remove(&PlaceRef(project, name));
+    }
+}
+
 impl Engine {
     /// The keys of a source: of the current version of its secret and of the one before.
     pub(super) async fn keys_of(

@@ -7,7 +7,7 @@ use jiff::SignedDuration;
 use keyreeve_core::{
     Invalid, Secret,
     audit::Target,
-    name::ConnectionName,
+    name::WebhookSourceName,
     restriction::IpNetwork,
     vault::{Capability, SecretPath},
 };
@@ -21,7 +21,7 @@ use crate::{
     Engine, Error, FieldError, Permit,
     action::{ManageWebhooks, ReadWebhooks},
     permit::Action,
-    store::{Change, EventFilter, EventProgress, EventState, EventStep, Kind, RecordKind},
+    store::{Change, Kind, RecordKind},
     vault::{Kept, VaultError},
 };
 
@@ -57,6 +57,9 @@ pub struct SourceChange {
     pub max_body_bytes: Option<u64>,
     pub attempts: Option<u32>,
     pub patience_ms: Option<u32>,
+    pub max_concurrent: Option<u32>,
+    pub order_by: Option<Option<String>>,
+    pub answer_within_ms: Option<Option<u32>>,
     pub paused: Option<bool>,
 }
 
@@ -76,6 +79,9 @@ impl SourceChange {
         replace(&mut to.max_body_bytes, self.max_body_bytes);
         replace(&mut to.attempts, self.attempts);
         replace(&mut to.patience_ms, self.patience_ms);
+        replace(&mut to.max_concurrent, self.max_concurrent);
+        replace(&mut to.order_by, self.order_by);
+        replace(&mut to.answer_within_ms, self.answer_within_ms);
     }
 }
 
@@ -99,7 +105,7 @@ impl Engine {
     ) -> Result<(Arc<WebhookSource>, Secret<String>), VaultError> {
         let project = permit.project();
         spec.name
-            .parse::<ConnectionName>()
+            .parse::<WebhookSourceName>()
             .map_err(|rule| VaultError::Invalid(FieldError::new("name", rule)))?;
         if self.webhook_source_for(project, &spec.name)?.is_some() {
             return Err(Error::AlreadyExists(Kind::WebhookSource).into());
@@ -287,46 +293,13 @@ impl Engine {
             id: name.into(),
             revision: kept.revision,
         };
-        self.begin(permit.project()).with(gone).commit(entry).await?;
-        self.end_waiting(permit, name).await
-    }
-
-    /// Ends what waits of a source that is gone.
-    async fn end_waiting(
-        &self,
-        permit: &Permit<'_, ManageWebhooks>,
-        name: &str,
-    ) -> Result<(), VaultError> {
-        const AT_ONCE: u32 = 500;
-        let filter = EventFilter {
-            source: Some(name.to_owned()),
-            state: Some(EventState::Waiting),
-            before: None,
+        let end = Change::EndEvents {
+            source: name.to_owned(),
+            failure: "its source was removed",
+            at: self.now(),
         };
-        loop {
-            let waiting = self.store.webhook_events(permit.project(), &filter, AT_ONCE).await?;
-            if waiting.is_empty() {
-                return Ok(());
-            }
-            let now = self.now();
-            let mut entry = permit.entry(now, Target::new("webhook_source", name));
-            entry.action = "webhook.end_events".into();
-            entry.details.insert("events".to_owned(), json!(waiting.len()));
-            let steps = waiting.into_iter().map(|event| EventStep {
-                id: event.id,
-                follows: None,
-                progress: EventProgress {
-                    state: EventState::Dead,
-                    due_at: None,
-                    failure: Some("its source was removed".to_owned()),
-                    changed_at: now,
-                    ..event.progress
-                },
-            });
-            let change = Change::StepEvents(steps.collect());
-            let committed = self.begin(permit.project()).with(change).commit(entry).await;
-            committed.map_err(Error::from)?;
-        }
+        self.begin(permit.project()).with(gone).with(end).commit(entry).await?;
+        Ok(())
     }
 
     fn kept_source(

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use jiff::SignedDuration;
 use keyreeve_core::{
     audit::Target,
     name::ProjectName,
@@ -9,15 +10,19 @@ use keyreeve_core::{
 };
 use serde_json::{Map, json};
 
-use super::{StoredRequest, WebhookSource, keys::Opened};
+use super::{DueEvent, StoredRequest, WebhookSource, keys::Opened};
 use crate::{
     Engine, Error, RequestMeta,
-    store::{Change, CommitError, EventProgress, EventState, Kind, RecordKind, WebhookEvent},
+    store::{
+        Change, CommitError, EventOrder, EventProgress, EventState, Kind, RecordKind, WebhookEvent,
+    },
     vault::VaultError,
 };
 
 /// The most bytes of what a sender calls an event.
 const LONGEST_EVENT_ID: usize = 200;
+/// Beyond the time that the app has to answer a sender who waits, until somebody else delivers the event.
+const LEASE: SignedDuration = SignedDuration::from_secs(10);
 
 /// A request for a source. Cannot be printed: it may hold a token.
 #[derive(Clone, Copy)]
@@ -37,10 +42,12 @@ pub struct HookRequest<'a> {
 }
 
 /// What became of a request that was good.
-#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Received {
     /// It is kept, under this id.
     Accepted(String),
+    /// It is kept, and the sender waits for what the app answers. Whoever delivers it has to say what
+    /// became of it; after [`LEASE`] and the time that the app has, it is delivered as any other.
+    Asks(Box<DueEvent>),
     /// It was accepted before. The sender did not hear of it, or somebody sends it again.
     Duplicate,
     /// It only asked whether we are there.
@@ -87,6 +94,11 @@ impl Engine {
         let now = self.now();
         let id = format!("whe_{:012x}{:016x}", now.as_millisecond(), self.random_number());
         let kept = StoredRequest::of(request, source.scheme());
+        let asks = source.settings.answer_within_ms.filter(|_| !source.paused);
+        let due_at = asks.map_or(now, |ms| {
+            let longest = ms.max(source.settings.patience_ms);
+            now.saturating_add(SignedDuration::from_millis(longest.into()) + LEASE).unwrap_or(now)
+        });
         let event_id = verified.event_id.map(|id| id.chars().take(LONGEST_EVENT_ID).collect());
         let event = WebhookEvent {
             source: source.name.clone(),
@@ -96,11 +108,12 @@ impl Engine {
             progress: EventProgress {
                 state: EventState::Waiting,
                 attempts: 0,
-                due_at: Some(now),
+                due_at: Some(due_at),
                 status: None,
                 failure: None,
                 changed_at: now,
             },
+            order: verified.order_key.map(|key| EventOrder { key, number: 0 }),
             sealed: self.seal_request(project, &id, &kept)?,
             id: id.clone(),
         };
@@ -111,9 +124,21 @@ impl Engine {
         ]);
         let mut entry = self.system_entry(project, "webhooks", "webhook.accept", details);
         entry.target = Target::new("webhook_event", &id);
+        // Before the event is there: what cannot be signed for the app is not taken.
+        let asked = match asks {
+            Some(_) => Some(Box::new(DueEvent {
+                project: project.clone(),
+                source: source.clone(),
+                proof: self.sign_for_app(project, source, &event, &kept)?,
+                event: event.clone(),
+                request: kept,
+                term: None,
+            })),
+            None => None,
+        };
         let change = Change::AcceptEvent { event: Box::new(event), marks: verified.replay_keys };
         match self.begin(project).with(change).commit(entry).await {
-            Ok(_) => Ok(Received::Accepted(id)),
+            Ok(_) => Ok(asked.map_or(Received::Accepted(id), Received::Asks)),
             Err(CommitError::AlreadyExists(Kind::WebhookEvent)) => Ok(Received::Duplicate),
             Err(error) => Err(VaultError::from(Error::from(error)).into()),
         }
@@ -149,6 +174,7 @@ impl Engine {
             verify_token: opened.handshake.as_ref().map(|token| token.expose().as_bytes()),
             allow_from: &settings.allow_from,
             event_id: settings.event_id.as_deref(),
+            order_by: settings.order_by.as_deref(),
             ..Settings::default()
         };
         webhook::verify(source.scheme(), &opened.keys, &settings, &received)

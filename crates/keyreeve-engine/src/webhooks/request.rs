@@ -1,11 +1,10 @@
 //! A request as it is kept: what an app gets of it, and what a person may look at.
 
-use base64::{Engine as _, prelude::BASE64_STANDARD};
-use keyreeve_core::{name::ProjectName, vault::EnvelopeError, webhook::Scheme};
+use keyreeve_core::{Invalid, name::ProjectName, vault::EnvelopeError, webhook::Scheme};
 use serde::{Deserialize, Serialize};
 
 use super::HookRequest;
-use crate::{Engine, vault::VaultError};
+use crate::{Engine, FieldError, vault::VaultError};
 
 /// Headers that show a token or are of the way and not of the event.
 const LEFT_OUT: [&str; 9] = [
@@ -35,22 +34,16 @@ pub struct StoredRequest {
     /// The headers that say something about the event.
     #[serde(rename = "h")]
     pub headers: Vec<(String, String)>,
-    /// The body, in base64.
-    #[serde(rename = "b")]
-    body: String,
+    /// The body, byte for byte.
+    #[serde(rename = "b", with = "base64_text")]
+    pub body: Vec<u8>,
 }
 
 impl StoredRequest {
     /// What of a request is kept.
     pub(super) fn of(request: &HookRequest<'_>, scheme: &Scheme) -> Self {
         let token_header = scheme.token_header();
-        let is_shown = |field: &&str| {
-            let name = field.split('=').next().unwrap_or(field);
-            scheme.token_field() != Some(name)
-        };
-        let query = request
-            .query
-            .map(|query| query.split('&').filter(is_shown).collect::<Vec<_>>().join("&"));
+        let query = request.query.map(|query| scheme.without_token(query));
         let rest = if scheme.has_token_in_path() { "" } else { request.rest };
         let is_kept = |name: &str| {
             let lower = name.to_ascii_lowercase();
@@ -65,13 +58,8 @@ impl StoredRequest {
             rest: rest.to_owned(),
             query: query.filter(|query| !query.is_empty()),
             headers: headers.collect(),
-            body: BASE64_STANDARD.encode(request.body),
+            body: request.body.to_vec(),
         }
-    }
-
-    /// The body, byte for byte.
-    pub fn body(&self) -> Vec<u8> {
-        BASE64_STANDARD.decode(&self.body).unwrap_or_default()
     }
 
     /// What the body is, as the sender says.
@@ -94,7 +82,10 @@ impl Engine {
         id: &str,
         request: &StoredRequest,
     ) -> Result<Vec<u8>, VaultError> {
-        let text = serde_json::to_vec(request).unwrap_or_default();
+        let text = serde_json::to_vec(request).map_err(|_| {
+            let rule = Invalid::new("cannot be written as JSON");
+            VaultError::Invalid(FieldError::new("request", rule))
+        })?;
         self.seal_bytes(project, &place(id), 1, &text)
     }
 
@@ -107,9 +98,25 @@ impl Engine {
     ) -> Result<StoredRequest, VaultError> {
         let opened = self.open_bytes(project, &place(id), 1, sealed)?;
         // EXPOSE: taken apart for the app, or for who may look at it.
-        serde_json::from_slice(opened.expose()).map_err(|_| VaultError::Tampered {
-            what: id.to_owned(),
-            why: EnvelopeError::Malformed,
-        })
+        serde_json::from_slice(opened.expose()).map_err(|_| tampered(id))
+    }
+}
+
+fn tampered(id: &str) -> VaultError {
+    VaultError::Tampered { what: id.to_owned(), why: EnvelopeError::Malformed }
+}
+
+/// Bytes as text, so that they fit into JSON.
+mod base64_text {
+    use base64::{Engine as _, prelude::BASE64_STANDARD};
+    use serde::{Deserialize as _, Deserializer, Serializer, de::Error as _};
+
+    pub(super) fn serialize<S: Serializer>(bytes: &[u8], to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(&BASE64_STANDARD.encode(bytes))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<u8>, D::Error> {
+        let text = String::deserialize(from)?;
+        BASE64_STANDARD.decode(text).map_err(|_| D::Error::custom("must be base64"))
     }
 }

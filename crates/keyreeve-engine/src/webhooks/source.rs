@@ -17,6 +17,9 @@ use crate::FieldError;
 const LARGEST_BODY: u64 = 10 << 20;
 const MOST_ATTEMPTS: u32 = 50;
 const MOST_PATIENCE_MS: u32 = 120_000;
+const MOST_CONCURRENT: u32 = 100;
+const MOST_ANSWER_MS: u32 = 30_000;
+const LONGEST_PLACE: usize = 200;
 const LONGEST_TOLERANCE_S: u32 = 7 * 86_400;
 const MOST_NETWORKS: usize = 100;
 const LONGEST_URL: usize = 1_000;
@@ -94,6 +97,17 @@ pub struct SourceSettings {
     /// How long the app may take for one, in milliseconds: 100 to 120,000.
     #[serde(default = "usual_patience")]
     pub patience_ms: u32,
+    /// How many events may be on their way to the app at once: 1 to 100.
+    #[serde(default = "usual_concurrency")]
+    pub max_concurrent: u32,
+    /// Where the text stands that events have in common which go to the app one after the other:
+    /// as `event_id`, or `*` for all of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub order_by: Option<String>,
+    /// The sender is answered what the app answers, if that comes within so many milliseconds: 100 to
+    /// 30,000.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answer_within_ms: Option<u32>,
 }
 
 fn usual_body() -> u64 {
@@ -108,7 +122,13 @@ fn usual_patience() -> u32 {
     SourceSettings::USUAL_PATIENCE_MS
 }
 
+fn usual_concurrency() -> u32 {
+    SourceSettings::USUAL_CONCURRENCY
+}
+
 impl SourceSettings {
+    /// How many events are on their way at once unless set.
+    pub const USUAL_CONCURRENCY: u32 = 16;
     /// The most bytes of a body unless set.
     pub const USUAL_BODY: u64 = 1 << 20;
     /// How often an event is tried unless set.
@@ -160,7 +180,33 @@ impl SourceSettings {
         if !(100..=MOST_PATIENCE_MS).contains(&self.patience_ms) {
             return refuse("patience_ms", "must be 100 to 120000");
         }
-        Ok(scheme)
+        self.check_delivery().map(|()| scheme)
+    }
+
+    fn check_delivery(&self) -> Result<(), FieldError> {
+        let refuse =
+            |field: &str, rule: &str| Err(FieldError::new(field, Invalid::new(rule.to_owned())));
+        if !(1..=MOST_CONCURRENT).contains(&self.max_concurrent) {
+            return refuse("max_concurrent", "must be 1 to 100");
+        }
+        if self
+            .order_by
+            .as_ref()
+            .is_some_and(|place| place.is_empty() || place.len() > LONGEST_PLACE)
+        {
+            let rule = "must say where the text stands that such events have in common, in 1 to 200 \
+                        bytes, or be *";
+            return refuse("order_by", rule);
+        }
+        if self.answer_within_ms.is_some_and(|ms| !(100..=MOST_ANSWER_MS).contains(&ms)) {
+            return refuse("answer_within_ms", "must be 100 to 30000");
+        }
+        if self.answer_within_ms.is_some() && self.order_by.is_some() {
+            let rule =
+                "cannot be set beside order_by: who waits for an answer cannot wait for others";
+            return refuse("answer_within_ms", rule);
+        }
+        Ok(())
     }
 }
 

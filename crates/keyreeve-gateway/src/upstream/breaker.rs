@@ -2,6 +2,7 @@
 //! service can recover.
 
 use std::{
+    hash::Hash,
     sync::{
         Arc,
         atomic::{AtomicU32, AtomicU64, Ordering},
@@ -10,8 +11,6 @@ use std::{
 };
 
 use papaya::HashMap;
-
-use super::Lane;
 
 /// So many calls in a row that did not reach the service open the circuit.
 const FAILURES: u32 = 5;
@@ -75,12 +74,17 @@ fn pause_ns() -> u64 {
 }
 
 /// How each service fares.
-#[derive(Debug, Default)]
-pub(crate) struct Breakers(HashMap<Lane, Arc<Breaker>>);
+pub(crate) struct Breakers<K>(HashMap<K, Arc<Breaker>>);
 
-impl Breakers {
+impl<K: Hash + Eq> Default for Breakers<K> {
+    fn default() -> Self {
+        Self(HashMap::new())
+    }
+}
+
+impl<K: Hash + Eq + Clone> Breakers<K> {
     /// The breaker of one service.
-    pub(crate) fn of(&self, lane: &Lane) -> Arc<Breaker> {
+    pub(crate) fn of(&self, lane: &K) -> Arc<Breaker> {
         let breakers = self.0.pin();
         if let Some(breaker) = breakers.get(lane) {
             return breaker.clone();

@@ -3,14 +3,17 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Request, header};
-use http_body_util::{BodyExt as _, Limited};
+use http::{HeaderName, HeaderValue, Request, StatusCode, header};
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use keyreeve_core::name::ProjectName;
-use keyreeve_engine::webhooks::{Attempt, DueEvent};
+use keyreeve_engine::{
+    store::WebhookEvent,
+    webhooks::{Attempt, DueEvent},
+};
 use tokio::time::{sleep, timeout};
 use tracing::{error, warn};
 
-use super::Webhooks;
+use super::{Lane, Webhooks};
 use crate::{
     body::RequestBody,
     proxy::prepare,
@@ -23,10 +26,9 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 const AFTER_A_FAILURE: Duration = Duration::from_secs(5);
 /// Beyond the next look, so that the duty stays where it is unless that node is gone.
 const DUTY: Duration = Duration::from_secs(30);
-/// The most events of one source that are delivered at once.
-const MOST_OF_A_SOURCE: u32 = 16;
-/// The most bytes of an app's answer that are read, so that its connection ends well.
-const MOST_ANSWER_BYTES: usize = 64 << 10;
+/// The most bytes of an app's answer that are read: for a sender who waits, and so that its connection
+/// ends well.
+const MOST_ANSWER_BYTES: usize = 1 << 20;
 const USER_AGENT: &str = concat!("keyreeve/", env!("CARGO_PKG_VERSION"));
 
 impl Webhooks {
@@ -34,11 +36,10 @@ impl Webhooks {
     pub async fn deliver(self: Arc<Self>) {
         loop {
             self.under_way.lock().ended.clear();
-            let is_under_way = |project: &ProjectName, id: &str| {
-                let under_way = self.under_way.lock();
-                under_way.going_on.contains(&(project.clone(), id.to_owned()))
+            let is_under_way = |project: &ProjectName, event: &WebhookEvent| {
+                self.under_way.lock().has(&(project.clone(), event.source.clone()), &event.id)
             };
-            match self.engine.due_webhooks(DUTY, MOST_OF_A_SOURCE, is_under_way).await {
+            match self.engine.due_webhooks(DUTY, is_under_way).await {
                 Ok(due) => {
                     for event in due {
                         self.clone().start(event);
@@ -53,48 +54,114 @@ impl Webhooks {
         }
     }
 
-    /// Delivers an event in a task of its own, unless that goes on already or has just ended.
+    /// Delivers an event in a task of its own, unless that goes on already or has just ended, as many do
+    /// as may, or the app does not answer and is left alone for a while.
     fn start(self: Arc<Self>, due: DueEvent) {
-        let place = (due.project.clone(), due.event.id.clone());
+        let lane = (due.project.clone(), due.source.name.clone());
+        let most = usize::try_from(due.source.settings.max_concurrent).unwrap_or(usize::MAX);
         {
             let mut under_way = self.under_way.lock();
-            if under_way.ended.contains(&place) || !under_way.going_on.insert(place.clone()) {
+            if under_way.has(&lane, &due.event.id)
+                || under_way.ended.contains(&(lane.clone(), due.event.id.clone()))
+                || under_way.of(&lane) >= most
+                || self.breakers.of(&lane).admit(self.clock.monotonic_ns()).is_err()
+            {
                 return;
             }
+            under_way.begin(&lane, &due.event.id);
         }
+        let delivery = Delivery { webhooks: self, lane, due };
         tokio::spawn(async move {
-            let attempt = self.attempt(&due).await;
-            self.figures.attempt(attempt.is_taken());
-            if let Err(error) = self.engine.note_attempt(&due, &attempt).await {
-                // It is delivered once more: rather twice than never.
-                error!(%error, event = due.event.id, "what became of a delivery was not stored");
-                // Not at once: whatever is wrong with the store, the app has nothing to do with it.
-                sleep(AFTER_A_FAILURE).await;
-            }
-            let mut under_way = self.under_way.lock();
-            under_way.going_on.remove(&place);
-            under_way.ended.insert(place);
-            drop(under_way);
-            self.wake.notify_one();
+            let patience = Duration::from_millis(delivery.due.source.settings.patience_ms.into());
+            delivery.run(patience).await;
         });
     }
 
-    async fn attempt(&self, due: &DueEvent) -> Attempt {
-        let patience = Duration::from_millis(due.source.settings.patience_ms.into());
-        match timeout(patience, self.send(due, patience)).await {
-            Ok(Ok(status)) => Attempt { status: Some(status), failure: None },
-            Ok(Err(failure)) => Attempt { status: None, failure: Some(failure) },
-            Err(_) => Attempt { status: None, failure: Some("the app did not answer in time") },
+    /// Delivers an event whose sender waits for what the app answers, for so long at most. The delivery
+    /// goes on when the sender does not wait any longer.
+    pub(super) async fn ask(self: Arc<Self>, due: DueEvent, within: Duration) -> Asked {
+        let lane = (due.project.clone(), due.source.name.clone());
+        self.under_way.lock().begin(&lane, &due.event.id);
+        let usual = Duration::from_millis(due.source.settings.patience_ms.into());
+        let delivery = Delivery { webhooks: self, lane, due };
+        let task = tokio::spawn(async move { delivery.run(usual.max(within)).await });
+        match timeout(within, task).await {
+            Ok(Ok(Some(answer))) => Asked::Answer(answer),
+            Ok(_) => Asked::Unreachable,
+            Err(_) => Asked::TooSlow,
         }
     }
+}
 
-    async fn send(&self, due: &DueEvent, patience: Duration) -> Result<u16, &'static str> {
+/// What a sender who waits can be told.
+pub(super) enum Asked {
+    /// What the app answered.
+    Answer(Answer),
+    /// There is no answer.
+    Unreachable,
+    /// There is none yet.
+    TooSlow,
+}
+
+/// What an app answered.
+pub(super) struct Answer {
+    pub(super) status: StatusCode,
+    pub(super) content_type: Option<HeaderValue>,
+    pub(super) body: Bytes,
+}
+
+/// A delivery that goes on. However it ends, it does not go on any more.
+struct Delivery {
+    webhooks: Arc<Webhooks>,
+    lane: Lane,
+    due: DueEvent,
+}
+
+impl Drop for Delivery {
+    fn drop(&mut self) {
+        self.webhooks.under_way.lock().end(&self.lane, &self.due.event.id);
+        self.webhooks.wake.notify_one();
+    }
+}
+
+impl Delivery {
+    /// Tries it, and has taken down what became of it.
+    async fn run(self, patience: Duration) -> Option<Answer> {
+        let Webhooks { engine, figures, breakers, clock, .. } = &*self.webhooks;
+        let answer = match timeout(patience, self.send(patience)).await {
+            Ok(answer) => answer,
+            Err(_) => Err("the app did not answer in time"),
+        };
+        let attempt = Attempt {
+            status: answer.as_ref().ok().map(|answer| answer.status.as_u16()),
+            failure: answer.as_ref().err().copied(),
+        };
+        figures.attempt(attempt.is_taken());
+        let breaker = breakers.of(&self.lane);
+        if attempt.shows_life() {
+            breaker.succeeded();
+        } else {
+            breaker.failed(clock.monotonic_ns());
+        }
+        if let Err(error) = engine.note_attempt(&self.due, &attempt).await {
+            // It is delivered once more: rather twice than never.
+            error!(%error, event = self.due.event.id, "what became of a delivery was not stored");
+            if self.due.term.is_some() {
+                // Not at once: whatever is wrong with the store, the app has nothing to do with it.
+                sleep(AFTER_A_FAILURE).await;
+            }
+        }
+        answer.ok()
+    }
+
+    async fn send(&self, patience: Duration) -> Result<Answer, &'static str> {
+        let due = &self.due;
         let destination = Destination {
             origin: due.source.origin.clone(),
             allow_internal: due.source.settings.allow_internal,
         };
         let mut request = request(due).ok_or("the event fits no request")?;
-        let sender = self.dialer.dial(&destination, patience, true).await;
+        let sender = self.webhooks.dialer.dial(&destination, patience, true).await;
         let mut sender = sender.map_err(|error| match error {
             DialError::Lookup(_) => "the app's name cannot be looked up",
             DialError::Forbidden(_) => "the app's address is one that may not be called",
@@ -105,10 +172,19 @@ impl Webhooks {
         })?;
         prepare(&mut request, &sender, &destination).map_err(|_| "the event fits no request")?;
         let answer = sender.send(request).await.map_err(|_| "the app broke off")?;
-        let status = answer.status().as_u16();
-        // Read, and thrown away: nothing of it is ours.
-        let _rest = Limited::new(answer.into_body(), MOST_ANSWER_BYTES).collect().await;
-        Ok(status)
+        let (parts, body) = answer.into_parts();
+        let body = Limited::new(body, MOST_ANSWER_BYTES).collect().await;
+        // Only a sender who waits gets the body, and that one gets all of it or none.
+        let body = match body {
+            Ok(body) => body.to_bytes(),
+            Err(_) if due.term.is_some() => Bytes::new(),
+            Err(error) if error.is::<LengthLimitError>() => {
+                return Err("the app's answer is longer than 1 MiB");
+            }
+            Err(_) => return Err("the app broke off"),
+        };
+        let content_type = parts.headers.get(header::CONTENT_TYPE).cloned();
+        Ok(Answer { status: parts.status, content_type, body })
     }
 }
 
@@ -150,7 +226,7 @@ fn request(due: &DueEvent) -> Option<Request<RequestBody>> {
             builder = builder.header(name, value);
         }
     }
-    let body = Bytes::from(due.request.body());
+    let body = Bytes::from(due.request.body.clone());
     let body = if body.is_empty() { RequestBody::Empty } else { RequestBody::Whole(Some(body)) };
     builder.body(body).ok()
 }

@@ -1,6 +1,6 @@
 //! A webhook on its way in: read whole, verified, stored; then it is acknowledged.
 
-use std::{net::IpAddr, time::Duration};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
@@ -14,11 +14,11 @@ use keyreeve_core::{
 use keyreeve_engine::{
     RequestMeta,
     vault::VaultError,
-    webhooks::{HookRefused, HookRequest, Received},
+    webhooks::{HookRefused, HookRequest, HookVerdict, Received, WebhookSource},
 };
 use tokio::{sync::SemaphorePermit, time::timeout};
 
-use super::{HOOKS_PREFIX, Webhooks};
+use super::{HOOKS_PREFIX, Webhooks, deliver::Asked};
 use crate::{Refusal, RefusalKind};
 
 /// How long a body may take to come in.
@@ -75,7 +75,19 @@ impl<'a> Place<'a> {
 impl Webhooks {
     /// Serves one request whose path begins with [`HOOKS_PREFIX`].
     pub async fn receive(
-        &self,
+        self: Arc<Self>,
+        request: Request<Incoming>,
+        meta: RequestMeta,
+    ) -> Result<Response<Bytes>, Refusal> {
+        let mut answer = self.take(request, meta).await?;
+        let headers = answer.headers_mut();
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        Ok(answer)
+    }
+
+    async fn take(
+        self: Arc<Self>,
         request: Request<Incoming>,
         meta: RequestMeta,
     ) -> Result<Response<Bytes>, Refusal> {
@@ -88,49 +100,50 @@ impl Webhooks {
         let source = self.engine.webhook_source_for(&place.project, place.source);
         let source = source.map_err(unavailable)?.ok_or_else(nothing)?;
         let settings = &source.settings;
-        if !settings.allows_from(meta.ip) {
-            self.figures.verdict(source.scheme().name(), Reason::IpNotAllowed.as_str());
-            return Err(not_verified(Reason::IpNotAllowed));
-        }
-        // Held until the event is stored: what waits for a slow disk counts, too.
-        let _room = self.room(meta.ip)?;
-        let body = self.read(body, settings.max_body_bytes).await?;
-        let headers: Vec<HeaderLine<'_>> = (parts.headers.iter())
-            .map(|(name, value)| HeaderLine { name: name.as_str(), value: value.as_bytes() })
-            .collect();
-        let request = HookRequest {
-            method: parts.method.as_str(),
-            rest: place.rest,
-            query: parts.uri.query(),
-            headers: &headers,
-            body: &body,
-            meta,
+        let received = if settings.allows_from(meta.ip) {
+            // Held until the event is stored: what waits for a slow disk counts, too.
+            let _room = self.room(meta.ip)?;
+            let body = self.read(body, settings.max_body_bytes).await?;
+            let headers: Vec<HeaderLine<'_>> = (parts.headers.iter())
+                .map(|(name, value)| HeaderLine { name: name.as_str(), value: value.as_bytes() })
+                .collect();
+            let request = HookRequest {
+                method: parts.method.as_str(),
+                rest: place.rest,
+                query: parts.uri.query(),
+                headers: &headers,
+                body: &body,
+                meta,
+            };
+            self.engine.receive_webhook(&place.project, &source, &request).await
+        } else {
+            Err(HookRefused::NotVerified(Reason::IpNotAllowed))
         };
-        let received = self.engine.receive_webhook(&place.project, &source, &request).await;
-        let scheme = source.scheme().name();
+        if let Some(verdict) = verdict(&received) {
+            self.engine.note_webhook_verdict(&place.project, &source.name, verdict).await;
+        }
+        self.answer(&source, received).await
+    }
+
+    /// What the sender is told.
+    async fn answer(
+        self: Arc<Self>,
+        source: &WebhookSource,
+        received: Result<Received, HookRefused>,
+    ) -> Result<Response<Bytes>, Refusal> {
         match received {
             Ok(Received::Accepted(id)) => {
-                self.figures.verdict(scheme, "accepted");
                 self.wake.notify_one();
-                let mut response = Response::new(Bytes::new());
-                if let Ok(id) = HeaderValue::try_from(id) {
-                    response.headers_mut().insert(EVENT_ID, id);
-                }
-                Ok(response)
+                Ok(naming(EVENT_ID, HeaderValue::try_from(id)))
             }
-            Ok(Received::Duplicate) => {
-                // The sender is to stop sending it; it is here already.
-                self.figures.verdict(scheme, "duplicate");
-                let mut response = Response::new(Bytes::new());
-                response.headers_mut().insert(DUPLICATE, HeaderValue::from_static("true"));
-                Ok(response)
+            Ok(Received::Asks(due)) => {
+                let within = source.settings.answer_within_ms.unwrap_or_default();
+                pass_on(self.ask(*due, Duration::from_millis(within.into())).await)
             }
-            Ok(Received::Handshake(answer)) => {
-                self.figures.verdict(scheme, "handshake");
-                handshake(answer)
-            }
+            // The sender is to stop sending it; it is here already.
+            Ok(Received::Duplicate) => Ok(naming(DUPLICATE, HeaderValue::try_from("true"))),
+            Ok(Received::Handshake(answer)) => handshake(answer),
             Err(HookRefused::NotVerified(reason)) => {
-                self.figures.verdict(scheme, reason.as_str());
                 tracing::info!(source = source.name, reason = reason.as_str(), "webhook refused");
                 Err(not_verified(reason))
             }
@@ -174,15 +187,55 @@ impl Webhooks {
     }
 }
 
+/// As it is counted. What we could not do counts for nobody.
+fn verdict(received: &Result<Received, HookRefused>) -> Option<HookVerdict> {
+    match received {
+        Ok(Received::Accepted(_) | Received::Asks(_)) => Some(HookVerdict::Accepted),
+        Ok(Received::Duplicate) => Some(HookVerdict::Duplicate),
+        Ok(Received::Handshake(_)) => Some(HookVerdict::Handshake),
+        Err(HookRefused::NotVerified(reason)) => Some(HookVerdict::Refused(*reason)),
+        Err(HookRefused::NoSecret | HookRefused::Vault(_)) => None,
+    }
+}
+
+/// An answer that says one thing in its head.
+fn naming<E>(name: HeaderName, value: Result<HeaderValue, E>) -> Response<Bytes> {
+    let mut response = Response::new(Bytes::new());
+    if let Ok(value) = value {
+        response.headers_mut().insert(name, value);
+    }
+    response
+}
+
+/// What the app answered, to the sender who waits for it.
+fn pass_on(asked: Asked) -> Result<Response<Bytes>, Refusal> {
+    match asked {
+        Asked::Answer(answer) => {
+            let mut response = Response::new(answer.body);
+            *response.status_mut() = answer.status;
+            if let Some(kind) = answer.content_type {
+                response.headers_mut().insert(header::CONTENT_TYPE, kind);
+            }
+            Ok(response)
+        }
+        Asked::Unreachable => {
+            let said = "the app did not answer; the event is kept and delivered later";
+            Err(Refusal::saying(RefusalKind::Unreachable, said))
+        }
+        Asked::TooSlow => {
+            let said = "the app did not answer in time; the event is kept";
+            Err(Refusal::saying(RefusalKind::TimedOut, said))
+        }
+    }
+}
+
 fn handshake(answer: HandshakeAnswer) -> Result<Response<Bytes>, Refusal> {
     let mut response = Response::new(Bytes::from(answer.body));
     *response.status_mut() =
         StatusCode::from_u16(answer.status).map_err(|_| Refusal::new(RefusalKind::Internal))?;
-    let headers = response.headers_mut();
     if let Some(kind) = answer.content_type {
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
     }
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     Ok(response)
 }
 

@@ -138,6 +138,7 @@ fn documented() -> OpenApiRouter<AppState> {
         .routes(routes!(webhooks::show, webhooks::update, webhooks::delete))
         .routes(routes!(webhooks::rotate_secret))
         .routes(routes!(webhooks::events))
+        .routes(routes!(webhooks::preview))
         .routes(routes!(webhooks::event))
         .routes(routes!(webhooks::replay))
         // The record.

@@ -10,13 +10,15 @@ use jiff::SignedDuration;
 use keyreeve_api::{
     CreateWebhookSourceRequest, CreatedWebhookSourceView, ListWebhookEventsQuery, Page, Patch,
     RotateWebhookSecretRequest, SecretText, UpdateWebhookSourceRequest, WebhookEventDetailsView,
-    WebhookEventView, WebhookSecretView, WebhookSourceView,
+    WebhookEventPreviewView, WebhookEventView, WebhookSecretView, WebhookSourceView,
+    WebhookTallyView,
 };
-use keyreeve_core::{Invalid, vault::SecretPath};
+use keyreeve_core::{Invalid, name::ProjectName, vault::SecretPath};
 use keyreeve_engine::{
+    Engine,
     action::{ManageWebhooks, ReadWebhooks},
     store::{EventFilter, EventState, WebhookEvent},
-    webhooks::{SourceChange, SourceProof, SourceSettings, SourceSpec, WebhookSource},
+    webhooks::{SourceChange, SourceProof, SourceSettings, SourceSpec, SourceTally, WebhookSource},
 };
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -65,6 +67,9 @@ macro_rules! change {
             max_body_bytes: $given.max_body_bytes,
             attempts: $given.attempts,
             patience_ms: $given.patience_ms,
+            max_concurrent: $given.max_concurrent,
+            order_by: patched!($given.order_by),
+            answer_within_ms: patched!($given.answer_within_ms),
             paused: $paused,
         }
     };
@@ -83,8 +88,8 @@ pub(crate) async fn list(
 ) -> Answer<Json<Page<WebhookSourceView>>> {
     let permit = engine.authorize::<ReadWebhooks>(&caller).await?;
     let all = engine.webhook_sources(&permit)?;
-    let project = caller.project().to_string();
-    Ok(Json(view::whole(&all, |source| source_view(&project, source))))
+    let project = caller.project();
+    Ok(Json(view::whole(&all, |source| source_view(&engine, project, source))))
 }
 
 /// Makes a source. Needs the right to read its secret. What events are signed with is shown once.
@@ -104,7 +109,7 @@ pub(crate) async fn create(
     let (source, secret) = engine.add_webhook_source(&permit, spec(body.value)?).await?;
     // EXPOSE: the answer shows it, this once.
     let signing_secret = SecretText::new(secret.expose().clone());
-    let source = source_view(caller.project().as_str(), &source);
+    let source = source_view(&engine, caller.project(), &source);
     Ok((StatusCode::CREATED, Json(CreatedWebhookSourceView { signing_secret, source })))
 }
 
@@ -123,7 +128,7 @@ pub(crate) async fn show(
 ) -> Answer<Json<WebhookSourceView>> {
     let permit = engine.authorize::<ReadWebhooks>(&caller).await?;
     let source = engine.webhook_source(&permit, &name.0)?;
-    Ok(Json(source_view(caller.project().as_str(), &source)))
+    Ok(Json(source_view(&engine, caller.project(), &source)))
 }
 
 /// Changes a source. Needs the right to read its secret.
@@ -147,10 +152,10 @@ pub(crate) async fn update(
     let change = change!(fields, request, request.paused);
     let change = fields.finish(Some(change))?;
     let source = engine.update_webhook_source(&permit, &name.0, change).await?;
-    Ok(Json(source_view(caller.project().as_str(), &source)))
+    Ok(Json(source_view(&engine, caller.project(), &source)))
 }
 
-/// Removes a source. Events that wait stay.
+/// Removes a source. Events that wait are dead.
 #[utoipa::path(
     delete,
     path = "/api/v1/webhook-sources/{name}",
@@ -225,10 +230,34 @@ pub(crate) async fn events(
     Ok(Json(Page { items: events.iter().map(event_view).collect(), next_cursor }))
 }
 
-/// One event with what came in. That somebody looked is in the audit.
+/// One event with what came in, without what customers sent.
 #[utoipa::path(
     get,
     path = "/api/v1/webhook-events/{id}",
+    tag = "webhooks",
+    params(("id" = String, Path, description = "Its id")),
+    responses((status = 200, description = "The event", body = WebhookEventPreviewView))
+)]
+pub(crate) async fn preview(
+    State(engine): State<EngineRef>,
+    Authenticated(caller): Authenticated,
+    id: Segment,
+) -> Answer<Json<WebhookEventPreviewView>> {
+    let permit = engine.authorize::<ReadWebhooks>(&caller).await?;
+    let (event, preview) = engine.webhook_event_preview(&permit, &id.0).await?;
+    Ok(Json(WebhookEventPreviewView {
+        event: event_view(&event),
+        method: preview.method,
+        header_names: preview.header_names,
+        content_type: preview.content_type,
+        preview: preview.body,
+    }))
+}
+
+/// One event with what came in. That somebody looked is in the audit.
+#[utoipa::path(
+    get,
+    path = "/api/v1/webhook-events/{id}/request",
     tag = "webhooks",
     params(("id" = String, Path, description = "Its id")),
     responses((status = 200, description = "The event", body = WebhookEventDetailsView))
@@ -242,7 +271,7 @@ pub(crate) async fn event(
     let (event, request) = engine.webhook_event(&permit, &id.0).await?;
     Ok(Json(WebhookEventDetailsView {
         event: event_view(&event),
-        body: BASE64_STANDARD.encode(request.body()),
+        body: BASE64_STANDARD.encode(&request.body),
         method: request.method,
         rest: request.rest,
         query: request.query,
@@ -313,18 +342,35 @@ fn spec(request: CreateWebhookSourceRequest) -> Result<SourceSpec, Failure> {
         max_body_bytes: change.max_body_bytes.unwrap_or(SourceSettings::USUAL_BODY),
         attempts: change.attempts.unwrap_or(SourceSettings::USUAL_ATTEMPTS),
         patience_ms: change.patience_ms.unwrap_or(SourceSettings::USUAL_PATIENCE_MS),
+        max_concurrent: change.max_concurrent.unwrap_or(SourceSettings::USUAL_CONCURRENCY),
+        order_by: change.order_by.flatten(),
+        answer_within_ms: change.answer_within_ms.flatten(),
     };
     Ok(SourceSpec { name, settings })
 }
 
-fn source_view(project: &str, source: &WebhookSource) -> WebhookSourceView {
+fn tally_view(tally: &SourceTally) -> WebhookTallyView {
+    let verdicts = tally.verdicts.iter().map(|(verdict, count)| ((*verdict).to_owned(), *count));
+    WebhookTallyView {
+        verdicts: verdicts.collect(),
+        recently_taken: tally.recent.accepted,
+        recently_refused: tally.recent.refused,
+        failure_burst: tally.is_burst,
+    }
+}
+
+fn source_view(
+    engine: &Engine,
+    project: &ProjectName,
+    source: &WebhookSource,
+) -> WebhookSourceView {
     let settings = source.settings.clone();
     let (hmac, token) = match settings.proof {
         SourceProof::Scheme(_) => (None, None),
         SourceProof::Hmac(described) => (serde_json::to_value(described).ok(), None),
         SourceProof::Token(place) => (None, serde_json::to_value(place).ok()),
     };
-    let of_project = if project == "default" { String::new() } else { format!("@{project}/") };
+    let of_project = if project.is_default() { String::new() } else { format!("@{project}/") };
     WebhookSourceView {
         path: format!("/hooks/{of_project}{}", source.name),
         name: source.name.clone(),
@@ -344,6 +390,10 @@ fn source_view(project: &str, source: &WebhookSource) -> WebhookSourceView {
         max_body_bytes: settings.max_body_bytes,
         attempts: settings.attempts,
         patience_ms: settings.patience_ms,
+        max_concurrent: settings.max_concurrent,
+        order_by: settings.order_by,
+        answer_within_ms: settings.answer_within_ms,
+        tally: tally_view(&engine.webhook_tally(project, &source.name)),
         paused: source.paused,
         created_by: source.created_by.clone(),
         created_at: source.created_at,

@@ -71,6 +71,7 @@ fn said(change: &Change) -> String {
         Change::AddCalls(batch) => format!("add {} calls", batch.calls),
         Change::ForgetCallsBefore(_) => "forget calls".to_owned(),
         Change::AcceptEvent { event, .. } => format!("accept event {}", event.id),
+        Change::EndEvents { source, .. } => format!("end events of {source}"),
         Change::StepEvents(steps) => format!("step {} events", steps.len()),
         Change::ForgetEventsBefore(_) => "forget events".to_owned(),
         Change::RememberResult(_) => "remember a result".to_owned(),

@@ -1,7 +1,7 @@
 //! Events that came in as webhooks.
 
 use keyreeve_engine::store::{
-    Change, EventFilter, EventProgress, EventState, EventStep, WebhookEvent,
+    Change, EventFilter, EventOrder, EventProgress, EventState, EventStep, StoreError, WebhookEvent,
 };
 
 use super::{
@@ -24,6 +24,7 @@ fn event(number: i64, source: &str) -> WebhookEvent {
             failure: None,
             changed_at: samples::time(number),
         },
+        order: None,
         sealed: vec![1, 0, 255],
     }
 }
@@ -107,6 +108,71 @@ pub(super) async fn events_are_listed_and_due(h: Harness) -> Outcome {
     assert_eq!(steps.map(|it| it.progress.state), Some(EventState::Delivered));
     let gone = vec![Change::StepEvents(vec![ended(77, EventState::Dead, 50)])];
     h.commit(&acme, gone).await?;
+    Ok(())
+}
+
+/// An event that goes behind those with the same letter.
+fn accept_in_order(number: i64, source: &str, key: u8) -> Change {
+    let order = Some(EventOrder { key: [key; 32], number: 0 });
+    let event = WebhookEvent { order, ..event(number, source) };
+    Change::AcceptEvent { event: Box::new(event), marks: Vec::new() }
+}
+
+pub(super) async fn events_of_a_key_are_due_one_after_the_other(h: Harness) -> Outcome {
+    let acme = h.project("acme").await?;
+    // In another order than that of their names and times.
+    for (number, source, key) in
+        [(5, "pay", b'a'), (3, "pay", b'a'), (4, "pay", b'b'), (2, "sms", b'a'), (1, "pay", b'a')]
+    {
+        h.commit(&acme, vec![accept_in_order(number, source, key)]).await?;
+    }
+    h.commit(&acme, vec![accept(6, "pay", &[6])]).await?;
+    let due = async || h.store.due_webhook_events(&acme, "pay", samples::time(9), 9).await;
+    assert_eq!(ids(&due().await?), ["whe_0004", "whe_0005", "whe_0006"]);
+    let stored = h.store.webhook_event(&acme, "whe_0003").await?;
+    let place = stored.and_then(|event| event.order);
+    assert_eq!(place, Some(EventOrder { key: [b'a'; 32], number: 2 }));
+
+    let later = EventProgress { due_at: Some(samples::time(99)), ..event(5, "pay").progress };
+    let step = EventStep { id: "whe_0005".to_owned(), follows: None, progress: later };
+    h.commit(&acme, vec![Change::StepEvents(vec![step])]).await?;
+    assert_eq!(ids(&due().await?), ["whe_0004", "whe_0006"], "held up by the first of them");
+    h.commit(&acme, vec![Change::StepEvents(vec![ended(5, EventState::Dead, 50)])]).await?;
+    assert_eq!(ids(&due().await?), ["whe_0003", "whe_0004", "whe_0006"]);
+    h.commit(&acme, vec![Change::StepEvents(vec![ended(3, EventState::Delivered, 50)])]).await?;
+    assert_eq!(ids(&due().await?), ["whe_0001", "whe_0004", "whe_0006"]);
+    Ok(())
+}
+
+pub(super) async fn what_waits_of_a_source_ends_at_once(h: Harness) -> Outcome {
+    let (acme, other) = (h.project("acme").await?, h.project("other").await?);
+    for (number, source) in [(1, "pay"), (2, "pay"), (3, "sms")] {
+        let mark = u8::try_from(number).unwrap_or_default();
+        h.commit(&acme, vec![accept(number, source, &[mark])]).await?;
+    }
+    h.commit(&other, vec![accept(4, "pay", &[4])]).await?;
+    h.commit(&acme, vec![Change::StepEvents(vec![ended(1, EventState::Delivered, 10)])]).await?;
+    let end = Change::EndEvents {
+        source: "pay".to_owned(),
+        failure: "its source was removed",
+        at: samples::time(20),
+    };
+    h.commit(&acme, vec![end]).await?;
+    let progress = async |project, id| {
+        Ok::<_, StoreError>(h.store.webhook_event(project, id).await?.map(|it| it.progress))
+    };
+    let ended_before = ended(1, EventState::Delivered, 10).progress;
+    assert_eq!(progress(&acme, "whe_0001").await?, Some(ended_before));
+    let now = EventProgress {
+        state: EventState::Dead,
+        due_at: None,
+        failure: Some("its source was removed".to_owned()),
+        changed_at: samples::time(20),
+        ..event(2, "pay").progress
+    };
+    assert_eq!(progress(&acme, "whe_0002").await?, Some(now));
+    assert_eq!(progress(&acme, "whe_0003").await?, Some(event(3, "sms").progress));
+    assert_eq!(progress(&other, "whe_0004").await?, Some(event(4, "pay").progress));
     Ok(())
 }
 

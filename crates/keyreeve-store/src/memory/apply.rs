@@ -68,9 +68,10 @@ pub(super) fn apply(
             Ok(())
         }
         Change::AddCalls(_) | Change::ForgetCallsBefore(_) => calls::apply(draft, project, change),
-        Change::AcceptEvent { .. } | Change::StepEvents(_) | Change::ForgetEventsBefore(_) => {
-            webhooks::apply(draft, project, change)
-        }
+        Change::AcceptEvent { .. }
+        | Change::StepEvents(_)
+        | Change::EndEvents { .. }
+        | Change::ForgetEventsBefore(_) => webhooks::apply(draft, project, change),
         Change::RecogniseKey { id, digest } => recognise(draft, project, *id, *digest),
         Change::ClaimQuota(claims) => {
             claims.iter().try_for_each(|claim| claim_quota(draft, project, claim))

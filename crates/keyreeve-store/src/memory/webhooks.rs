@@ -2,7 +2,9 @@
 
 use jiff::Timestamp;
 use keyreeve_core::name::ProjectName;
-use keyreeve_engine::store::{Change, CommitError, EventFilter, Kind, WebhookEvent};
+use keyreeve_engine::store::{
+    Change, CommitError, EventFilter, EventOrder, EventProgress, EventState, Kind, WebhookEvent,
+};
 
 use super::tables::{Draft, Tables};
 
@@ -26,6 +28,7 @@ pub(super) fn apply(
                 }
             }
         }
+        Change::EndEvents { source, failure, at } => end(draft, project, source, failure, *at),
         Change::ForgetEventsBefore(time) => forget_before(draft, *time),
         _ => {}
     }
@@ -52,8 +55,44 @@ fn accept(
     if draft.tables().webhook_events.contains_key(&key) {
         return Err(CommitError::AlreadyExists(Kind::WebhookEvent));
     }
-    draft.put(|t| &mut t.webhook_events, key, event.clone());
+    let order = event.order.map(|order| {
+        let behind = waiting_of(draft.tables(), project, &event.source, &order.key);
+        EventOrder { number: behind.map(|it| it.number).max().unwrap_or_default() + 1, ..order }
+    });
+    draft.put(|t| &mut t.webhook_events, key, WebhookEvent { order, ..event.clone() });
     Ok(())
+}
+
+/// Places of the events of a key that wait.
+fn waiting_of<'t>(
+    tables: &'t Tables,
+    project: &'t ProjectName,
+    source: &'t str,
+    key: &'t [u8; 32],
+) -> impl Iterator<Item = EventOrder> {
+    let of_project = tables.webhook_events.iter().filter(move |((of, _), _)| of == project);
+    let waiting = of_project
+        .map(|(_, event)| event)
+        .filter(move |event| event.source == source && event.progress.due_at.is_some());
+    waiting.filter_map(|event| event.order).filter(move |order| order.key == *key)
+}
+
+/// What waits of a source is dead.
+fn end(draft: &mut Draft<'_>, project: &ProjectName, source: &str, failure: &str, at: Timestamp) {
+    let of_project = draft.tables().webhook_events.iter().filter(|((of, _), _)| of == project);
+    let waiting = of_project
+        .filter(|(_, event)| event.source == source && event.progress.due_at.is_some())
+        .map(|(key, event)| (key.clone(), event.clone()));
+    for (key, mut event) in waiting.collect::<Vec<_>>() {
+        event.progress = EventProgress {
+            state: EventState::Dead,
+            due_at: None,
+            failure: Some(failure.to_owned()),
+            changed_at: at,
+            ..event.progress
+        };
+        draft.put(|t| &mut t.webhook_events, key, event);
+    }
 }
 
 fn is_before(event: &WebhookEvent, time: Timestamp) -> bool {
@@ -95,6 +134,13 @@ pub(super) fn list(
     found.take(usize::try_from(limit).unwrap_or(usize::MAX)).map(bare).collect()
 }
 
+/// Whether none that it goes behind waits.
+fn is_next(tables: &Tables, project: &ProjectName, event: &WebhookEvent) -> bool {
+    event.order.is_none_or(|order| {
+        waiting_of(tables, project, &event.source, &order.key).all(|it| it.number >= order.number)
+    })
+}
+
 pub(super) fn due(
     tables: &Tables,
     project: &ProjectName,
@@ -107,6 +153,7 @@ pub(super) fn due(
         .map(|(_, event)| event)
         .filter(|event| event.source == source)
         .filter(|event| event.progress.due_at.is_some_and(|due_at| due_at <= at))
+        .filter(|event| is_next(tables, project, event))
         .cloned()
         .collect();
     due.sort_by(|one, other| {

@@ -86,6 +86,7 @@ impl Entry {
             | Change::ForgetCallsBefore(_)
             | Change::AcceptEvent { .. }
             | Change::StepEvents(_)
+            | Change::EndEvents { .. }
             | Change::ForgetEventsBefore(_)
             | Change::RememberResult(_)
             | Change::ForgetResultsBefore(_)

@@ -17,6 +17,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0005_calls.sql"),
     include_str!("migrations/0006_call_units.sql"),
     include_str!("migrations/0007_webhooks.sql"),
+    include_str!("migrations/0008_webhook_order.sql"),
 ];
 
 /// "KRV1": the lock under which one node at a time looks after the schema.

@@ -39,6 +39,9 @@ pub(crate) fn apply(
         Change::ForgetCallsBefore(time) => calls::forget_before(session, *time),
         Change::AcceptEvent { event, marks } => webhooks::accept(session, project, event, marks),
         Change::StepEvents(steps) => webhooks::step(session, project, steps),
+        Change::EndEvents { source, failure, at } => {
+            webhooks::end(session, project, source, failure, *at)
+        }
         Change::ForgetEventsBefore(time) => webhooks::forget_before(session, *time),
         Change::RecogniseKey { id, digest } => keys::recognise(session, project, *id, digest),
         Change::ClaimQuota(claims) => return claims::claim(session, project, claims),

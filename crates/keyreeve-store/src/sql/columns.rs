@@ -82,6 +82,15 @@ impl<'r> Columns<'r> {
         bytes.try_into().map_err(|_| self.damaged())
     }
 
+    /// 32 bytes, or none.
+    pub(crate) fn maybe_bytes_32(&mut self) -> Result<Option<[u8; 32]>, Broken> {
+        match self.cell()? {
+            Cell::Bytes(bytes) => bytes.try_into().map(Some).map_err(|_| self.damaged()),
+            Cell::Null => Ok(None),
+            _ => Err(self.damaged()),
+        }
+    }
+
     /// All columns, whatever they hold.
     pub(crate) fn values(&mut self) -> Result<Vec<Value<'static>>, Broken> {
         let width = self.row.width();

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use keyreeve_core::name::ProjectName;
 use keyreeve_engine::store::{
-    CommitError, EventFilter, EventProgress, EventState, EventStep, Kind, WebhookEvent,
+    CommitError, EventFilter, EventOrder, EventProgress, EventState, EventStep, Kind, WebhookEvent,
 };
 
 use super::{
@@ -15,7 +15,8 @@ use super::{
 use crate::millis;
 
 const EVENT: &str =
-    "id, source, event, received_ms, bytes, state, attempts, due_ms, status, failure, changed_ms";
+    "id, source, event, received_ms, bytes, state, attempts, due_ms, status, failure, changed_ms,
+     order_key, order_number";
 
 fn read_event(columns: &mut Columns<'_>) -> Result<WebhookEvent, Broken> {
     Ok(WebhookEvent {
@@ -25,6 +26,7 @@ fn read_event(columns: &mut Columns<'_>) -> Result<WebhookEvent, Broken> {
         received_at: columns.time()?,
         bytes: columns.count()?,
         progress: read_progress(columns)?,
+        order: read_order(columns)?,
         sealed: Vec::new(),
     })
 }
@@ -37,6 +39,13 @@ fn read_progress(columns: &mut Columns<'_>) -> Result<EventProgress, Broken> {
     let status = status.map_err(|_| columns.damaged())?;
     let failure = columns.maybe_text()?.map(str::to_owned);
     Ok(EventProgress { state, attempts, due_at, status, failure, changed_at: columns.time()? })
+}
+
+fn read_order(columns: &mut Columns<'_>) -> Result<Option<EventOrder>, Broken> {
+    let key = columns.maybe_bytes_32()?;
+    let number = columns.maybe_number()?.map(u64::try_from).transpose();
+    let number = number.map_err(|_| columns.damaged())?;
+    Ok(key.zip(number).map(|(key, number)| EventOrder { key, number }))
 }
 
 fn progress_values(progress: &EventProgress) -> [Value<'_>; 6] {
@@ -62,9 +71,13 @@ pub(crate) fn accept(
         let values = values![project.as_str(), event.source.as_str(), mark, at];
         created(session.execute(sql, &values))?;
     }
+    let number = match &event.order {
+        Some(order) => Some(next_number(session, project, &event.source, &order.key)?),
+        None => None,
+    };
     let sql = "INSERT INTO webhook_events (project, id, source, event, received_ms, bytes, sealed,
-                   state, attempts, due_ms, status, failure, changed_ms)
-               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)";
+                   state, attempts, due_ms, status, failure, changed_ms, order_key, order_number)
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)";
     let values = values![
         project.as_str(),
         event.id.as_str(),
@@ -74,7 +87,26 @@ pub(crate) fn accept(
         query::count(event.bytes),
         &event.sealed,
     ];
-    created(session.execute(sql, &[&values[..], &progress_values(&event.progress)].concat()))
+    let progress = progress_values(&event.progress);
+    let order = values![event.order.as_ref().map(|order| &order.key), number];
+    created(session.execute(sql, &[&values[..], &progress, &order].concat()))
+}
+
+/// A number behind those of the key that wait. Nobody else gives one meanwhile: commits come one after
+/// the other, on all nodes together.
+fn next_number(
+    session: &mut dyn Session,
+    project: &ProjectName,
+    source: &str,
+    key: &[u8; 32],
+) -> Result<i64, Broken> {
+    let sql = "SELECT order_number FROM webhook_events
+               WHERE project = ?1 AND source = ?2 AND order_key = ?3 AND due_ms IS NOT NULL
+               ORDER BY order_number DESC LIMIT 1";
+    let last = query::first(session, sql, &values![project.as_str(), source, key], |columns| {
+        columns.number()
+    })?;
+    Ok(last.unwrap_or_default().saturating_add(1))
 }
 
 fn created(outcome: Result<u64, Failed>) -> Result<(), Refusal> {
@@ -111,6 +143,22 @@ pub(crate) fn step(
             }
         };
     }
+    Ok(())
+}
+
+/// What waits of a source is dead.
+pub(crate) fn end(
+    session: &mut dyn Session,
+    project: &ProjectName,
+    source: &str,
+    failure: &str,
+    at: Timestamp,
+) -> Result<(), Refusal> {
+    let sql = "UPDATE webhook_events SET state = ?3, due_ms = NULL, failure = ?4, changed_ms = ?5
+               WHERE project = ?1 AND source = ?2 AND due_ms IS NOT NULL";
+    let dead = EventState::Dead.as_str();
+    let values = values![project.as_str(), source, dead, failure, millis::floor(at)];
+    session.execute(sql, &values)?;
     Ok(())
 }
 
@@ -160,7 +208,8 @@ pub(crate) fn one(
     query::first(session, &sql, &values![project.as_str(), id], read_whole)
 }
 
-/// What of a source is due at a moment, the longest due first.
+/// What of a source is due at a moment, the longest due first; of what goes one after the other, the
+/// first that waits.
 pub(crate) fn due(
     session: &mut dyn Session,
     project: &ProjectName,
@@ -169,8 +218,13 @@ pub(crate) fn due(
     limit: u32,
 ) -> Result<Vec<WebhookEvent>, Broken> {
     let sql = format!(
-        "SELECT {EVENT}, sealed FROM webhook_events
+        "SELECT {EVENT}, sealed FROM webhook_events AS event
          WHERE project = ?1 AND source = ?2 AND due_ms IS NOT NULL AND due_ms <= ?3
+           AND (order_key IS NULL OR NOT EXISTS (
+               SELECT 1 FROM webhook_events AS ahead
+               WHERE ahead.project = event.project AND ahead.source = event.source
+                 AND ahead.order_key = event.order_key AND ahead.due_ms IS NOT NULL
+                 AND (ahead.order_number, ahead.id) < (event.order_number, event.id)))
          ORDER BY due_ms, id LIMIT ?4"
     );
     let values = values![project.as_str(), source, millis::floor(at), limit];

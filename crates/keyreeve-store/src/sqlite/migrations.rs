@@ -13,6 +13,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0006_calls.sql"),
     include_str!("migrations/0007_call_units.sql"),
     include_str!("migrations/0008_webhooks.sql"),
+    include_str!("migrations/0009_webhook_order.sql"),
 ];
 
 /// The newest schema, which is the number of the last step.

@@ -154,6 +154,8 @@ pub(super) const TABLES: &[Table] = &[
             "failure",
             "changed_ms",
             "sealed",
+            "order_key",
+            "order_number",
         ],
     },
     Table { name: "webhook_marks", key: 3, columns: &["project", "source", "mark", "left_ms"] },

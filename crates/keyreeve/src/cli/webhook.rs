@@ -35,14 +35,22 @@ const SHOW: &str = "\
 Examples:
   keyreeve webhook show stripe
   keyreeve webhook show whe_0193a5c4e1d20123456789abcdef
+  keyreeve webhook show whe_0193a5c4e1d20123456789abcdef --reveal
 
-Of an event it shows what came in, without headers that show a token. That you looked is in the
-audit.";
+Of an event it shows the form of what came in, without what customers sent. With --reveal it shows
+all of it but headers that show a token; that you looked is in the audit.";
 
 const UPDATE: &str = "\
 Examples:
   keyreeve webhook update stripe --to https://new-app.example.com/hooks
-  keyreeve webhook update sms --tolerance 600 --attempts 20";
+  keyreeve webhook update sms --tolerance 600 --attempts 20
+  keyreeve webhook update stripe --order-by data.object.customer
+  keyreeve webhook update calls --answer-within 10000
+
+With --order-by an event waits for those before it with the same text at that place, until the app
+took them or they are dead. With --answer-within the sender gets the app's own answer, as Twilio's
+TwiML and Discord's interactions need it; if none comes in time it gets 504, and the event is
+delivered all the same.";
 
 const PAUSE: &str = "\
 Examples:
@@ -58,7 +66,7 @@ const RM: &str = "\
 Examples:
   keyreeve webhook rm stripe
 
-Events that wait stay, and are delivered if a source of that name is made again.";
+Events that wait are dead: another source of that name would not get them.";
 
 const ROTATE: &str = "\
 Examples:
@@ -290,6 +298,15 @@ pub(crate) struct SettingsArgs {
     /// How long the app may take for an event, in milliseconds
     #[arg(long, value_name = "MS")]
     pub(crate) patience: Option<u32>,
+    /// How many events may be on their way to the app at once
+    #[arg(long, value_name = "COUNT")]
+    pub(crate) concurrent: Option<u32>,
+    /// Events with the same text there go to the app one after the other: as --event-id, or `*` for all
+    #[arg(long, value_name = "PLACE")]
+    pub(crate) order_by: Option<String>,
+    /// Answer the sender what the app answers, if that comes within so many milliseconds
+    #[arg(long, value_name = "MS", conflicts_with = "order_by")]
+    pub(crate) answer_within: Option<u32>,
 }
 
 /// `keyreeve webhook add`.
@@ -341,6 +358,9 @@ pub(crate) struct ShowArgs {
     /// A source's name, or an event's id, which begins with `whe_`
     #[arg(value_name = "NAME_OR_ID")]
     pub(crate) what: String,
+    /// Show what customers sent, too
+    #[arg(long)]
+    pub(crate) reveal: bool,
 }
 
 /// `keyreeve webhook rotate-secret`.

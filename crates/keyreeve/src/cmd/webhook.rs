@@ -42,7 +42,7 @@ pub(super) async fn run(command: &WebhookCommand, context: &Context) -> anyhow::
             listing::show(&page, "sources", view::sources, context)
         }
         WebhookCommand::Show(args) if args.what.starts_with(EVENT_ID) => {
-            events::show(&client()?, &args.what, context).await
+            events::show(&client()?, args, context).await
         }
         WebhookCommand::Show(args) => {
             let source = client()?.webhook_source(&args.what).await?;

@@ -3,13 +3,15 @@
 use std::path::Path;
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
-use keyreeve_api::{Page, WebhookEventDetailsView, WebhookEventView, WebhookSourceView};
+use keyreeve_api::{
+    Page, WebhookEventDetailsView, WebhookEventPreviewView, WebhookEventView, WebhookSourceView,
+};
 use keyreeve_core::webhook::{Reason, Scheme, SignedHeaders, Verified};
 
 use super::{
     canvas::{Canvas, Tone},
     fields::Fields,
-    printable::printable,
+    printable::{printable, printable_lines},
     table::{Cell, Column, Table},
 };
 
@@ -85,9 +87,20 @@ pub(crate) fn source(source: &WebhookSourceView, canvas: &Canvas) -> String {
         .add("longest body", format!("{} bytes", source.max_body_bytes))
         .add("tried at most", format!("{} times", source.attempts))
         .add("the app may take", format!("{} ms", source.patience_ms))
+        .add("on their way at once", format!("{} at most", source.max_concurrent))
+        .maybe("one after the other by", source.order_by.as_deref())
+        .maybe("answered by the app within", source.answer_within_ms.map(|ms| format!("{ms} ms")))
         .add("made by", &source.created_by)
         .add("made", canvas.moment(source.created_at))
         .add("changed", canvas.moment(source.updated_at));
+    for (verdict, count) in &source.tally.verdicts {
+        fields.add("requests on this node", format!("{count} {verdict}"));
+    }
+    if source.tally.failure_burst {
+        let refused = source.tally.recently_refused;
+        let said = format!("{refused} were refused in the last five minutes");
+        fields.toned("look at this", &said, Tone::Bad);
+    }
     fields.draw(canvas)
 }
 
@@ -128,9 +141,7 @@ pub(crate) fn event_line(event: &WebhookEventView, canvas: &Canvas) -> String {
     format!("{line} after {} tries{}", event.attempts, printable(&answer))
 }
 
-/// One event with what came in.
-pub(crate) fn event(details: &WebhookEventDetailsView, canvas: &Canvas) -> String {
-    let event = &details.event;
+fn event_fields(event: &WebhookEventView, canvas: &Canvas) -> Fields {
     let mut fields = Fields::default();
     fields
         .add("id", &event.id)
@@ -140,9 +151,21 @@ pub(crate) fn event(details: &WebhookEventDetailsView, canvas: &Canvas) -> Strin
         .add("came in", canvas.moment(event.received_at))
         .add("tried", format!("{} times", event.attempts))
         .maybe("last answer", answer(event))
-        .maybe("next", event.next_attempt_at.map(|at| canvas.moment(at)))
-        .add("method", &details.method)
-        .maybe("query", details.query.as_deref());
+        .maybe("next", event.next_attempt_at.map(|at| canvas.moment(at)));
+    fields
+}
+
+/// One event with the form of what came in.
+pub(crate) fn preview(preview: &WebhookEventPreviewView, canvas: &Canvas) -> String {
+    let mut fields = event_fields(&preview.event, canvas);
+    fields.add("method", &preview.method).list("headers", &preview.header_names);
+    format!("{}\n\n{}", fields.draw(canvas), printable_lines(&preview.preview))
+}
+
+/// One event with what came in.
+pub(crate) fn event(details: &WebhookEventDetailsView, canvas: &Canvas) -> String {
+    let mut fields = event_fields(&details.event, canvas);
+    fields.add("method", &details.method).maybe("query", details.query.as_deref());
     for (name, value) in &details.headers {
         fields.add("header", format!("{name}: {value}"));
     }
@@ -155,7 +178,7 @@ pub(crate) fn event(details: &WebhookEventDetailsView, canvas: &Canvas) -> Strin
         Ok(text) => text,
         Err(bytes) => format!("{} bytes that are no text", bytes.as_bytes().len()),
     };
-    format!("{}\n\n{}", fields.draw(canvas), printable(&text))
+    format!("{}\n\n{}", fields.draw(canvas), printable_lines(&text))
 }
 
 /// What proves a sender.

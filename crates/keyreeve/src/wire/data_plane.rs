@@ -28,7 +28,7 @@ impl Gateway {
     ) -> anyhow::Result<Self> {
         let options =
             ProxyOptions { authorities: config.proxy.authorities.clone(), own_ports: vec![port] };
-        let webhooks = Webhooks::new(engine.clone(), &options);
+        let webhooks = Webhooks::new(engine.clone(), clock.clone(), &options);
         let webhooks = Arc::new(webhooks.context("webhooks cannot be set up")?);
         let proxy = Proxy::new(engine, clock, &options).context("the proxy cannot be set up")?;
         Ok(Self { proxy, webhooks })
@@ -48,7 +48,7 @@ impl DataPlane for Gateway {
     fn pass(&self, request: Request<Incoming>, meta: RequestMeta) -> Passing<'_> {
         if request.uri().path().starts_with(HOOKS_PREFIX) {
             return Box::pin(async move {
-                let answer = self.webhooks.receive(request, meta).await;
+                let answer = self.webhooks.clone().receive(request, meta).await;
                 let answer = answer.map(|response| response.map(Body::from));
                 Passed { answer: answer.map_err(not_passed), cors: None }
             });

@@ -59,5 +59,7 @@ mod vault_tokens;
 mod verdict_codes;
 mod web_socket;
 mod webhook_app;
+mod webhook_delivery;
+mod webhook_nodes;
 mod webhook_sdks;
 mod webhooks;

@@ -94,7 +94,15 @@ impl Server {
 
     /// Starts a server, or gives what it said instead.
     pub(crate) fn try_start(data_dir: &Path, settings: &[(&str, &str)]) -> Result<Self, String> {
-        let mut command = keyreeve();
+        Self::try_start_as(keyreeve(), data_dir, settings)
+    }
+
+    /// The same with a command that ends in the program.
+    pub(crate) fn try_start_as(
+        mut command: Command,
+        data_dir: &Path,
+        settings: &[(&str, &str)],
+    ) -> Result<Self, String> {
         command.args(["serve", "--listen", "127.0.0.1:0", "--threads", "2", "--data-dir"]);
         let folder = data_dir.ancestors().skip(1).find(|folder| folder.is_dir()).unwrap();
         command.arg(data_dir).current_dir(folder);

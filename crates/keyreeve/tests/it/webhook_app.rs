@@ -6,9 +6,10 @@ use std::{
     net::{SocketAddr, TcpListener, TcpStream},
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU16, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
     thread,
+    time::Duration,
 };
 
 use parking_lot::Mutex;
@@ -26,10 +27,19 @@ impl Taken {
     }
 }
 
+/// How an app answers.
+#[derive(Clone, Debug)]
+struct Behaviour {
+    status: u16,
+    content_type: &'static str,
+    body: &'static str,
+    after: Duration,
+}
+
 /// The app behind: it answers as it is told and keeps what it was sent.
 pub(crate) struct App {
     pub(crate) address: SocketAddr,
-    status: Arc<AtomicU16>,
+    behaviour: Arc<Mutex<Behaviour>>,
     pub(crate) taken: Arc<Mutex<Vec<Taken>>>,
     is_gone: Arc<AtomicBool>,
 }
@@ -43,19 +53,25 @@ impl App {
         let listener = TcpListener::bind(address).unwrap();
         let app = Self {
             address: listener.local_addr().unwrap(),
-            status: Arc::new(AtomicU16::new(200)),
+            behaviour: Arc::new(Mutex::new(Behaviour {
+                status: 200,
+                content_type: "text/plain",
+                body: "",
+                after: Duration::ZERO,
+            })),
             taken,
             is_gone: Arc::default(),
         };
-        let (status, taken, is_gone) = (app.status.clone(), app.taken.clone(), app.is_gone.clone());
+        let (behaviour, taken, is_gone) =
+            (app.behaviour.clone(), app.taken.clone(), app.is_gone.clone());
         thread::spawn(move || {
             for stream in listener.incoming() {
                 if is_gone.load(Ordering::SeqCst) {
                     break;
                 }
                 let Ok(stream) = stream else { continue };
-                let (status, taken) = (status.load(Ordering::SeqCst), taken.clone());
-                thread::spawn(move || serve(&stream, status, &taken));
+                let (behaviour, taken) = (behaviour.lock().clone(), taken.clone());
+                thread::spawn(move || serve(&stream, &behaviour, &taken));
             }
         });
         app
@@ -77,11 +93,17 @@ impl App {
     }
 
     pub(crate) fn answers(&self, status: u16) {
-        self.status.store(status, Ordering::SeqCst);
+        self.behaviour.lock().status = status;
+    }
+
+    /// Answers with this, after a while.
+    pub(crate) fn says(&self, content_type: &'static str, body: &'static str, after: Duration) {
+        let mut behaviour = self.behaviour.lock();
+        *behaviour = Behaviour { content_type, body, after, ..behaviour.clone() };
     }
 }
 
-fn serve(stream: &TcpStream, status: u16, taken: &Mutex<Vec<Taken>>) {
+fn serve(stream: &TcpStream, behaviour: &Behaviour, taken: &Mutex<Vec<Taken>>) {
     let mut reader = BufReader::new(stream);
     let mut headers = HashMap::new();
     let mut line = String::new();
@@ -101,9 +123,15 @@ fn serve(stream: &TcpStream, status: u16, taken: &Mutex<Vec<Taken>>) {
     if reader.read_exact(&mut body).is_err() {
         return;
     }
-    if status < 300 {
+    let Behaviour { status, content_type, body: said, after } = behaviour;
+    if *status < 300 {
         taken.lock().push(Taken { headers, body });
     }
+    thread::sleep(*after);
     let mut stream = stream;
-    let _ = write!(stream, "HTTP/1.1 {status} x\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+    let _ = write!(
+        stream,
+        "HTTP/1.1 {status} x\r\ncontent-type: {content_type}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{said}",
+        said.len()
+    );
 }

@@ -26,20 +26,20 @@ use crate::{
     webhook_app::{App, Taken},
 };
 
-const SECRET: &str = "whsec_EXAMPLEexampleEXAMPLEexample";
+pub(crate) const SECRET: &str = "whsec_EXAMPLEexampleEXAMPLEexample";
 const PUBLIC: &str = "https://hooks.example.com/hooks";
 
 /// A server with a source, and the app behind it.
-struct Hooked {
-    installation: Installation,
-    server: Server,
-    app: App,
+pub(crate) struct Hooked {
+    pub(crate) installation: Installation,
+    pub(crate) server: Server,
+    pub(crate) app: App,
     /// What the app verifies events with.
     signing: Secret<String>,
 }
 
 impl Hooked {
-    fn start(scheme: &str, more: &Value) -> Self {
+    pub(crate) fn start(scheme: &str, more: &Value) -> Self {
         let installation = Installation::new();
         let server = installation.serve();
         let app = App::start();
@@ -49,18 +49,23 @@ impl Hooked {
         hooked
     }
 
-    fn admin(&self) -> Arc<Client> {
+    pub(crate) fn admin(&self) -> Arc<Client> {
         self.server.client(&self.installation.admin_key)
     }
 
-    fn write(&self, path: &str, fields: &Value) {
+    pub(crate) fn write(&self, path: &str, fields: &Value) {
         let (path, admin) = (format!("secret/data/{path}"), &self.installation.admin_key);
         let body = json!({ "data": fields });
         let (status, said) = block_on(call(&self.server.url, admin, "PUT", &path, Some(&body)));
         assert_eq!(status, 200, "{said}");
     }
 
-    fn request(&self, name: &str, scheme: &str, more: &Value) -> CreateWebhookSourceRequest {
+    pub(crate) fn request(
+        &self,
+        name: &str,
+        scheme: &str,
+        more: &Value,
+    ) -> CreateWebhookSourceRequest {
         let mut body = json!({
             "name": name,
             "scheme": scheme,
@@ -76,44 +81,44 @@ impl Hooked {
         serde_json::from_value(body).unwrap()
     }
 
-    fn add(&self, name: &str, scheme: &str, more: &Value) -> Secret<String> {
+    pub(crate) fn add(&self, name: &str, scheme: &str, more: &Value) -> Secret<String> {
         let request = self.request(name, scheme, more);
         let made = block_on(self.admin().create_webhook_source(&request)).unwrap();
         Secret::new(made.signing_secret.expose().to_owned())
     }
 
-    fn change(&self, change: Value) {
+    pub(crate) fn change(&self, change: Value) {
         let change: UpdateWebhookSourceRequest = serde_json::from_value(change).unwrap();
         block_on(self.admin().update_webhook_source("in", &change)).unwrap();
     }
 
-    fn events(&self, query: Value) -> Vec<WebhookEventView> {
+    pub(crate) fn events(&self, query: Value) -> Vec<WebhookEventView> {
         let query: ListWebhookEventsQuery = serde_json::from_value(query).unwrap();
         block_on(self.admin().list_webhook_events(&query)).unwrap().items
     }
 
-    fn event(&self) -> WebhookEventView {
+    pub(crate) fn event(&self) -> WebhookEventView {
         let events = self.events(json!({}));
         assert_eq!(events.len(), 1, "{events:?}");
         events[0].clone()
     }
 
-    fn url(&self, rest: &str) -> String {
+    pub(crate) fn url(&self, rest: &str) -> String {
         format!("{}/hooks/{rest}", self.server.url)
     }
 
     /// A request for the source `in` as its sender signs it now.
-    fn signed(&self, scheme: &str, secret: &str, body: &str) -> reqwest::RequestBuilder {
+    pub(crate) fn signed(&self, scheme: &str, secret: &str, body: &str) -> reqwest::RequestBuilder {
         signed(&self.url("in"), scheme, secret, body)
     }
 }
 
 #[expect(clippy::disallowed_methods, reason = "the server has the machine's clock, too")]
-fn now_ms() -> i64 {
+pub(crate) fn now_ms() -> i64 {
     jiff::Timestamp::now().as_millisecond()
 }
 
-fn signed(url: &str, scheme: &str, secret: &str, body: &str) -> reqwest::RequestBuilder {
+pub(crate) fn signed(url: &str, scheme: &str, secret: &str, body: &str) -> reqwest::RequestBuilder {
     let scheme = webhook::named(scheme).unwrap();
     let key = scheme.key(secret).unwrap();
     let signing = Signing {
@@ -132,12 +137,12 @@ fn signed(url: &str, scheme: &str, secret: &str, body: &str) -> reqwest::Request
     request
 }
 
-fn event_body(number: usize) -> String {
+pub(crate) fn event_body(number: usize) -> String {
     json!({ "id": format!("evt_{number}"), "text": "caf\u{e9}" }).to_string()
 }
 
 /// Status, and what it was refused for.
-fn sent(request: reqwest::RequestBuilder) -> (u16, String) {
+pub(crate) fn sent(request: reqwest::RequestBuilder) -> (u16, String) {
     block_on(async {
         let response = request.send().await.unwrap();
         let (status, duplicate) =
@@ -190,7 +195,7 @@ fn an_event_reaches_the_app_once_with_a_signature_of_ours() {
 
     let event = hooked.event();
     assert_eq!((event.attempts, event.status), (1, Some(200)));
-    let details = block_on(hooked.admin().webhook_event(&event.id)).unwrap();
+    let details = block_on(hooked.admin().webhook_event_request(&event.id)).unwrap();
     assert_eq!(details.method, "POST");
     block_on(hooked.admin().replay_webhook_event(&event.id)).unwrap();
     eventually("the events are there", || hooked.app.taken().len() == 2);
@@ -301,7 +306,7 @@ fn what_is_not_signed_is_refused_and_says_why() {
         let page = http().get(format!("{}/metrics", hooked.server.url)).send().await.unwrap();
         page.text().await.unwrap()
     });
-    let figure = "keyreeve_webhooks_received_total{scheme=\"stripe\",verdict=\"bad_signature\"} 3";
+    let figure = "keyreeve_webhooks_received_total{project=\"default\",source=\"in\",verdict=\"bad_signature\"} 3";
     assert!(page.contains(figure), "{page}");
 }
 
@@ -433,18 +438,26 @@ fn events_of_a_source_that_is_paused_wait() {
 }
 
 #[test]
-fn what_was_acknowledged_is_delivered_whoever_is_killed() {
-    let hooked = Hooked::start("stripe", &json!({}));
+fn what_was_acknowledged_is_delivered_in_order_whoever_is_killed() {
+    let hooked = Hooked::start("stripe", &json!({ "order_by": "customer" }));
     let Hooked { installation, mut server, mut app, .. } = hooked;
     let mut acknowledged = HashSet::new();
     for round in 0..4_usize {
         let url = format!("{}/hooks/in", server.url);
-        let answers = block_on(join_all((0..20).map(|number| {
-            let number = round * 100 + number;
-            let request = signed(&url, "stripe", SECRET, &event_body(number));
+        // Each customer's events come one after the other, those of others meanwhile.
+        let answers = block_on(join_all((0..10_usize).map(|customer| {
+            let url = url.clone();
             async move {
-                let answer = request.send().await;
-                answer.is_ok_and(|it| it.status().is_success()).then_some(number)
+                let mut good = Vec::new();
+                for number in (round * 10)..(round * 10 + 3) {
+                    let id = format!("evt_{customer}_{number}");
+                    let body = json!({ "id": id, "customer": customer }).to_string();
+                    let answer = signed(&url, "stripe", SECRET, &body).send().await;
+                    if answer.is_ok_and(|it| it.status().is_success()) {
+                        good.push(id);
+                    }
+                }
+                good
             }
         })));
         acknowledged.extend(answers.into_iter().flatten());
@@ -458,20 +471,28 @@ fn what_was_acknowledged_is_delivered_whoever_is_killed() {
         }
         server = installation.serve();
     }
-    assert!(acknowledged.len() >= 60, "{}", acknowledged.len());
+    assert!(acknowledged.len() >= 90, "{}", acknowledged.len());
     let missing = || {
         let taken = app.taken();
         let got: HashSet<String> =
             taken.iter().map(|it| it.headers["keyreeve-event"].clone()).collect();
-        acknowledged.iter().filter(|number| !got.contains(&format!("evt_{number}"))).count()
+        acknowledged.iter().filter(|event| !got.contains(*event)).count()
     };
     eventually("the events are there", || missing() == 0);
-    // What came twice can be told by its id.
+    // What came twice can be told by its id, and what came first came in order.
     let mut ids: HashMap<String, String> = HashMap::new();
+    let mut last: HashMap<String, usize> = HashMap::new();
     for taken in app.taken() {
         let event = taken.headers["keyreeve-event"].clone();
-        let known = ids.entry(event).or_insert_with(|| taken.id().to_owned());
-        assert_eq!(known, taken.id(), "one event has one id");
+        if let Some(known) = ids.get(&event) {
+            assert_eq!(known, taken.id(), "one event has one id");
+            continue;
+        }
+        ids.insert(event.clone(), taken.id().to_owned());
+        let (customer, number) = event.rsplit_once('_').unwrap();
+        let number: usize = number.parse().unwrap();
+        let before = last.insert(customer.to_owned(), number);
+        assert!(before.is_none_or(|before| before < number), "{event} after {before:?}");
     }
 }
 
@@ -503,6 +524,11 @@ fn a_source_that_cannot_be_meant_is_refused() {
     assert_eq!(try_add(json!({ "attempts": 0 })), "attempts");
     assert_eq!(try_add(json!({ "patience_ms": 1 })), "patience_ms");
     assert_eq!(try_add(json!({ "max_body_bytes": 0 })), "max_body_bytes");
+    assert_eq!(try_add(json!({ "max_concurrent": 0 })), "max_concurrent");
+    assert_eq!(try_add(json!({ "order_by": "" })), "order_by");
+    assert_eq!(try_add(json!({ "answer_within_ms": 99 })), "answer_within_ms");
+    let both = json!({ "answer_within_ms": 100, "order_by": "*" });
+    assert_eq!(try_add(both), "answer_within_ms");
     let again = hooked.request("in", "stripe", &json!({}));
     let taken = block_on(hooked.admin().create_webhook_source(&again));
     assert_eq!(refusal(taken), "already_exists");

@@ -54,6 +54,7 @@ impl ChangeSink for LiveTable {
             | Change::ForgetCallsBefore(_)
             | Change::AcceptEvent { .. }
             | Change::StepEvents(_)
+            | Change::EndEvents { .. }
             | Change::ForgetEventsBefore(_)
             | Change::RememberResult(_)
             | Change::ForgetResultsBefore(_)

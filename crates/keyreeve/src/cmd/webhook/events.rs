@@ -6,7 +6,7 @@ use anyhow::ensure;
 use keyreeve_api::{Client, ListWebhookEventsQuery, PageQuery, WebhookEventView};
 
 use crate::{
-    cli::webhook::{EventsArgs, FilterArgs, ReplayArgs, TailArgs},
+    cli::webhook::{EventsArgs, FilterArgs, ReplayArgs, ShowArgs, TailArgs},
     cmd::{Outcome, listing},
     context::Context,
     output::webhook as view,
@@ -40,9 +40,18 @@ pub(super) async fn list(
     listing::show(&page.await?, "events", view::events, context)
 }
 
-pub(super) async fn show(client: &Client, id: &str, context: &Context) -> anyhow::Result<Outcome> {
-    let event = client.webhook_event(id).await?;
-    context.output.show(&event, view::event)?;
+pub(super) async fn show(
+    client: &Client,
+    args: &ShowArgs,
+    context: &Context,
+) -> anyhow::Result<Outcome> {
+    if args.reveal {
+        let request = client.webhook_event_request(&args.what).await?;
+        context.output.show(&request, view::event)?;
+    } else {
+        let preview = client.webhook_event(&args.what).await?;
+        context.output.show(&preview, view::preview)?;
+    }
     Ok(Outcome::Done)
 }
 

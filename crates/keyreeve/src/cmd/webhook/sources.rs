@@ -35,6 +35,9 @@ macro_rules! request {
             max_body_bytes: settings.max_body,
             attempts: settings.attempts,
             patience_ms: settings.patience,
+            max_concurrent: settings.concurrent,
+            order_by: set(&settings.order_by),
+            answer_within_ms: settings.answer_within.map_or(Patch::Keep, Patch::Set),
         }
     }};
 }

@@ -73,6 +73,7 @@ fn request(path: &Path, args: &VerifyArgs, context: &Context) -> anyhow::Result<
         allow_sha1: args.allow_sha1,
         allow_from: &args.allow_from,
         event_id: None,
+        order_by: None,
         certificate: certificate.as_ref(),
     };
     let now_s = args.at.unwrap_or_else(|| context.now.as_second());

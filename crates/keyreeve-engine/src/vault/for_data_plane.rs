@@ -99,17 +99,22 @@ impl Engine {
             .collect()
     }
 
-    /// The records of a kind, of every project.
+    /// The records of a kind, of every project. One that cannot be read is passed over, for it must not
+    /// hold up what others have to do with theirs.
     pub(crate) fn kept_everywhere<T: DeserializeOwned + Send + Sync + 'static>(
         &self,
         kind: RecordKind,
-    ) -> Result<Vec<(ProjectName, Arc<T>)>, VaultError> {
-        let all = self.vault.records.everywhere(kind).into_iter();
-        all.map(|(project, known)| {
-            let body = self.parsed(&project, &known)?;
-            Ok((project, body))
-        })
-        .collect()
+    ) -> Vec<(ProjectName, Arc<T>)> {
+        let readable = |(project, known): (ProjectName, Arc<Known>)| match self
+            .parsed(&project, &known)
+        {
+            Ok(body) => Some((project, body)),
+            Err(error) => {
+                tracing::error!(%error, kind = kind.as_str(), id = &*known.record.id, "passed over");
+                None
+            }
+        };
+        self.vault.records.everywhere(kind).into_iter().filter_map(readable).collect()
     }
 
     /// How many records of a kind a project has.

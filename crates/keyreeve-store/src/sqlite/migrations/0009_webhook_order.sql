@@ -1,0 +1,7 @@
+-- Events that go to the app one after the other have a key; of a key, the one with the smallest number
+-- that waits is next.
+ALTER TABLE webhook_events ADD COLUMN order_key BLOB CHECK (length(order_key) = 32);
+ALTER TABLE webhook_events ADD COLUMN order_number INTEGER;
+CREATE INDEX webhook_events_in_order
+    ON webhook_events (project, source, order_key, order_number, id)
+    WHERE order_key IS NOT NULL AND due_ms IS NOT NULL;
