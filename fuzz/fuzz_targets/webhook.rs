@@ -46,6 +46,7 @@ static SCHEMES: LazyLock<Vec<(Scheme, Vec<SigningKey>)>> = LazyLock::new(|| {
     let secrets = [
         "whsec_RVhBTVBMRWV4YW1wbGVFWEFNUExFZXhhbXBsZQ==",
         "RVhBTVBMRWV4YW1wbGVFWEFNUExFZXhhbXBsZQ==",
+        "arn:aws:sns:us-west-2:123456789012:MyTopic",
         "2a64d5f6c537e130a209fdadddb59966962129c903c67243bc4d80190426d538",
         "MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE83T4O/n84iotIvIW4mdBgQ/7dAfSmpqIM8kF9mN1flpVKS3GRqe62gw+2fNNRaINXvVpiglSI8eNEc6wEA3F+g==",
     ];

@@ -35,7 +35,7 @@ use crate::{
     body::{AnswerBody, Cut},
     cache::SharedCache,
     tokens::Tokens,
-    upstream::{Breakers, Dialer, Lane, TrustError, tls},
+    upstream::{Breakers, Dialer, Lane, TrustError, roots, tls},
 };
 
 /// What all its paths begin with.
@@ -78,7 +78,7 @@ impl Proxy {
         clock: Arc<dyn Clock>,
         options: &ProxyOptions,
     ) -> Result<Self, TrustError> {
-        let tls = tls(options.authorities.as_deref())?;
+        let tls = tls(roots(options.authorities.as_deref())?)?;
         let dialer = Arc::new(Dialer::new(&tls, options.own_ports.clone()));
         Ok(Self {
             tokens: Tokens::new(engine.clone(), clock.clone(), dialer.clone()),

@@ -71,8 +71,8 @@ pub enum TrustError {
     Tls(#[from] rustls::Error),
 }
 
-/// TLS to services: the authorities of a file, or those of the system.
-pub(crate) fn tls(authorities: Option<&Path>) -> Result<ClientConfig, TrustError> {
+/// Who is trusted: the authorities of a file, or those of the system.
+pub(crate) fn roots(authorities: Option<&Path>) -> Result<RootCertStore, TrustError> {
     let mut roots = RootCertStore::empty();
     match authorities {
         Some(path) => {
@@ -89,6 +89,11 @@ pub(crate) fn tls(authorities: Option<&Path>) -> Result<ClientConfig, TrustError
             roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
         }
     }
+    Ok(roots)
+}
+
+/// TLS to services.
+pub(crate) fn tls(roots: RootCertStore) -> Result<ClientConfig, TrustError> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     Ok(ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?

@@ -1,5 +1,6 @@
 //! Webhooks: taken at `/hooks/<source>`, handed to the app behind until it takes them.
 
+mod certificates;
 mod deliver;
 mod figures;
 mod ingress;
@@ -15,10 +16,10 @@ use keyreeve_engine::{Clock, Engine};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, Semaphore};
 
-use self::figures::Figures;
+use self::{certificates::Certificates, figures::Figures};
 use crate::{
     proxy::ProxyOptions,
-    upstream::{Breakers, Dialer, TrustError, tls},
+    upstream::{Breakers, Dialer, TrustError, roots, tls},
 };
 
 /// What the address of every source begins with.
@@ -31,7 +32,8 @@ const MOST_AT_ONCE: usize = 256;
 pub struct Webhooks {
     engine: Arc<Engine>,
     clock: Arc<dyn Clock>,
-    dialer: Dialer,
+    dialer: Arc<Dialer>,
+    certificates: Certificates,
     breakers: Breakers<Lane>,
     figures: Figures,
     reading: Semaphore,
@@ -85,12 +87,15 @@ impl Webhooks {
         clock: Arc<dyn Clock>,
         options: &ProxyOptions,
     ) -> Result<Self, TrustError> {
-        let tls = tls(options.authorities.as_deref())?;
+        let roots = roots(options.authorities.as_deref())?;
+        let tls = tls(roots.clone())?;
+        let dialer = Arc::new(Dialer::new(&tls, options.own_ports.clone()));
         Ok(Self {
             engine,
             clock,
             breakers: Breakers::default(),
-            dialer: Dialer::new(&tls, options.own_ports.clone()),
+            certificates: Certificates::new(dialer.clone(), roots),
+            dialer,
             figures: Figures::default(),
             reading: Semaphore::new(MOST_AT_ONCE),
             senders: Mutex::default(),

@@ -32,6 +32,8 @@ pub struct CertificateUrl {
     host: HostName,
     url: String,
     subjects: &'static [&'static str],
+    /// Whether the provider's file has those that issued the certificate, too.
+    has_issuers: bool,
 }
 
 impl CertificateUrl {
@@ -48,14 +50,15 @@ impl CertificateUrl {
 
 /// Address of a certificate of `PayPal`.
 pub(super) fn paypal_url(text: &str) -> Result<CertificateUrl, Reason> {
-    checked(text, &PAYPAL_SUBJECTS, |host, _| host == "paypal.com" || host.ends_with(".paypal.com"))
+    let is_theirs = |host: &str, _: &str| host == "paypal.com" || host.ends_with(".paypal.com");
+    checked(text, is_theirs, &PAYPAL_SUBJECTS, true)
 }
 
 /// Address of a certificate of Amazon SNS: `sns.<region>.amazonaws.com`, or `.com.cn`.
 pub(super) fn sns_url(text: &str) -> Result<CertificateUrl, Reason> {
-    checked(text, &SNS_SUBJECTS, |host, path| {
-        is_sns_host(host) && path.rsplit('.').next() == Some("pem")
-    })
+    let is_theirs =
+        |host: &str, path: &str| is_sns_host(host) && path.rsplit('.').next() == Some("pem");
+    checked(text, is_theirs, &SNS_SUBJECTS, false)
 }
 
 /// Whether that is Amazon SNS in some region.
@@ -117,8 +120,9 @@ pub(super) fn sns_subscribe_url(text: &str) -> Result<ConfirmationUrl, Reason> {
 /// An address that has one reading only, on a host that the provider keeps.
 fn checked(
     text: &str,
-    subjects: &'static [&'static str],
     is_allowed: impl Fn(&str, &str) -> bool,
+    subjects: &'static [&'static str],
+    has_issuers: bool,
 ) -> Result<CertificateUrl, Reason> {
     let untrusted = Reason::UntrustedCertUrl;
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~/:".contains(&byte);
@@ -132,7 +136,7 @@ fn checked(
     if host.as_str() != authority || !is_allowed(authority, path) {
         return Err(untrusted);
     }
-    Ok(CertificateUrl { host, url: text.to_owned(), subjects })
+    Ok(CertificateUrl { host, url: text.to_owned(), subjects, has_issuers })
 }
 
 /// A certificate whose signatures count.
@@ -146,6 +150,9 @@ impl Certificate {
     /// The first certificate of a PEM file, if it leads to one of these roots by way of the others, is
     /// made out to the provider, and is good at this moment.
     ///
+    /// Amazon serves its certificate alone, without those that issued it, so that nothing leads to a root.
+    /// There, that TLS proved the host has to do, and the name.
+    ///
     /// Until when it is good is not known here: whoever keeps it looks again now and then. Fails with the
     /// rule that is broken.
     pub fn verified(
@@ -157,18 +164,16 @@ impl Certificate {
         let chain = chain(pem)?;
         let (leaf, others) = chain.split_first().ok_or_else(no_certificate)?;
         let certificate = EndEntityCert::try_from(leaf).map_err(|_| no_certificate())?;
-        let now = UnixTime::since_unix_epoch(std::time::Duration::from_secs(now_s));
-        certificate
-            .verify_for_usage(
-                ALL_VERIFICATION_ALGS,
-                roots,
-                others,
-                now,
-                KeyUsage::server_auth(),
-                None,
-                None,
-            )
-            .map_err(|_| Invalid::new("must be a certificate that a public authority issued"))?;
+        if url.has_issuers || !others.is_empty() {
+            let now = UnixTime::since_unix_epoch(std::time::Duration::from_secs(now_s));
+            let usage = KeyUsage::server_auth();
+            let algorithms = ALL_VERIFICATION_ALGS;
+            certificate
+                .verify_for_usage(algorithms, roots, others, now, usage, None, None)
+                .map_err(|_| {
+                    Invalid::new("must be a certificate that a public authority issued")
+                })?;
+        }
         let is_theirs = url.subjects.iter().any(|subject| {
             ServerName::try_from(*subject)
                 .is_ok_and(|name| certificate.verify_is_valid_for_subject_name(&name).is_ok())
@@ -292,6 +297,22 @@ mod tests {
             let rule = authority.refuses(nothing).unwrap();
             assert!(rule.contains("in PEM"), "{rule}");
         }
+    }
+
+    #[test]
+    fn amazons_certificate_comes_alone() {
+        let authority = Authority::new();
+        let url = "https://sns.us-west-2.amazonaws.com/SimpleNotificationService-010a.pem";
+        let is_good = |pem: &str| {
+            let root = webpki::anchor_from_trusted_cert(&authority.root).unwrap();
+            Certificate::verified(pem.as_bytes(), &sns_url(url).unwrap(), &[root], NOW_S).is_ok()
+        };
+        let stranger = Authority::new();
+        assert!(is_good(&stranger.issue(&leaf("sns.amazonaws.com"))), "the host vouches for it");
+        assert!(!is_good(&stranger.issue(&leaf("evil.example"))), "but not for any name");
+        let issuers = stranger.issue(&issuing("Example Between"));
+        let both = format!("{}{issuers}", stranger.issue(&leaf("sns.amazonaws.com")));
+        assert!(!is_good(&both), "issuers that come along must lead to a root");
     }
 
     #[test]

@@ -89,11 +89,6 @@ impl Reason {
             Self::ConfigError => "config_error",
         }
     }
-
-    /// The reason with that code.
-    pub fn from_code(code: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|reason| reason.as_str() == code)
-    }
 }
 
 impl fmt::Display for Reason {

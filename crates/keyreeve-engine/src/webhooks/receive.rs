@@ -2,11 +2,14 @@
 
 use std::sync::Arc;
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use keyreeve_core::{
     audit::Target,
     name::ProjectName,
-    webhook::{self, HandshakeAnswer, HeaderLine, Reason, ReceivedRequest, Settings},
+    webhook::{
+        self, Certificate, CertificateUrl, ConfirmationUrl, HandshakeAnswer, HeaderLine, Reason,
+        ReceivedRequest, Settings,
+    },
 };
 use serde_json::{Map, json};
 
@@ -39,6 +42,28 @@ pub struct HookRequest<'a> {
     pub body: &'a [u8],
     /// Who asks.
     pub meta: RequestMeta,
+    /// The certificate that signs it, where [`Engine::webhook_certificate`] says that one does.
+    pub certificate: Option<&'a Certificate>,
+}
+
+impl HookRequest<'_> {
+    /// The address that the sender called, as it was given to it.
+    fn url(&self, source: &WebhookSource) -> String {
+        let query = self.query.map(|query| format!("?{query}")).unwrap_or_default();
+        format!("{}{}{query}", source.settings.public_url, self.rest)
+    }
+
+    /// As the verifier reads it.
+    fn received<'r>(&'r self, url: &'r str, now: Timestamp) -> ReceivedRequest<'r> {
+        ReceivedRequest {
+            method: self.method,
+            url,
+            headers: self.headers,
+            body: self.body,
+            remote_ip: self.meta.ip,
+            now_ms: now.as_millisecond(),
+        }
+    }
 }
 
 /// What became of a request that was good.
@@ -52,6 +77,8 @@ pub enum Received {
     Duplicate,
     /// It only asked whether we are there.
     Handshake(HandshakeAnswer),
+    /// It asks us to call an address, so that it sends events from then on.
+    Confirm(ConfirmationUrl),
 }
 
 /// Why a request was not taken.
@@ -79,6 +106,18 @@ impl Engine {
         Ok(kept.map(|kept| kept.body))
     }
 
+    /// Where the certificate is that signs a request, if one does.
+    pub fn webhook_certificate(
+        &self,
+        source: &WebhookSource,
+        request: &HookRequest<'_>,
+    ) -> Result<Option<CertificateUrl>, HookRefused> {
+        let url = request.url(source);
+        let needed =
+            webhook::certificate_needed(source.scheme(), &request.received(&url, self.now()));
+        needed.map_err(HookRefused::NotVerified)
+    }
+
     /// Takes a request. When this gives that it was accepted, it is durable.
     pub async fn receive_webhook(
         &self,
@@ -90,6 +129,9 @@ impl Engine {
         let verified = self.verify_webhook(source, &opened, request)?;
         if let Some(answer) = verified.handshake {
             return Ok(Received::Handshake(answer));
+        }
+        if let Some(url) = verified.confirm {
+            return Ok(Received::Confirm(url));
         }
         let now = self.now();
         let id = format!("whe_{:012x}{:016x}", now.as_millisecond(), self.random_number());
@@ -155,19 +197,7 @@ impl Engine {
             // What stands in our own address is not what the sender shows.
             return Err(HookRefused::NotVerified(Reason::BadToken));
         }
-        let mut url = format!("{}{}", settings.public_url, request.rest);
-        if let Some(query) = request.query {
-            url.push('?');
-            url.push_str(query);
-        }
-        let received = ReceivedRequest {
-            method: request.method,
-            url: &url,
-            headers: request.headers,
-            body: request.body,
-            remote_ip: request.meta.ip,
-            now_ms: self.now().as_millisecond(),
-        };
+        let url = request.url(source);
         let settings = Settings {
             tolerance_s: settings.tolerance_s,
             // EXPOSE: compared in constant time.
@@ -175,8 +205,10 @@ impl Engine {
             allow_from: &settings.allow_from,
             event_id: settings.event_id.as_deref(),
             order_by: settings.order_by.as_deref(),
+            certificate: request.certificate,
             ..Settings::default()
         };
+        let received = request.received(&url, self.now());
         webhook::verify(source.scheme(), &opened.keys, &settings, &received)
             .map_err(HookRefused::NotVerified)
     }

@@ -161,10 +161,6 @@ impl SourceSettings {
         if self.allow_from.len() > MOST_NETWORKS {
             return refuse("allow_from", "must be at most 100");
         }
-        if scheme.uses_certificate() {
-            let rule = "must be one with a secret: those that a certificate signs are verified from files only";
-            return refuse("proof.scheme", rule);
-        }
         if self.tolerance_s.is_some_and(|s| !(1..=LONGEST_TOLERANCE_S).contains(&s)) {
             return refuse("tolerance_s", "must be 1 to 604800");
         }

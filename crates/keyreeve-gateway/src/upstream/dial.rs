@@ -264,7 +264,10 @@ mod tests {
     fn dialer(answers: &[&[SocketAddr]]) -> (Dialer, Arc<AtomicUsize>) {
         let asked = Arc::new(AtomicUsize::new(0));
         let answers = answers.iter().map(|list| list.to_vec()).collect();
-        let mut dialer = Dialer::new(&super::super::tls(None).unwrap(), Vec::new());
+        let mut dialer = Dialer::new(
+            &super::super::tls(super::super::roots(None).unwrap()).unwrap(),
+            Vec::new(),
+        );
         dialer.names = Box::new(Changing { answers, asked: asked.clone() });
         (dialer, asked)
     }

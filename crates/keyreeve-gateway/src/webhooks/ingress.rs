@@ -9,7 +9,7 @@ use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use keyreeve_core::{
     name::ProjectName,
-    webhook::{HandshakeAnswer, HeaderLine, Reason},
+    webhook::{Certificate, CertificateUrl, HandshakeAnswer, HeaderLine, Reason},
 };
 use keyreeve_engine::{
     RequestMeta,
@@ -18,7 +18,7 @@ use keyreeve_engine::{
 };
 use tokio::{sync::SemaphorePermit, time::timeout};
 
-use super::{HOOKS_PREFIX, Webhooks, deliver::Asked};
+use super::{HOOKS_PREFIX, Webhooks, certificates::CertificateFault, deliver::Asked};
 use crate::{Refusal, RefusalKind};
 
 /// How long a body may take to come in.
@@ -107,15 +107,27 @@ impl Webhooks {
             let headers: Vec<HeaderLine<'_>> = (parts.headers.iter())
                 .map(|(name, value)| HeaderLine { name: name.as_str(), value: value.as_bytes() })
                 .collect();
-            let request = HookRequest {
+            let mut request = HookRequest {
                 method: parts.method.as_str(),
                 rest: place.rest,
                 query: parts.uri.query(),
                 headers: &headers,
                 body: &body,
                 meta,
+                certificate: None,
             };
-            self.engine.receive_webhook(&place.project, &source, &request).await
+            let certificate = match self.engine.webhook_certificate(&source, &request) {
+                Ok(Some(url)) => self.certificate(&url).await?.map(Some),
+                Ok(None) => Ok(None),
+                Err(refused) => Err(refused),
+            };
+            match certificate {
+                Ok(certificate) => {
+                    request.certificate = certificate.as_deref();
+                    self.engine.receive_webhook(&place.project, &source, &request).await
+                }
+                Err(refused) => Err(refused),
+            }
         } else {
             Err(HookRefused::NotVerified(Reason::IpNotAllowed))
         };
@@ -123,6 +135,26 @@ impl Webhooks {
             self.engine.note_webhook_verdict(&place.project, &source.name, verdict).await;
         }
         self.answer(&source, received).await
+    }
+
+    /// The certificate that signs a request. What the provider has there and is none is the sender's fault:
+    /// it said where to look.
+    async fn certificate(
+        &self,
+        url: &CertificateUrl,
+    ) -> Result<Result<Arc<Certificate>, HookRefused>, Refusal> {
+        let now_s = u64::try_from(self.clock.now().as_second()).unwrap_or_default();
+        match self.certificates.get(url, now_s).await {
+            Ok(certificate) => Ok(Ok(certificate)),
+            Err(CertificateFault::NotCertificate(rule)) => {
+                tracing::warn!(%rule, "what should sign a webhook is no certificate of the provider");
+                Ok(Err(HookRefused::NotVerified(Reason::UntrustedCertUrl)))
+            }
+            Err(fault) => {
+                tracing::warn!(%fault, "the certificate that signs a webhook is not there");
+                Err(Refusal::new(RefusalKind::Unavailable).retry_after(10))
+            }
+        }
     }
 
     /// What the sender is told.
@@ -143,6 +175,13 @@ impl Webhooks {
             // The sender is to stop sending it; it is here already.
             Ok(Received::Duplicate) => Ok(naming(DUPLICATE, HeaderValue::try_from("true"))),
             Ok(Received::Handshake(answer)) => handshake(answer),
+            Ok(Received::Confirm(url)) => match self.certificates.confirm(&url).await {
+                Ok(()) => Ok(Response::new(Bytes::new())),
+                Err(fault) => {
+                    tracing::warn!(source = source.name, %fault, "a subscription is not confirmed");
+                    Err(Refusal::new(RefusalKind::Unavailable).retry_after(10))
+                }
+            },
             Err(HookRefused::NotVerified(reason)) => {
                 tracing::info!(source = source.name, reason = reason.as_str(), "webhook refused");
                 Err(not_verified(reason))
@@ -192,7 +231,7 @@ fn verdict(received: &Result<Received, HookRefused>) -> Option<HookVerdict> {
     match received {
         Ok(Received::Accepted(_) | Received::Asks(_)) => Some(HookVerdict::Accepted),
         Ok(Received::Duplicate) => Some(HookVerdict::Duplicate),
-        Ok(Received::Handshake(_)) => Some(HookVerdict::Handshake),
+        Ok(Received::Handshake(_) | Received::Confirm(_)) => Some(HookVerdict::Handshake),
         Err(HookRefused::NotVerified(reason)) => Some(HookVerdict::Refused(*reason)),
         Err(HookRefused::NoSecret | HookRefused::Vault(_)) => None,
     }

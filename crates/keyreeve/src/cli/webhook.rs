@@ -169,7 +169,7 @@ pub(crate) enum WebhookCommand {
 
 /// How the sender proves itself.
 #[derive(Clone, Debug, Default, Args)]
-pub(crate) struct SchemeArgs {
+pub(crate) struct ProofArgs {
     /// A scheme that is known, such as `stripe`; `keyreeve webhook schemes` lists them
     #[arg(long, value_name = "NAME")]
     pub(crate) scheme: Option<String>,
@@ -182,6 +182,13 @@ pub(crate) struct SchemeArgs {
     /// The sender signs nothing and shows a token in this field of the query
     #[arg(long, value_name = "NAME", conflicts_with_all = ["scheme", "scheme_file", "in_header"])]
     pub(crate) in_query: Option<String>,
+}
+
+/// How the sender proves itself, and its secrets.
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct SchemeArgs {
+    #[command(flatten)]
+    pub(crate) proof: ProofArgs,
     /// File with the secret as the sender shows it, `-` for standard input; several while it changes
     #[arg(long = "secret-file", value_name = "FILE", id = "secret_file")]
     pub(crate) secrets: Vec<PathBuf>,
@@ -256,18 +263,8 @@ pub(crate) struct SignArgs {
 /// What is decided about a source.
 #[derive(Clone, Debug, Default, Args)]
 pub(crate) struct SettingsArgs {
-    /// A TOML file that describes an HMAC of your own: `header`, `prefix`, `algorithm`, `payload`, …
-    #[arg(long, value_name = "FILE", conflicts_with = "scheme")]
-    pub(crate) scheme_file: Option<PathBuf>,
-    /// The sender signs nothing and shows a token in this header
-    #[arg(long, value_name = "NAME", conflicts_with_all = ["scheme", "scheme_file"])]
-    pub(crate) in_header: Option<String>,
-    /// The sender signs nothing and shows a token in this field of the query
-    #[arg(long, value_name = "NAME", conflicts_with_all = ["scheme", "scheme_file", "in_header"])]
-    pub(crate) in_query: Option<String>,
-    /// How the sender proves itself; `keyreeve webhook schemes` lists what is known
-    #[arg(long, value_name = "NAME")]
-    pub(crate) scheme: Option<String>,
+    #[command(flatten)]
+    pub(crate) proof: ProofArgs,
     /// The field of the secret, where it has several
     #[arg(long, value_name = "NAME")]
     pub(crate) field: Option<String>,

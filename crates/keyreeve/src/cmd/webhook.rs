@@ -9,7 +9,7 @@ mod verify;
 
 use std::path::Path;
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, ensure};
 use keyreeve_core::{
     Secret,
     webhook::{self, GenericScheme, Scheme, SharedToken},
@@ -17,7 +17,7 @@ use keyreeve_core::{
 
 use super::{Outcome, deletion, listing};
 use crate::{
-    cli::webhook::{SchemeArgs, WebhookCommand},
+    cli::webhook::{ProofArgs, SchemeArgs, WebhookCommand},
     context::Context,
     hidden_input,
     output::webhook as view,
@@ -74,25 +74,29 @@ fn described(path: Option<&Path>) -> anyhow::Result<Option<GenericScheme>> {
     described.with_context(|| format!("{shown} does not describe a scheme")).map(Some)
 }
 
-/// How the sender proves itself.
-fn scheme_of(args: &SchemeArgs) -> anyhow::Result<Scheme> {
-    let token = SharedToken {
-        header: args.in_header.clone(),
-        query: args.in_query.clone(),
+/// Where a token stands, if one is shown.
+fn token_place(proof: &ProofArgs) -> Option<SharedToken> {
+    let place = SharedToken {
+        header: proof.in_header.clone(),
+        query: proof.in_query.clone(),
         ..SharedToken::default()
     };
-    match (&args.scheme, described(args.scheme_file.as_deref())?) {
+    (place != SharedToken::default()).then_some(place)
+}
+
+/// How the sender proves itself.
+fn scheme_of(args: &SchemeArgs) -> anyhow::Result<Scheme> {
+    let ProofArgs { scheme, scheme_file, .. } = &args.proof;
+    match (scheme, described(scheme_file.as_deref())?) {
         (Some(name), _) => webhook::named(name).with_context(
             || "--scheme is not known; `keyreeve webhook schemes` lists those that are",
         ),
         (None, Some(described)) => Ok(described.scheme("generic-hmac").context("--scheme-file")?),
-        (None, None) if token != SharedToken::default() => {
-            Ok(token.scheme("shared-token").context("the token's place")?)
-        }
         (None, None) => {
-            bail!(
-                "say how the sender proves itself: --scheme, --scheme-file, --in-header or --in-query"
-            )
+            let place = token_place(&args.proof).context(
+                "say how the sender proves itself: --scheme, --scheme-file, --in-header or --in-query",
+            )?;
+            Ok(place.scheme("shared-token").context("the token's place")?)
         }
     }
 }

@@ -14,7 +14,7 @@ use crate::{
     proxy::Proxied,
     service::Service,
     support::{run_json, text},
-    vault_clients::program,
+    vault_clients::python_with,
 };
 
 const STRIPE: &str = "sk_test_EXAMPLEexampleEXAMPLE01";
@@ -23,8 +23,8 @@ const TWILIO: &str = "00112233445566778899aabbccddeeff";
 const ANTHROPIC: &str = "sk-ant-api03-EXAMPLEexample0123456789EXAMPLEexample0123456789EXAMPLEexample\
                          0123456789EXAMPLEexample0123456789AA";
 
-/// Whether the packages are there.
-const PACKAGES: &str = "import stripe, twilio, anthropic";
+/// What has to be there.
+const PACKAGES: &str = "stripe, twilio, anthropic";
 
 /// What a program does that has a key of ours for everything.
 const CALLS: &str = r#"
@@ -50,19 +50,6 @@ with client.messages.stream(**asked) as stream:
     out["streamed"] = "".join(stream.text_stream)
 print(json.dumps(out))
 "#;
-
-/// The Python that has the vendors' packages; `None`, said loudly, where there is none.
-fn python() -> Option<PathBuf> {
-    let python = program("KEYREEVE_SDK_PYTHON", "python")?;
-    let found = Command::new(&python).args(["-c", PACKAGES]).output().unwrap();
-    if found.status.success() {
-        return Some(python);
-    }
-    let required = env::var_os("KEYREEVE_REQUIRE_PEERS").is_some_and(|value| value == "1");
-    assert!(!required, "stripe, twilio and anthropic are required: {}", text(&found.stderr));
-    let _ = writeln!(io::stderr(), "\nSKIPPED: stripe, twilio and anthropic are not installed\n");
-    None
-}
 
 /// One message, in the events that the API of Anthropic sends.
 fn events() -> String {
@@ -137,7 +124,7 @@ fn run_python(python: &Path, proxied: &Proxied, key: &str) -> Value {
 
 #[test]
 fn the_vendors_clients_work_without_a_key_of_the_vendor() {
-    let Some(python) = python() else { return };
+    let Some(python) = python_with(PACKAGES) else { return };
     let proxied = Proxied::start();
     let events_service = Service::start();
     vendors(&proxied.service, &events_service);

@@ -35,6 +35,20 @@ pub(crate) fn program(variable: &str, name: &str) -> Option<PathBuf> {
     found
 }
 
+/// The Python that has these packages; `None`, said loudly, where there is none.
+pub(crate) fn python_with(packages: &str) -> Option<PathBuf> {
+    let python = program("KEYREEVE_SDK_PYTHON", "python")?;
+    let import = format!("import {packages}");
+    let found = Command::new(&python).args(["-c", &import]).output().unwrap();
+    if found.status.success() {
+        return Some(python);
+    }
+    let required = env::var_os("KEYREEVE_REQUIRE_PEERS").is_some_and(|value| value == "1");
+    assert!(!required, "{packages} are required: {}", text(&found.stderr));
+    let _ = writeln!(std::io::stderr(), "\nSKIPPED: {packages} are not installed\n");
+    None
+}
+
 /// A real OpenBao in memory, on a port of its own.
 pub(crate) struct OpenBao {
     child: Child,

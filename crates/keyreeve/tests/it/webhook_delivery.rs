@@ -152,6 +152,29 @@ fn a_burst_of_refused_requests_is_told_once() {
 }
 
 #[test]
+fn certificates_are_looked_for_at_the_provider_only() {
+    let hooked = Hooked::start("paypal", &json!({}));
+    let send = |cert_url: &str| {
+        let request = http()
+            .post(hooked.url("in"))
+            .header("paypal-transmission-id", "made-up-1")
+            .header("paypal-transmission-time", "2026-01-01T00:00:00Z")
+            .header("paypal-transmission-sig", "AAAA")
+            .header("paypal-auth-algo", "SHA256withRSA")
+            .header("paypal-cert-url", cert_url);
+        sent(request.body("{}"))
+    };
+    let untrusted = (401, "untrusted_cert_url".to_owned());
+    // Nobody is called: not this machine, nor another host.
+    let here = format!("http://{}/cert", hooked.app.address);
+    for url in [here.as_str(), "https://127.0.0.1/cert", "https://api.paypal.com.evil.example/cert"]
+    {
+        assert_eq!(send(url), untrusted, "{url}");
+    }
+    assert!(hooked.app.taken().is_empty());
+}
+
+#[test]
 fn bytes_are_verified_and_delivered_as_they_came() {
     let hooked = Hooked::start("github", &json!({}));
     // Made with gzip; nobody unpacks it on the way.
@@ -162,7 +185,7 @@ fn bytes_are_verified_and_delivered_as_they_came() {
     for (number, body) in [zipped, &[0xff, 0xfe, 0, 0x80]].into_iter().enumerate() {
         let key = aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, SECRET.as_bytes());
         let tag = aws_lc_rs::hmac::sign(&key, body);
-        let hex: String = tag.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+        let hex = keyreeve_core::encoding::hex(tag.as_ref());
         // Names of headers in any case, the body in pieces.
         let (first, second) = body.split_at(2);
         let mut request = format!(

@@ -1,21 +1,16 @@
 //! Requests that the senders' own libraries sign are accepted, and not a byte of them can be changed.
 
-use std::{
-    env, fs,
-    io::{self, Write as _},
-    path::PathBuf,
-    process::Command,
-};
+use std::{fs, process::Command};
 
 use serde_json::Value;
 
 use crate::{
     support::{keyreeve, text},
-    vault_clients::program,
+    vault_clients::python_with,
 };
 
-/// Whether the packages are there.
-const PACKAGES: &str = "import stripe, twilio, slack_sdk, svix, standardwebhooks, linebot";
+/// What has to be there.
+const PACKAGES: &str = "stripe, twilio, slack_sdk, svix, standardwebhooks, linebot";
 
 /// Of each sender the request as it signs it, and a thousand with one byte changed, as test vectors.
 const SIGN: &str = r#"
@@ -83,22 +78,9 @@ case("line", "channel", {"x-line-signature": signature}, event.encode())
 json.dump(cases, sys.stdout)
 "#;
 
-/// The Python that has the senders' packages; `None`, said loudly, where there is none.
-fn python() -> Option<PathBuf> {
-    let python = program("KEYREEVE_SDK_PYTHON", "python")?;
-    let found = Command::new(&python).args(["-c", PACKAGES]).output().unwrap();
-    if found.status.success() {
-        return Some(python);
-    }
-    let required = env::var_os("KEYREEVE_REQUIRE_PEERS").is_some_and(|value| value == "1");
-    assert!(!required, "clients of services are required: {}", text(&found.stderr));
-    let _ = writeln!(io::stderr(), "\nSKIPPED: libraries that sign webhooks are not installed\n");
-    None
-}
-
 #[test]
 fn what_libraries_sign_is_accepted_and_no_byte_of_it_can_be_changed() {
-    let Some(python) = python() else { return };
+    let Some(python) = python_with(PACKAGES) else { return };
     // Another one in each run, and told, so that a failure can be seen again.
     let seed = std::process::id().to_string();
     let signed = Command::new(python).args(["-c", SIGN, &seed]).output().unwrap();

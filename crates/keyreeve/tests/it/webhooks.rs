@@ -506,7 +506,7 @@ fn a_source_that_cannot_be_meant_is_refused() {
         problem.errors.iter().map(|it| it.field.clone()).collect::<Vec<_>>().join(" ")
     };
     assert_eq!(try_add(json!({ "scheme": "nope" })), "proof.scheme");
-    assert_eq!(try_add(json!({ "scheme": "paypal" })), "proof.scheme");
+    assert_eq!(try_add(json!({ "scheme": "aws-sns" })), "secret");
     assert_eq!(try_add(json!({ "scheme": null })), "scheme");
     assert_eq!(try_add(json!({ "token": { "header": "x" } })), "scheme");
     assert_eq!(try_add(json!({ "scheme": null, "token": {} })), "proof.token");

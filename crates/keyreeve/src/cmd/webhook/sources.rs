@@ -4,11 +4,10 @@ use keyreeve_api::{
     Client, CreateWebhookSourceRequest, Patch, RotateWebhookSecretRequest, SecretText,
     UpdateWebhookSourceRequest,
 };
-use serde_json::{Value, json};
 
-use super::described;
+use super::{described, token_place};
 use crate::{
-    cli::webhook::{AddArgs, RotateArgs, SettingsArgs, UpdateArgs},
+    cli::webhook::{AddArgs, RotateArgs, UpdateArgs},
     cmd::{Outcome, change::must_change},
     context::Context,
     output::{printable::printable, webhook as view},
@@ -21,10 +20,10 @@ macro_rules! request {
         let set = |text: &Option<String>| text.clone().map_or(Patch::Keep, Patch::Set);
         $request {
             $($name: $value,)*
-            hmac: described(settings.scheme_file.as_deref())?
+            hmac: described(settings.proof.scheme_file.as_deref())?
                 .map(serde_json::to_value)
                 .transpose()?,
-            token: token(settings),
+            token: token_place(&settings.proof).map(serde_json::to_value).transpose()?,
             field: set(&settings.field),
             allow_internal: settings.allow_internal,
             allow_plaintext: settings.allow_plaintext,
@@ -42,24 +41,17 @@ macro_rules! request {
     }};
 }
 
-/// Where a token stands, if one is shown.
-fn token(settings: &SettingsArgs) -> Option<Value> {
-    match (&settings.in_header, &settings.in_query) {
-        (Some(name), _) => Some(json!({ "header": name })),
-        (None, Some(name)) => Some(json!({ "query": name })),
-        (None, None) => None,
-    }
-}
-
 pub(super) async fn add(
     client: &Client,
     args: &AddArgs,
     context: &Context,
 ) -> anyhow::Result<Outcome> {
     let settings = &args.settings;
-    let is_described = settings.scheme_file.is_some() || token(settings).is_some();
+    let is_described =
+        settings.proof.scheme_file.is_some() || token_place(&settings.proof).is_some();
     // A source is most often named after its sender.
-    let scheme = settings.scheme.clone().or_else(|| (!is_described).then(|| args.name.clone()));
+    let scheme =
+        settings.proof.scheme.clone().or_else(|| (!is_described).then(|| args.name.clone()));
     let body = request!(
         CreateWebhookSourceRequest,
         settings,
@@ -88,7 +80,7 @@ pub(super) async fn update(
         UpdateWebhookSourceRequest,
         &args.settings,
         paused: None,
-        scheme: args.settings.scheme.clone(),
+        scheme: args.settings.proof.scheme.clone(),
         secret: args.secret.clone(),
         public_url: args.public_url.clone(),
         to: args.to.clone()
