@@ -4,7 +4,8 @@
 use std::sync::LazyLock;
 
 use keyreeve_core::webhook::{
-    self, HeaderLine, ReceivedRequest, Scheme, Settings, SigningKey, certificate_needed, verify,
+    self, HeaderLine, ReceivedRequest, Scheme, Settings, SigningKey, certificate_needed, preview,
+    verify,
 };
 use libfuzzer_sys::fuzz_target;
 
@@ -78,8 +79,12 @@ fuzz_target!(|bytes: &[u8]| {
         topics: &topics,
         allow_sha1: true,
         event_id: Some("data.id"),
+        order_by: Some("header:X-Webhook-Signature"),
         ..Settings::default()
     };
+    for content_type in [None, Some("application/x-www-form-urlencoded")] {
+        let _ = preview(content_type, rest);
+    }
     for method in ["POST", "GET"] {
         let request = ReceivedRequest {
             method,

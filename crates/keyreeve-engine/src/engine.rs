@@ -110,7 +110,7 @@ pub struct Engine {
     pub(crate) backends: Backends,
     pub(crate) connections: ConnectionStates,
     pub(crate) calls: CallLedger,
-    pub(crate) verdicts: VerdictLedger,
+    pub(crate) verdicts: Arc<VerdictLedger>,
     pub(crate) request_cells: CellTable<RequestSubject>,
     pub(crate) slow_hashes: SlowHashes,
     pub(crate) shared: Option<SharedCounting>,
@@ -140,7 +140,8 @@ impl Engine {
             Some(most) => LiveTable::with_room_for(most, options.clock.clone()),
         });
         let vault = Arc::new(Vault::default());
-        let sinks = Sinks { live: live.clone(), vault: vault.clone() };
+        let verdicts = Arc::new(VerdictLedger::default());
+        let sinks = Sinks { live: live.clone(), vault: vault.clone(), verdicts: verdicts.clone() };
         options.store.load(Arc::new(sinks)).await?;
         live.set_loaded();
         let lockout_ns = u64::try_from(options.limits.lockout.as_nanos()).unwrap_or(u64::MAX);
@@ -179,7 +180,7 @@ impl Engine {
             bound_ns: u64::try_from(options.bound.as_nanos()).unwrap_or(u64::MAX),
             connections: ConnectionStates::default(),
             calls: CallLedger::default(),
-            verdicts: VerdictLedger::default(),
+            verdicts,
             request_cells: CellTable::new(MOST_REQUEST_CELLS),
             slow_hashes: SlowHashes::default(),
             secret_seed,

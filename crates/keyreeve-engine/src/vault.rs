@@ -54,6 +54,7 @@ use self::{keyring::Opened, records::RecordTable, seal::Unsealing, sealed_cache:
 use crate::{
     live::LiveTable,
     store::{Change, ChangeSink, QuotaClaim, RecordKind},
+    webhooks::VerdictLedger,
 };
 
 /// What the engine holds of the vault.
@@ -70,6 +71,7 @@ pub(crate) struct Vault {
 pub(crate) struct Sinks {
     pub(crate) live: Arc<LiveTable>,
     pub(crate) vault: Arc<Vault>,
+    pub(crate) verdicts: Arc<VerdictLedger>,
 }
 
 impl ChangeSink for Sinks {
@@ -84,6 +86,7 @@ impl ChangeSink for Sinks {
                     }
                     RecordKind::WebhookSource => {
                         self.vault.source_keys(|keys| keys.forget(project, id));
+                        self.verdicts.forget(project, id);
                     }
                     _ => {}
                 }

@@ -11,7 +11,7 @@ mod source;
 mod verdicts;
 
 pub use self::{
-    deliver::{Attempt, DueEvent},
+    deliver::{Attempt, DueEvent, Places, UnderWay},
     events::RequestPreview,
     manage::{SourceChange, SourceSpec},
     receive::{HookRefused, HookRequest, Received},

@@ -12,7 +12,10 @@ use std::{
 };
 
 use keyreeve_core::name::ProjectName;
-use keyreeve_engine::{Clock, Engine};
+use keyreeve_engine::{
+    Clock, Engine,
+    store::{EventOrder, WebhookEvent},
+};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, Semaphore};
 
@@ -50,23 +53,31 @@ type Lane = (ProjectName, String);
 /// Deliveries, by source and id of the event.
 #[derive(Debug, Default)]
 struct UnderWay {
-    going_on: HashMap<Lane, HashSet<String>>,
+    going_on: HashMap<Lane, HashMap<String, Option<EventOrder>>>,
     /// Those that ended since it was last looked for what is due: a list that was made before may still
     /// name them.
     ended: HashSet<(Lane, String)>,
 }
 
 impl UnderWay {
-    fn has(&self, lane: &Lane, id: &str) -> bool {
-        self.going_on.get(lane).is_some_and(|events| events.contains(id))
+    /// Whether an event goes on, or another one that it goes behind or before.
+    fn has(&self, lane: &Lane, event: &WebhookEvent) -> bool {
+        self.going_on.get(lane).is_some_and(|events| {
+            events.contains_key(&event.id)
+                || event.order.is_some_and(|order| {
+                    events.values().flatten().any(|other| other.key == order.key)
+                })
+        })
     }
 
-    fn of(&self, lane: &Lane) -> usize {
-        self.going_on.get(lane).map_or(0, HashSet::len)
+    fn of(&self, lane: &Lane) -> u32 {
+        let count = self.going_on.get(lane).map_or(0, HashMap::len);
+        u32::try_from(count).unwrap_or(u32::MAX)
     }
 
-    fn begin(&mut self, lane: &Lane, id: &str) {
-        self.going_on.entry(lane.clone()).or_default().insert(id.to_owned());
+    fn begin(&mut self, lane: &Lane, event: &WebhookEvent) {
+        let events = self.going_on.entry(lane.clone()).or_default();
+        events.insert(event.id.clone(), event.order);
     }
 
     fn end(&mut self, lane: &Lane, id: &str) {
@@ -106,8 +117,60 @@ impl Webhooks {
 
     /// The figures as Prometheus reads them.
     pub fn render_figures(&self, page: &mut String) {
-        let under_way = self.under_way.lock().going_on.values().map(HashSet::len).sum();
+        let under_way = self.under_way.lock().going_on.values().map(HashMap::len).sum();
         let open = self.breakers.open(self.clock.monotonic_ns());
         self.figures.render(page, &self.engine, under_way, open);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+    use keyreeve_engine::store::{EventProgress, EventState};
+
+    use super::*;
+
+    fn event(id: &str, key: Option<u8>) -> WebhookEvent {
+        WebhookEvent {
+            id: id.to_owned(),
+            source: "in".to_owned(),
+            event_id: None,
+            received_at: Timestamp::UNIX_EPOCH,
+            bytes: 0,
+            progress: EventProgress {
+                state: EventState::Waiting,
+                attempts: 0,
+                due_at: None,
+                status: None,
+                failure: None,
+                changed_at: Timestamp::UNIX_EPOCH,
+            },
+            order: key.map(|key| EventOrder { key: [key; 32], number: 1 }),
+            sealed: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn one_of_a_key_is_on_its_way() {
+        let lane = (ProjectName::default_project(), "in".to_owned());
+        let other = (ProjectName::default_project(), "other".to_owned());
+        let mut under_way = UnderWay::default();
+        under_way.begin(&lane, &event("1", Some(7)));
+        under_way.begin(&lane, &event("2", None));
+        for (id, key, is_under_way) in [
+            ("1", Some(7), true),
+            ("2", None, true),
+            ("3", Some(7), true),
+            ("4", Some(8), false),
+            ("5", None, false),
+        ] {
+            assert_eq!(under_way.has(&lane, &event(id, key)), is_under_way, "{id}");
+            assert!(!under_way.has(&other, &event(id, key)));
+        }
+        assert_eq!((under_way.of(&lane), under_way.of(&other)), (2, 0));
+        under_way.end(&lane, "1");
+        under_way.end(&lane, "2");
+        assert!(under_way.going_on.is_empty());
+        assert!(under_way.ended.contains(&(lane, "1".to_owned())), "a list may still name it");
     }
 }

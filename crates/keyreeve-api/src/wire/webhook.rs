@@ -178,11 +178,11 @@ pub struct WebhookTallyView {
     /// How many came to which verdict since the node's start: `accepted`, `duplicate`, `handshake`, or why
     /// they were refused.
     pub verdicts: BTreeMap<String, u64>,
-    /// How many were taken in the last five minutes.
+    /// How many were not refused in the last five minutes: taken, here before, or handshakes.
     pub recently_taken: u64,
     /// How many were refused in the last five minutes.
     pub recently_refused: u64,
-    /// Whether those are so many that somebody should look: at least 20, and no fewer than were taken.
+    /// Whether those are so many that somebody should look: at least 20, and no fewer than the others.
     pub failure_burst: bool,
 }
 

@@ -25,7 +25,7 @@ pub struct RecentVerdicts {
 /// How many requests were accepted and refused.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct Counts {
-    /// How many were accepted.
+    /// How many were not refused: accepted, here before, or handshakes.
     pub accepted: u64,
     /// How many were refused, for whatever reason.
     pub refused: u64,

@@ -61,15 +61,25 @@ pub(super) fn sns_url(text: &str) -> Result<CertificateUrl, Reason> {
     checked(text, is_theirs, &SNS_SUBJECTS, false)
 }
 
-/// Whether that is Amazon SNS in some region.
+/// Whether that is Amazon SNS in some region: `us-west-2`, `us-gov-east-1`. Names of other services have the
+/// same form but for that, such as `sns.s3-us-west-2.amazonaws.com`, where anybody may keep something.
 fn is_sns_host(host: &str) -> bool {
     let region = host.strip_prefix("sns.").and_then(|rest| {
         rest.strip_suffix(".amazonaws.com").or_else(|| rest.strip_suffix(".amazonaws.com.cn"))
     });
-    region.is_some_and(|region| {
-        let label = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
-        region.len() >= 3 && region.bytes().all(label)
-    })
+    let parts: Vec<&str> = region.unwrap_or_default().split('-').collect();
+    let is_word = |part: &&str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_lowercase());
+    match parts.as_slice() {
+        [land, words @ .., number] => {
+            land.len() == 2
+                && is_word(land)
+                && !words.is_empty()
+                && words.iter().all(|word| is_word(word))
+                && (1..=2).contains(&number.len())
+                && number.bytes().all(|byte| byte.is_ascii_digit())
+        }
+        _ => false,
+    }
 }
 
 /// What is called to confirm a subscription. The host is the provider's own.
@@ -151,7 +161,7 @@ impl Certificate {
     /// made out to the provider, and is good at this moment.
     ///
     /// Amazon serves its certificate alone, without those that issued it, so that nothing leads to a root.
-    /// There, that TLS proved the host has to do, and the name.
+    /// There, that TLS proved the host has to do, and the name; when it ends is not looked at.
     ///
     /// Until when it is good is not known here: whoever keeps it looks again now and then. Fails with the
     /// rule that is broken.
@@ -397,6 +407,7 @@ mod tests {
         for good in [
             "https://sns.us-west-2.amazonaws.com/SimpleNotificationService-010a.pem",
             "https://sns.cn-north-1.amazonaws.com.cn/SimpleNotificationService-010a.pem",
+            "https://sns.us-gov-east-1.amazonaws.com/SimpleNotificationService-010a.pem",
         ] {
             assert!(sns_url(good).is_ok(), "{good}");
         }
@@ -405,6 +416,12 @@ mod tests {
             "https://sns.amazonaws.com/x.pem",
             "https://s3.us-west-2.amazonaws.com/x.pem",
             "https://sns.a.b.amazonaws.com/x.pem",
+            "https://sns.s3-us-west-2.amazonaws.com/x.pem",
+            "https://sns.s3-accelerate.amazonaws.com/x.pem",
+            "https://sns.us-west.amazonaws.com/x.pem",
+            "https://sns.us-2.amazonaws.com/x.pem",
+            "https://sns.us--2.amazonaws.com/x.pem",
+            "https://sns.US-WEST-2.amazonaws.com/x.pem",
             "https://sns.us.amazonaws.com/x.pem",
             "https://sns.us-west-2.amazonaws.com/x.txt",
             "https://sns.us-west-2.amazonaws.com.cn.cn/x.pem",

@@ -173,11 +173,10 @@ struct Names {
 impl Names {
     fn shown(&mut self, name: &str) -> String {
         let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_.:$/-".contains(&byte);
-        let digits = name.bytes().filter(u8::is_ascii_digit).count();
         // A telephone number or an address for mail is data, whatever stands behind it.
         if (1..=LONGEST_NAME).contains(&name.len())
             && name.bytes().all(is_plain)
-            && digits <= MOST_DIGITS
+            && has_few_digits(name)
         {
             return name.to_owned();
         }
@@ -231,10 +230,15 @@ fn is_kind_name(name: &str) -> bool {
     KINDS.contains(&name)
 }
 
+/// Whether it cannot be the number of a telephone or a card.
+fn has_few_digits(text: &str) -> bool {
+    text.bytes().filter(u8::is_ascii_digit).count() <= MOST_DIGITS
+}
+
 /// Whether a text reads like the name of a kind rather than like something about a person.
 fn is_kind(text: &str) -> bool {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._:/-".contains(&byte);
-    (1..=LONGEST_KIND).contains(&text.len()) && text.bytes().all(is_plain)
+    (1..=LONGEST_KIND).contains(&text.len()) && text.bytes().all(is_plain) && has_few_digits(text)
 }
 
 fn length_of_value(value: &[u8]) -> String {
@@ -326,6 +330,7 @@ mod tests {
             ("type", "", false),
             ("status", "in transit", false),
             ("action", "ana@example.com", false),
+            ("object", "4111111111111111", false),
             ("object", "\u{e4}", false),
             ("kind", "a+b", false),
             ("Type", "a", false),

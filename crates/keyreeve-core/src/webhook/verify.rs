@@ -117,16 +117,15 @@ pub fn verify(
     let (sent, proved) = match &scheme.proof {
         Proof::Headers(proof) => {
             let sent = Sent::read(proof, request)?;
-            let webhook_id = webhook_id(keys);
-            if proof.message.contains(&Part::WebhookId) && webhook_id.is_empty() {
-                return Err(Reason::ConfigError);
+            let mut readings = Vec::new();
+            for id in webhook_ids(&proof.message, keys)? {
+                readings.extend(messages(&proof.message, request, &sent, id)?);
             }
-            let messages = messages(&proof.message, request, &sent, webhook_id)?;
             if let Method::Certificate { .. } = proof.method {
                 paypal_url(request.required(PAYPAL_CERTIFICATE)?)?;
             }
-            let proved = prove(&sent.candidates, &messages, keys, settings.certificate)?;
-            drop(messages);
+            let proved = prove(&sent.candidates, &readings, keys, settings.certificate)?;
+            drop(readings);
             if proof.message.contains(&Part::TwilioForm) {
                 check_body(request)?;
             }
@@ -468,13 +467,18 @@ fn finished(context: digest::Context) -> [u8; 32] {
     digest
 }
 
-fn webhook_id(keys: &[SigningKey]) -> &str {
-    keys.iter()
-        .find_map(|SigningKey(key)| match key {
-            KeyMaterial::WebhookId(id) => Some(id.as_str()),
-            _ => None,
-        })
-        .unwrap_or_default()
+/// The ids that the provider may have signed, each of which makes another reading; of most, none, which is
+/// one reading.
+fn webhook_ids<'k>(message: &[Part], keys: &'k [SigningKey]) -> Result<Vec<&'k str>, Reason> {
+    if !message.contains(&Part::WebhookId) {
+        return Ok(vec![""]);
+    }
+    let ids = keys.iter().filter_map(|SigningKey(key)| match key {
+        KeyMaterial::WebhookId(id) if !id.is_empty() => Some(id.as_str()),
+        _ => None,
+    });
+    let ids: Vec<&str> = ids.collect();
+    if ids.is_empty() { Err(Reason::ConfigError) } else { Ok(ids) }
 }
 
 /// A body that is read as JSON once, and only if anybody asks.

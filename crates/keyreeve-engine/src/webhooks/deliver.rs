@@ -40,6 +40,24 @@ pub struct DueEvent {
     pub term: Option<DutyTerm>,
 }
 
+/// What goes on already.
+pub trait UnderWay: Sync {
+    /// How many events of a source are on their way, and how many more may be.
+    fn places(&self, project: &ProjectName, source: &WebhookSource) -> Places;
+
+    /// Whether an event is on its way, or one that it goes behind.
+    fn has(&self, project: &ProjectName, event: &WebhookEvent) -> bool;
+}
+
+/// How many events of a source are on their way, and how many more may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Places {
+    /// On their way.
+    pub taken: u32,
+    /// How many more may be begun now.
+    pub free: u32,
+}
+
 /// What became of an attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Attempt {
@@ -62,31 +80,34 @@ impl Attempt {
 }
 
 impl Engine {
-    /// What is to be delivered now, if that is this node's duty: of each source at most as many as may be
-    /// on their way at once. It stays its duty for that long; whoever calls this more often goes on with
-    /// it. An event is due until it is known what became of it, so that whoever delivers says which are
-    /// under way.
+    /// What is to be delivered now, if that is this node's duty: of each source at most as many as there
+    /// are places for. It stays its duty for that long; whoever calls this more often, while something is
+    /// under way, goes on with it. An event is due until it is known what became of it, so that whoever
+    /// delivers says which are under way.
     pub async fn due_webhooks(
         &self,
         duty_length: Duration,
-        is_under_way: impl Fn(&ProjectName, &WebhookEvent) -> bool + Send,
+        under_way: &impl UnderWay,
     ) -> Result<Vec<DueEvent>, VaultError> {
         if !matches!(self.vault_state(), VaultState::Open { .. }) {
             return Ok(Vec::new());
         }
         let now = self.now();
         let mut found = Vec::new();
+        let mut is_busy = false;
         for (project, source) in self.kept_everywhere::<WebhookSource>(RecordKind::WebhookSource) {
+            let places = under_way.places(&project, &source);
+            is_busy |= places.taken > 0;
             // Each is asked by itself, so that one whose app is slow holds up no other.
-            if source.paused {
+            if source.paused || places.free == 0 {
                 continue;
             }
-            let most = source.settings.max_concurrent;
+            let most = places.taken.saturating_add(places.free);
             let due = self.store.due_webhook_events(&project, &source.name, now, most).await?;
-            let due = due.into_iter().filter(|event| !is_under_way(&project, event));
+            let due = due.into_iter().filter(|event| !under_way.has(&project, event));
             found.extend(due.map(|event| (project.clone(), source.clone(), event)));
         }
-        if found.is_empty() {
+        if found.is_empty() && !is_busy {
             return Ok(Vec::new());
         }
         let holder = format!("{:016x}", self.process);

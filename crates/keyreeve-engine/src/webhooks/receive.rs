@@ -87,6 +87,9 @@ pub enum HookRefused {
     /// It was not sent by who it says, or not recently.
     #[error("{0}")]
     NotVerified(Reason),
+    /// The source was removed just now.
+    #[error("there is no such source")]
+    Gone,
     /// There is no secret to verify with, or it is none for this scheme.
     #[error("the secret of the source cannot be used")]
     NoSecret,
@@ -182,8 +185,22 @@ impl Engine {
         match self.begin(project).with(change).commit(entry).await {
             Ok(_) => Ok(asked.map_or(Received::Accepted(id), Received::Asks)),
             Err(CommitError::AlreadyExists(Kind::WebhookEvent)) => Ok(Received::Duplicate),
+            Err(CommitError::NotFound(Kind::WebhookSource)) => Err(HookRefused::Gone),
             Err(error) => Err(VaultError::from(Error::from(error)).into()),
         }
+    }
+
+    /// Takes down that a subscription was confirmed.
+    pub async fn note_webhook_confirmed(
+        &self,
+        project: &ProjectName,
+        source: &WebhookSource,
+    ) -> Result<(), VaultError> {
+        let action = "webhook.confirm_subscription";
+        let mut entry = self.system_entry(project, "webhooks", action, Map::new());
+        entry.target = Target::new("webhook_source", &source.name);
+        self.begin(project).commit(entry).await.map_err(Error::from)?;
+        Ok(())
     }
 
     fn verify_webhook(

@@ -97,7 +97,7 @@ pub struct SourceSettings {
     /// How long the app may take for one, in milliseconds: 100 to 120,000.
     #[serde(default = "usual_patience")]
     pub patience_ms: u32,
-    /// How many events may be on their way to the app at once: 1 to 100.
+    /// How many events of this source may be on their way to the app at once: 1 to 100.
     #[serde(default = "usual_concurrency")]
     pub max_concurrent: u32,
     /// Where the text stands that events have in common which go to the app one after the other:

@@ -58,6 +58,13 @@ struct Tally {
 #[derive(Debug, Default)]
 pub(crate) struct VerdictLedger(Mutex<BTreeMap<Place, Tally>>);
 
+impl VerdictLedger {
+    /// Lets go of what was counted for a source that is gone.
+    pub(crate) fn forget(&self, project: &ProjectName, source: &str) {
+        self.0.lock().remove(&(project.clone(), source.to_owned()));
+    }
+}
+
 impl Engine {
     /// Counts a verdict. When a burst of refused requests begins, that is in the log and in the audit,
     /// once in ten minutes.

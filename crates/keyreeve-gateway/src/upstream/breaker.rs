@@ -47,6 +47,15 @@ impl Breaker {
         }
     }
 
+    /// How many calls may be begun now: all, none, or one that tries again.
+    pub(crate) fn places(&self, now_ns: u64, all: u32) -> u32 {
+        match self.open_until_ns.load(Ordering::Acquire) {
+            0 => all,
+            until if now_ns < until => 0,
+            _ => all.min(1),
+        }
+    }
+
     /// The service answered.
     pub(crate) fn succeeded(&self) {
         if self.failures.load(Ordering::Relaxed) != 0 {
@@ -114,12 +123,15 @@ mod tests {
         }
         breaker.failed(1);
         assert!(breaker.is_open(2));
+        assert_eq!(breaker.places(2, 9), 0);
+        assert_eq!(breaker.places(2 + pause_ns(), 9), 1);
         assert!(breaker.admit(2).is_err());
         let later = 2 + pause_ns();
         assert!(breaker.admit(later).is_ok(), "one tries");
         assert!(breaker.admit(later).is_err(), "the others wait");
         breaker.succeeded();
         assert!(breaker.admit(later).is_ok() && !breaker.is_open(later));
+        assert_eq!(breaker.places(later, 9), 9);
     }
 
     #[test]

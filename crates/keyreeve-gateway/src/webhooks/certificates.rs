@@ -32,9 +32,11 @@ use crate::{
 const KEPT_S: u64 = 24 * 3_600;
 /// How long a failure is remembered, in seconds.
 const FAILED_S: u64 = 30;
-/// The most certificates that are kept; and as many failures beside them, so that addresses that somebody
-/// invents drive no certificate out.
-const MOST_KEPT: usize = 64;
+/// How long a certificate is used while it cannot be looked at again, in seconds.
+const USED_S: u64 = 7 * KEPT_S;
+/// The most certificates that are kept, more than providers have in use; and as many failures beside them,
+/// so that addresses that somebody invents drive no certificate out.
+const MOST_KEPT: usize = 1_000;
 /// The most calls at once.
 const MOST_AT_ONCE: usize = 8;
 /// How long a call may take, from the look for the name to the last byte.
@@ -95,6 +97,8 @@ struct Inner {
     /// To whom certificates have to lead.
     roots: Vec<TrustAnchor<'static>>,
     room: Arc<Semaphore>,
+    /// Confirmations have room of their own: what asks for one is proved.
+    confirming: Semaphore,
     memory: Mutex<Memory>,
 }
 
@@ -117,6 +121,7 @@ impl Certificates {
             provider,
             roots,
             room: Arc::new(Semaphore::new(MOST_AT_ONCE)),
+            confirming: Semaphore::new(MOST_AT_ONCE),
             memory: Mutex::default(),
         }))
     }
@@ -128,6 +133,13 @@ impl Certificates {
             let mut memory = self.0.memory.lock();
             if let Some(known) = memory.known(url, now_s) {
                 return known;
+            }
+            if let Some(certificate) = memory.aged(url, now_s) {
+                // Nobody waits for the look, and if there is no room for it, the next one looks.
+                if !memory.under_way.contains_key(url) {
+                    let _ = self.begin(&mut memory, url, now_s);
+                }
+                return Ok(certificate);
             }
             match memory.under_way.get(url).cloned() {
                 Some(coming) => coming,
@@ -177,6 +189,9 @@ impl Inner {
         now_s: u64,
     ) -> Result<Certificate, CertificateFault> {
         let answer = self.asked(url.host(), url.as_str()).await?;
+        if answer.status.is_server_error() {
+            return Err(CertificateFault::Unreachable("the provider cannot serve anybody now"));
+        }
         if answer.status != StatusCode::OK {
             return Err(CertificateFault::Refused);
         }
@@ -185,7 +200,7 @@ impl Inner {
     }
 
     async fn confirmed(&self, host: &HostName, url: &str) -> Result<(), CertificateFault> {
-        let _room = self.room.try_acquire().map_err(|_| CertificateFault::Busy)?;
+        let _room = self.confirming.try_acquire().map_err(|_| CertificateFault::Busy)?;
         let answer = self.asked(host, url).await?;
         if answer.status.is_success() { Ok(()) } else { Err(CertificateFault::Refused) }
     }
@@ -206,7 +221,17 @@ impl Memory {
             return Some(Ok(certificate.clone()));
         }
         let (since_s, fault) = self.failures.get(url)?;
-        is_young(*since_s, FAILED_S).then(|| Err(fault.clone()))
+        if !is_young(*since_s, FAILED_S) {
+            return None;
+        }
+        // As long as it cannot be looked at again, the one that is here has to do.
+        Some(self.aged(url, now_s).ok_or_else(|| fault.clone()))
+    }
+
+    /// A certificate that should be looked at again.
+    fn aged(&self, url: &CertificateUrl, now_s: u64) -> Option<Arc<Certificate>> {
+        let (since_s, certificate) = self.certificates.get(url)?;
+        (now_s.abs_diff(*since_s) < USED_S).then(|| certificate.clone())
     }
 
     fn settle(&mut self, url: &CertificateUrl, found: &Found, now_s: u64) {
@@ -216,7 +241,14 @@ impl Memory {
                 self.failures.remove(url);
                 keep(&mut self.certificates, url, certificate.clone(), now_s);
             }
-            Err(fault) => keep(&mut self.failures, url, fault.clone(), now_s),
+            Err(fault) => {
+                // What cannot be reached may be as it was; what is there and is another one is not.
+                if matches!(fault, CertificateFault::NotCertificate(_) | CertificateFault::Refused)
+                {
+                    self.certificates.remove(url);
+                }
+                keep(&mut self.failures, url, fault.clone(), now_s);
+            }
         }
     }
 }
@@ -401,8 +433,33 @@ AiEAmyXI+AqlLjggNVj3P+kQ6YeGEFqal72zp9E4DDwL7+Q=
             ("a", NOW_S + KEPT_S + 1, 3),
         ] {
             assert!(certificates.get(&url(name), now_s).await.is_ok(), "{name} {now_s}");
+            // Who asks for one of yesterday does not wait for that of today.
+            settled().await;
             assert_eq!(fake.calls(), calls, "{name} {now_s}");
         }
+    }
+
+    #[tokio::test]
+    async fn one_of_yesterday_has_to_do_while_the_provider_is_away() {
+        let (fake, certificates) = Fake::new(100);
+        let get = async |now_s| {
+            let found = certificates.get(&url("a"), now_s).await.is_ok();
+            settled().await;
+            found
+        };
+        assert!(get(NOW_S).await);
+        fake.answers(503, "");
+        let tomorrow = NOW_S + KEPT_S;
+        assert!(get(tomorrow).await && get(tomorrow + 1).await);
+        assert_eq!(fake.calls(), 2, "looked at again, and not each time");
+        assert!(get(NOW_S + USED_S - 1).await);
+        assert!(!get(NOW_S + USED_S + FAILED_S).await, "not for ever");
+        fake.answers(200, LEAF);
+        assert!(get(NOW_S + USED_S + 3 * FAILED_S).await);
+        fake.answers(404, "");
+        let later = NOW_S + USED_S + 3 * FAILED_S + KEPT_S;
+        assert!(get(later).await, "not known yet");
+        assert!(!get(later + 1).await, "what was taken away is not used");
     }
 
     #[tokio::test]
@@ -477,7 +534,7 @@ AiEAmyXI+AqlLjggNVj3P+kQ6YeGEFqal72zp9E4DDwL7+Q=
 
     #[tokio::test]
     async fn the_oldest_goes_and_failures_drive_no_certificate_out() {
-        let (fake, certificates) = Fake::new(1_000);
+        let (fake, certificates) = Fake::new(10_000);
         for (number, now_s) in (NOW_S..).take(MOST_KEPT + 1).enumerate() {
             assert!(certificates.get(&url(&format!("{number}")), now_s).await.is_ok());
         }

@@ -4,11 +4,11 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Request, StatusCode, header};
-use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use http_body_util::{BodyExt as _, Limited};
 use keyreeve_core::name::ProjectName;
 use keyreeve_engine::{
     store::WebhookEvent,
-    webhooks::{Attempt, DueEvent},
+    webhooks::{Attempt, DueEvent, Places, UnderWay, WebhookSource},
 };
 use tokio::time::{sleep, timeout};
 use tracing::{error, warn};
@@ -36,10 +36,7 @@ impl Webhooks {
     pub async fn deliver(self: Arc<Self>) {
         loop {
             self.under_way.lock().ended.clear();
-            let is_under_way = |project: &ProjectName, event: &WebhookEvent| {
-                self.under_way.lock().has(&(project.clone(), event.source.clone()), &event.id)
-            };
-            match self.engine.due_webhooks(DUTY, is_under_way).await {
+            match self.engine.due_webhooks(DUTY, &*self).await {
                 Ok(due) => {
                     for event in due {
                         self.clone().start(event);
@@ -58,17 +55,8 @@ impl Webhooks {
     /// as may, or the app does not answer and is left alone for a while.
     fn start(self: Arc<Self>, due: DueEvent) {
         let lane = (due.project.clone(), due.source.name.clone());
-        let most = usize::try_from(due.source.settings.max_concurrent).unwrap_or(usize::MAX);
-        {
-            let mut under_way = self.under_way.lock();
-            if under_way.has(&lane, &due.event.id)
-                || under_way.ended.contains(&(lane.clone(), due.event.id.clone()))
-                || under_way.of(&lane) >= most
-                || self.breakers.of(&lane).admit(self.clock.monotonic_ns()).is_err()
-            {
-                return;
-            }
-            under_way.begin(&lane, &due.event.id);
+        if !self.begin(&lane, &due) {
+            return;
         }
         let delivery = Delivery { webhooks: self, lane, due };
         tokio::spawn(async move {
@@ -77,11 +65,27 @@ impl Webhooks {
         });
     }
 
+    /// Whether a delivery may begin; then it has.
+    fn begin(&self, lane: &Lane, due: &DueEvent) -> bool {
+        let mut under_way = self.under_way.lock();
+        // Asked last: whoever is let through to see whether the app is back has to go.
+        let may = !under_way.has(lane, &due.event)
+            && !under_way.ended.contains(&(lane.clone(), due.event.id.clone()))
+            && under_way.of(lane) < due.source.settings.max_concurrent
+            && self.breakers.of(lane).admit(self.clock.monotonic_ns()).is_ok();
+        if may {
+            under_way.begin(lane, &due.event);
+        }
+        may
+    }
+
     /// Delivers an event whose sender waits for what the app answers, for so long at most. The delivery
     /// goes on when the sender does not wait any longer.
     pub(super) async fn ask(self: Arc<Self>, due: DueEvent, within: Duration) -> Asked {
         let lane = (due.project.clone(), due.source.name.clone());
-        self.under_way.lock().begin(&lane, &due.event.id);
+        if !self.begin(&lane, &due) {
+            return Asked::Busy;
+        }
         let usual = Duration::from_millis(due.source.settings.patience_ms.into());
         let delivery = Delivery { webhooks: self, lane, due };
         let task = tokio::spawn(async move { delivery.run(usual.max(within)).await });
@@ -93,8 +97,24 @@ impl Webhooks {
     }
 }
 
+impl UnderWay for Webhooks {
+    fn places(&self, project: &ProjectName, source: &WebhookSource) -> Places {
+        let lane = (project.clone(), source.name.clone());
+        let taken = self.under_way.lock().of(&lane);
+        let free = source.settings.max_concurrent.saturating_sub(taken);
+        let now_ns = self.clock.monotonic_ns();
+        Places { taken, free: self.breakers.of(&lane).places(now_ns, free) }
+    }
+
+    fn has(&self, project: &ProjectName, event: &WebhookEvent) -> bool {
+        self.under_way.lock().has(&(project.clone(), event.source.clone()), event)
+    }
+}
+
 /// What a sender who waits can be told.
 pub(super) enum Asked {
+    /// The app has as much to do as it may, or does not answer and is left alone.
+    Busy,
     /// What the app answered.
     Answer(Answer),
     /// There is no answer.
@@ -107,7 +127,8 @@ pub(super) enum Asked {
 pub(super) struct Answer {
     pub(super) status: StatusCode,
     pub(super) content_type: Option<HeaderValue>,
-    pub(super) body: Bytes,
+    /// Nothing if it broke off or is longer than 1 MiB.
+    pub(super) body: Option<Bytes>,
 }
 
 /// A delivery that goes on. However it ends, it does not go on any more.
@@ -173,16 +194,9 @@ impl Delivery {
         prepare(&mut request, &sender, &destination).map_err(|_| "the event fits no request")?;
         let answer = sender.send(request).await.map_err(|_| "the app broke off")?;
         let (parts, body) = answer.into_parts();
-        let body = Limited::new(body, MOST_ANSWER_BYTES).collect().await;
         // Only a sender who waits gets the body, and that one gets all of it or none.
-        let body = match body {
-            Ok(body) => body.to_bytes(),
-            Err(_) if due.term.is_some() => Bytes::new(),
-            Err(error) if error.is::<LengthLimitError>() => {
-                return Err("the app's answer is longer than 1 MiB");
-            }
-            Err(_) => return Err("the app broke off"),
-        };
+        let body = Limited::new(body, MOST_ANSWER_BYTES).collect().await;
+        let body = body.ok().map(http_body_util::Collected::to_bytes);
         let content_type = parts.headers.get(header::CONTENT_TYPE).cloned();
         Ok(Answer { status: parts.status, content_type, body })
     }

@@ -117,7 +117,7 @@ impl Webhooks {
                 certificate: None,
             };
             let certificate = match self.engine.webhook_certificate(&source, &request) {
-                Ok(Some(url)) => self.certificate(&url).await?.map(Some),
+                Ok(Some(url)) => self.certificate(&source, &url).await?.map(Some),
                 Ok(None) => Ok(None),
                 Err(refused) => Err(refused),
             };
@@ -134,24 +134,31 @@ impl Webhooks {
         if let Some(verdict) = verdict(&received) {
             self.engine.note_webhook_verdict(&place.project, &source.name, verdict).await;
         }
-        self.answer(&source, received).await
+        self.answer(&place.project, &source, received).await
     }
 
-    /// The certificate that signs a request. What the provider has there and is none is the sender's fault:
-    /// it said where to look.
+    /// The certificate that signs a request. That there is none is the sender's fault: it said where to
+    /// look.
     async fn certificate(
         &self,
+        source: &WebhookSource,
         url: &CertificateUrl,
     ) -> Result<Result<Arc<Certificate>, HookRefused>, Refusal> {
         let now_s = u64::try_from(self.clock.now().as_second()).unwrap_or_default();
-        match self.certificates.get(url, now_s).await {
-            Ok(certificate) => Ok(Ok(certificate)),
-            Err(CertificateFault::NotCertificate(rule)) => {
-                tracing::warn!(%rule, "what should sign a webhook is no certificate of the provider");
+        let fault = match self.certificates.get(url, now_s).await {
+            Ok(certificate) => return Ok(Ok(certificate)),
+            Err(fault) => fault,
+        };
+        tracing::info!(source = source.name, %fault, "no certificate for a webhook");
+        match fault {
+            CertificateFault::NotCertificate(_)
+            | CertificateFault::Refused
+            | CertificateFault::TooLong => {
                 Ok(Err(HookRefused::NotVerified(Reason::UntrustedCertUrl)))
             }
-            Err(fault) => {
-                tracing::warn!(%fault, "the certificate that signs a webhook is not there");
+            CertificateFault::Busy
+            | CertificateFault::Unreachable(_)
+            | CertificateFault::TimedOut => {
                 Err(Refusal::new(RefusalKind::Unavailable).retry_after(10))
             }
         }
@@ -160,6 +167,7 @@ impl Webhooks {
     /// What the sender is told.
     async fn answer(
         self: Arc<Self>,
+        project: &ProjectName,
         source: &WebhookSource,
         received: Result<Received, HookRefused>,
     ) -> Result<Response<Bytes>, Refusal> {
@@ -176,7 +184,11 @@ impl Webhooks {
             Ok(Received::Duplicate) => Ok(naming(DUPLICATE, HeaderValue::try_from("true"))),
             Ok(Received::Handshake(answer)) => handshake(answer),
             Ok(Received::Confirm(url)) => match self.certificates.confirm(&url).await {
-                Ok(()) => Ok(Response::new(Bytes::new())),
+                Ok(()) => {
+                    let noted = self.engine.note_webhook_confirmed(project, source).await;
+                    noted.map_err(unavailable)?;
+                    Ok(Response::new(Bytes::new()))
+                }
                 Err(fault) => {
                     tracing::warn!(source = source.name, %fault, "a subscription is not confirmed");
                     Err(Refusal::new(RefusalKind::Unavailable).retry_after(10))
@@ -185,6 +197,9 @@ impl Webhooks {
             Err(HookRefused::NotVerified(reason)) => {
                 tracing::info!(source = source.name, reason = reason.as_str(), "webhook refused");
                 Err(not_verified(reason))
+            }
+            Err(HookRefused::Gone) => {
+                Err(Refusal::saying(RefusalKind::NotFound, "there is no such source"))
             }
             Err(HookRefused::NoSecret) => {
                 tracing::error!(source = source.name, "a source of webhooks has no usable secret");
@@ -233,7 +248,7 @@ fn verdict(received: &Result<Received, HookRefused>) -> Option<HookVerdict> {
         Ok(Received::Duplicate) => Some(HookVerdict::Duplicate),
         Ok(Received::Handshake(_) | Received::Confirm(_)) => Some(HookVerdict::Handshake),
         Err(HookRefused::NotVerified(reason)) => Some(HookVerdict::Refused(*reason)),
-        Err(HookRefused::NoSecret | HookRefused::Vault(_)) => None,
+        Err(HookRefused::Gone | HookRefused::NoSecret | HookRefused::Vault(_)) => None,
     }
 }
 
@@ -250,12 +265,20 @@ fn naming<E>(name: HeaderName, value: Result<HeaderValue, E>) -> Response<Bytes>
 fn pass_on(asked: Asked) -> Result<Response<Bytes>, Refusal> {
     match asked {
         Asked::Answer(answer) => {
-            let mut response = Response::new(answer.body);
+            let body = answer.body.ok_or_else(|| {
+                let said = "the app took the event; its answer broke off or is longer than 1 MiB";
+                Refusal::saying(RefusalKind::BadAnswer, said)
+            })?;
+            let mut response = Response::new(body);
             *response.status_mut() = answer.status;
             if let Some(kind) = answer.content_type {
                 response.headers_mut().insert(header::CONTENT_TYPE, kind);
             }
             Ok(response)
+        }
+        Asked::Busy => {
+            let said = "the app has as much to do as it may; the event is kept and delivered later";
+            Err(Refusal::saying(RefusalKind::CircuitOpen, said).retry_after(5))
         }
         Asked::Unreachable => {
             let said = "the app did not answer; the event is kept and delivered later";

@@ -214,6 +214,6 @@ mod tests {
                 assert!(public || responses.contains_key("4XX"), "{place} never fails?");
             }
         }
-        assert_eq!(operations, 71);
+        assert_eq!(operations, 72);
     }
 }

@@ -7,7 +7,7 @@ use keyreeve_engine::store::{Change, RecordKind, SealedRow, VaultRecord};
 
 use super::harness::{Failure, Harness, Outcome};
 
-fn record(kind: RecordKind, id: &str, revision: u64) -> VaultRecord {
+pub(super) fn record(kind: RecordKind, id: &str, revision: u64) -> VaultRecord {
     let body = format!("{{\"revision\":{revision}}}");
     let follows = revision - 1;
     VaultRecord { kind, id: id.into(), revision, follows, key: 1, tag: [7; 32], body }

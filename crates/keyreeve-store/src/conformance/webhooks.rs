@@ -1,12 +1,17 @@
 //! Events that came in as webhooks.
 
+use std::sync::Arc;
+
+use keyreeve_core::name::ProjectName;
 use keyreeve_engine::store::{
-    Change, EventFilter, EventOrder, EventProgress, EventState, EventStep, StoreError, WebhookEvent,
+    Change, EventFilter, EventOrder, EventProgress, EventState, EventStep, RecordKind, StoreError,
+    WebhookEvent,
 };
 
 use super::{
-    harness::{Harness, Outcome},
+    harness::{Failure, Harness, Outcome},
     samples,
+    vault::record,
 };
 
 fn event(number: i64, source: &str) -> WebhookEvent {
@@ -29,6 +34,16 @@ fn event(number: i64, source: &str) -> WebhookEvent {
     }
 }
 
+/// A project with the sources that these events are of.
+async fn with_sources(h: &Harness, name: &str) -> Result<ProjectName, Failure> {
+    let project = h.project(name).await?;
+    for source in ["pay", "sms"] {
+        let record = record(RecordKind::WebhookSource, source, 1);
+        h.commit(&project, vec![Change::PutRecord(Arc::new(record))]).await?;
+    }
+    Ok(project)
+}
+
 fn accept(number: i64, source: &str, marks: &[u8]) -> Change {
     let marks = marks.iter().map(|mark| [*mark; 32]).collect();
     Change::AcceptEvent { event: Box::new(event(number, source)), marks }
@@ -46,13 +61,20 @@ fn ended(number: i64, state: EventState, at: i64) -> EventStep {
     EventStep { id: format!("whe_{number:04}"), follows: None, progress }
 }
 
+fn waiting(number: i64) -> EventStep {
+    let progress = event(number, "pay").progress;
+    EventStep { id: format!("whe_{number:04}"), follows: None, progress }
+}
+
 fn ids(events: &[WebhookEvent]) -> Vec<&str> {
     events.iter().map(|event| event.id.as_str()).collect()
 }
 
 pub(super) async fn an_event_is_accepted_once(h: Harness) -> Outcome {
-    let (acme, other) = (h.project("acme").await?, h.project("other").await?);
+    let (acme, other) = (with_sources(&h, "acme").await?, with_sources(&h, "other").await?);
     h.commit(&acme, vec![accept(1, "pay", &[1, 2])]).await?;
+    let gone = h.commit(&acme, vec![accept(2, "gone", &[9])]).await;
+    assert_refused!(gone, NotFound(WebhookSource));
     let again = h.commit(&acme, vec![accept(2, "pay", &[3, 2])]).await;
     assert_refused!(again, AlreadyExists(WebhookEvent));
     assert!(h.store.webhook_event(&acme, "whe_0002").await?.is_none(), "nothing of it is left");
@@ -65,7 +87,7 @@ pub(super) async fn an_event_is_accepted_once(h: Harness) -> Outcome {
 }
 
 pub(super) async fn events_are_listed_and_due(h: Harness) -> Outcome {
-    let (acme, other) = (h.project("acme").await?, h.project("other").await?);
+    let (acme, other) = (with_sources(&h, "acme").await?, with_sources(&h, "other").await?);
     for (number, source) in [(1, "pay"), (2, "sms"), (3, "pay"), (4, "pay")] {
         let mark = u8::try_from(number).unwrap_or_default();
         h.commit(&acme, vec![accept(number, source, &[mark])]).await?;
@@ -119,7 +141,7 @@ fn accept_in_order(number: i64, source: &str, key: u8) -> Change {
 }
 
 pub(super) async fn events_of_a_key_are_due_one_after_the_other(h: Harness) -> Outcome {
-    let acme = h.project("acme").await?;
+    let acme = with_sources(&h, "acme").await?;
     // In another order than that of their names and times.
     for (number, source, key) in
         [(5, "pay", b'a'), (3, "pay", b'a'), (4, "pay", b'b'), (2, "sms", b'a'), (1, "pay", b'a')]
@@ -141,11 +163,23 @@ pub(super) async fn events_of_a_key_are_due_one_after_the_other(h: Harness) -> O
     assert_eq!(ids(&due().await?), ["whe_0003", "whe_0004", "whe_0006"]);
     h.commit(&acme, vec![Change::StepEvents(vec![ended(3, EventState::Delivered, 50)])]).await?;
     assert_eq!(ids(&due().await?), ["whe_0001", "whe_0004", "whe_0006"]);
+
+    // Whoever comes later goes behind those that are delivered once more, too.
+    h.commit(&acme, vec![accept_in_order(7, "pay", b'a')]).await?;
+    let again = waiting(3);
+    h.commit(&acme, vec![Change::StepEvents(vec![again])]).await?;
+    assert_eq!(ids(&due().await?), ["whe_0003", "whe_0004", "whe_0006"]);
+    h.commit(&acme, vec![Change::StepEvents(vec![ended(1, EventState::Dead, 50)])]).await?;
+    h.commit(&acme, vec![Change::StepEvents(vec![ended(3, EventState::Dead, 51)])]).await?;
+    assert_eq!(ids(&due().await?), ["whe_0004", "whe_0006", "whe_0007"]);
+    h.commit(&acme, vec![accept_in_order(8, "pay", b'a')]).await?;
+    h.commit(&acme, vec![Change::StepEvents(vec![waiting(1)])]).await?;
+    assert_eq!(ids(&due().await?), ["whe_0001", "whe_0004", "whe_0006"], "as it came in");
     Ok(())
 }
 
 pub(super) async fn what_waits_of_a_source_ends_at_once(h: Harness) -> Outcome {
-    let (acme, other) = (h.project("acme").await?, h.project("other").await?);
+    let (acme, other) = (with_sources(&h, "acme").await?, with_sources(&h, "other").await?);
     for (number, source) in [(1, "pay"), (2, "pay"), (3, "sms")] {
         let mark = u8::try_from(number).unwrap_or_default();
         h.commit(&acme, vec![accept(number, source, &[mark])]).await?;
@@ -177,7 +211,7 @@ pub(super) async fn what_waits_of_a_source_ends_at_once(h: Harness) -> Outcome {
 }
 
 pub(super) async fn what_ended_is_forgotten_and_what_waits_is_not(h: Harness) -> Outcome {
-    let (acme, other) = (h.project("acme").await?, h.project("other").await?);
+    let (acme, other) = (with_sources(&h, "acme").await?, with_sources(&h, "other").await?);
     h.commit(&acme, vec![accept(1, "pay", &[1])]).await?;
     h.commit(&acme, vec![accept(2, "pay", &[2])]).await?;
     h.commit(&other, vec![accept(30, "pay", &[3])]).await?;

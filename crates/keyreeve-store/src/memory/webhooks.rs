@@ -3,7 +3,8 @@
 use jiff::Timestamp;
 use keyreeve_core::name::ProjectName;
 use keyreeve_engine::store::{
-    Change, CommitError, EventFilter, EventOrder, EventProgress, EventState, Kind, WebhookEvent,
+    Change, CommitError, EventFilter, EventOrder, EventProgress, EventState, Kind, RecordKind,
+    WebhookEvent,
 };
 
 use super::tables::{Draft, Tables};
@@ -44,6 +45,10 @@ fn accept(
     if !draft.tables().projects.contains_key(project) {
         return Err(CommitError::NotFound(Kind::Project));
     }
+    let source = (project.clone(), RecordKind::WebhookSource, event.source.as_str().into());
+    if !draft.tables().records.contains_key(&source) {
+        return Err(CommitError::NotFound(Kind::WebhookSource));
+    }
     for mark in marks {
         let key = (project.clone(), event.source.clone(), *mark);
         if draft.tables().webhook_marks.contains_key(&key) {
@@ -56,25 +61,25 @@ fn accept(
         return Err(CommitError::AlreadyExists(Kind::WebhookEvent));
     }
     let order = event.order.map(|order| {
-        let behind = waiting_of(draft.tables(), project, &event.source, &order.key);
-        EventOrder { number: behind.map(|it| it.number).max().unwrap_or_default() + 1, ..order }
+        let before = of_key(draft.tables(), project, &event.source, &order.key);
+        let last = before.filter_map(|it| it.order).map(|it| it.number).max();
+        EventOrder { number: last.unwrap_or_default() + 1, ..order }
     });
     draft.put(|t| &mut t.webhook_events, key, WebhookEvent { order, ..event.clone() });
     Ok(())
 }
 
-/// Places of the events of a key that wait.
-fn waiting_of<'t>(
+/// The events of a key.
+fn of_key<'t>(
     tables: &'t Tables,
     project: &'t ProjectName,
     source: &'t str,
     key: &'t [u8; 32],
-) -> impl Iterator<Item = EventOrder> {
+) -> impl Iterator<Item = &'t WebhookEvent> {
     let of_project = tables.webhook_events.iter().filter(move |((of, _), _)| of == project);
-    let waiting = of_project
-        .map(|(_, event)| event)
-        .filter(move |event| event.source == source && event.progress.due_at.is_some());
-    waiting.filter_map(|event| event.order).filter(move |order| order.key == *key)
+    of_project.map(|(_, event)| event).filter(move |event| {
+        event.source == source && event.order.is_some_and(|order| order.key == *key)
+    })
 }
 
 /// What waits of a source is dead.
@@ -137,7 +142,10 @@ pub(super) fn list(
 /// Whether none that it goes behind waits.
 fn is_next(tables: &Tables, project: &ProjectName, event: &WebhookEvent) -> bool {
     event.order.is_none_or(|order| {
-        waiting_of(tables, project, &event.source, &order.key).all(|it| it.number >= order.number)
+        of_key(tables, project, &event.source, &order.key)
+            .filter(|other| other.progress.due_at.is_some())
+            .filter_map(|other| other.order)
+            .all(|other| other.number >= order.number)
     })
 }
 

@@ -3,7 +3,8 @@
 use jiff::Timestamp;
 use keyreeve_core::name::ProjectName;
 use keyreeve_engine::store::{
-    CommitError, EventFilter, EventOrder, EventProgress, EventState, EventStep, Kind, WebhookEvent,
+    CommitError, EventFilter, EventOrder, EventProgress, EventState, EventStep, Kind, RecordKind,
+    WebhookEvent,
 };
 
 use super::{
@@ -65,6 +66,13 @@ pub(crate) fn accept(
     event: &WebhookEvent,
     marks: &[[u8; 32]],
 ) -> Result<(), Refusal> {
+    let sql = "SELECT 1 FROM vault_records WHERE project = ?1 AND kind = ?2 AND id = ?3";
+    let kind = RecordKind::WebhookSource.as_str();
+    let values = values![project.as_str(), kind, event.source.as_str()];
+    if !query::exists(session, sql, &values)? {
+        // Another node removed it just now.
+        return Err(CommitError::NotFound(Kind::WebhookSource).into());
+    }
     let sql = "INSERT INTO webhook_marks (project, source, mark, left_ms) VALUES (?1, ?2, ?3, ?4)";
     for mark in marks {
         let at = millis::floor(event.received_at);
@@ -92,7 +100,7 @@ pub(crate) fn accept(
     created(session.execute(sql, &[&values[..], &progress, &order].concat()))
 }
 
-/// A number behind those of the key that wait. Nobody else gives one meanwhile: commits come one after
+/// A number behind those of the key that are known. Nobody else gives one meanwhile: commits come one after
 /// the other, on all nodes together.
 fn next_number(
     session: &mut dyn Session,
@@ -101,7 +109,7 @@ fn next_number(
     key: &[u8; 32],
 ) -> Result<i64, Broken> {
     let sql = "SELECT order_number FROM webhook_events
-               WHERE project = ?1 AND source = ?2 AND order_key = ?3 AND due_ms IS NOT NULL
+               WHERE project = ?1 AND source = ?2 AND order_key = ?3
                ORDER BY order_number DESC LIMIT 1";
     let last = query::first(session, sql, &values![project.as_str(), source, key], |columns| {
         columns.number()
@@ -217,15 +225,25 @@ pub(crate) fn due(
     at: Timestamp,
     limit: u32,
 ) -> Result<Vec<WebhookEvent>, Broken> {
+    // The first of each key is found in an index alone: behind it many may wait.
+    let of_event: Vec<String> =
+        EVENT.split(',').map(|column| format!("event.{}", column.trim())).collect();
     let sql = format!(
-        "SELECT {EVENT}, sealed FROM webhook_events AS event
-         WHERE project = ?1 AND source = ?2 AND due_ms IS NOT NULL AND due_ms <= ?3
-           AND (order_key IS NULL OR NOT EXISTS (
-               SELECT 1 FROM webhook_events AS ahead
-               WHERE ahead.project = event.project AND ahead.source = event.source
-                 AND ahead.order_key = event.order_key AND ahead.due_ms IS NOT NULL
-                 AND (ahead.order_number, ahead.id) < (event.order_number, event.id)))
-         ORDER BY due_ms, id LIMIT ?4"
+        "SELECT {EVENT}, sealed FROM webhook_events
+         WHERE project = ?1 AND source = ?2 AND order_key IS NULL
+           AND due_ms IS NOT NULL AND due_ms <= ?3
+         UNION ALL
+         SELECT {}, event.sealed FROM (
+             SELECT order_key, MIN(order_number) AS number FROM webhook_events
+             WHERE project = ?1 AND source = ?2
+               AND order_key IS NOT NULL AND due_ms IS NOT NULL
+             GROUP BY order_key) AS first
+         JOIN webhook_events AS event
+           ON event.project = ?1 AND event.source = ?2
+          AND event.order_key = first.order_key AND event.order_number = first.number
+         WHERE event.due_ms <= ?3
+         ORDER BY due_ms, id LIMIT ?4",
+        of_event.join(", ")
     );
     let values = values![project.as_str(), source, millis::floor(at), limit];
     query::all(session, &sql, &values, read_whole)

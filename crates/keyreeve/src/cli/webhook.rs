@@ -45,7 +45,7 @@ Examples:
   keyreeve webhook update stripe --to https://new-app.example.com/hooks
   keyreeve webhook update sms --tolerance 600 --attempts 20
   keyreeve webhook update stripe --order-by data.object.customer
-  keyreeve webhook update calls --answer-within 10000
+  keyreeve webhook update calls --no-order-by --answer-within 10000
 
 With --order-by an event waits for those before it with the same text at that place, until the app
 took them or they are dead. With --answer-within the sender gets the app's own answer, as Twilio's
@@ -182,6 +182,12 @@ pub(crate) struct ProofArgs {
     /// The sender signs nothing and shows a token in this field of the query
     #[arg(long, value_name = "NAME", conflicts_with_all = ["scheme", "scheme_file", "in_header"])]
     pub(crate) in_query: Option<String>,
+    /// The sender signs nothing and shows a token as the last part of the path
+    #[arg(long, conflicts_with_all = ["scheme", "scheme_file", "in_header", "in_query"])]
+    pub(crate) in_path: bool,
+    /// The sender signs nothing and shows `user:password` by basic authentication
+    #[arg(long, conflicts_with_all = ["scheme", "scheme_file", "in_header", "in_query", "in_path"])]
+    pub(crate) in_basic: bool,
 }
 
 /// How the sender proves itself, and its secrets.
@@ -204,7 +210,7 @@ pub(crate) struct VerifyArgs {
     #[arg(long, value_name = "FILE")]
     pub(crate) request: Option<PathBuf>,
     /// A file of test vectors; each case says its scheme, secret and time
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["scheme", "scheme_file", "in_header", "in_query", "secret_file", "url", "at"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["scheme", "scheme_file", "in_header", "in_query", "in_path", "in_basic", "secret_file", "url", "at"])]
     pub(crate) vectors: Option<PathBuf>,
     /// The address that the sender was given, where the file does not say it whole
     #[arg(long, value_name = "URL")]
@@ -329,6 +335,12 @@ pub(crate) struct AddArgs {
 pub(crate) struct UpdateArgs {
     /// Its name
     pub(crate) name: String,
+    /// Events go to the app in any order
+    #[arg(long, conflicts_with = "order_by")]
+    pub(crate) no_order_by: bool,
+    /// Answer the sender at once
+    #[arg(long, conflicts_with = "answer_within")]
+    pub(crate) no_answer_within: bool,
     /// The path of the secret to verify with
     #[arg(long = "secret", id = "secret_path", value_name = "PATH")]
     pub(crate) secret: Option<String>,

@@ -79,7 +79,8 @@ fn token_place(proof: &ProofArgs) -> Option<SharedToken> {
     let place = SharedToken {
         header: proof.in_header.clone(),
         query: proof.in_query.clone(),
-        ..SharedToken::default()
+        path: proof.in_path,
+        basic: proof.in_basic,
     };
     (place != SharedToken::default()).then_some(place)
 }
@@ -94,7 +95,7 @@ fn scheme_of(args: &SchemeArgs) -> anyhow::Result<Scheme> {
         (None, Some(described)) => Ok(described.scheme("generic-hmac").context("--scheme-file")?),
         (None, None) => {
             let place = token_place(&args.proof).context(
-                "say how the sender proves itself: --scheme, --scheme-file, --in-header or --in-query",
+                "say how the sender proves itself: --scheme, --scheme-file, or where its token is: --in-header, …",
             )?;
             Ok(place.scheme("shared-token").context("the token's place")?)
         }

@@ -54,6 +54,27 @@ fn an_event_waits_for_those_of_its_key_before_it() {
 }
 
 #[test]
+fn what_is_dead_is_sent_again_in_order() {
+    let hooked = Hooked::start("stripe", &json!({ "order_by": "*", "attempts": 1 }));
+    hooked.app.answers(400);
+    for number in 0..5 {
+        assert_eq!(sent(hooked.signed("stripe", SECRET, &event_body(number))).0, 200);
+    }
+    eventually("they are dead", || hooked.events(json!({ "state": "dead" })).len() == 5);
+    hooked.app.answers(200);
+    hooked.change(json!({ "paused": true }));
+    crate::support::run_json(
+        &["webhook", "replay", "--state", "dead"],
+        &hooked.installation.data_dir(),
+    );
+    assert_eq!(sent(hooked.signed("stripe", SECRET, &event_body(5))).0, 200);
+    hooked.change(json!({ "paused": false }));
+    eventually("all are there", || hooked.app.taken().len() == 6);
+    let expected: Vec<String> = (0..6).map(|number| format!("evt_{number}")).collect();
+    assert_eq!(taken_ids(&hooked.app), expected);
+}
+
+#[test]
 fn an_app_that_is_down_is_left_alone() {
     let hooked = Hooked::start("stripe", &json!({}));
     hooked.app.answers(503);
@@ -165,7 +186,6 @@ fn certificates_are_looked_for_at_the_provider_only() {
         sent(request.body("{}"))
     };
     let untrusted = (401, "untrusted_cert_url".to_owned());
-    // Nobody is called: not this machine, nor another host.
     let here = format!("http://{}/cert", hooked.app.address);
     for url in [here.as_str(), "https://127.0.0.1/cert", "https://api.paypal.com.evil.example/cert"]
     {

@@ -2,8 +2,10 @@
 
 use std::{collections::VecDeque, time::Duration};
 
-use anyhow::ensure;
-use keyreeve_api::{Client, ListWebhookEventsQuery, PageQuery, WebhookEventView};
+use anyhow::{Context as _, ensure};
+use keyreeve_api::{
+    Client, ClientError, ErrorCode, ListWebhookEventsQuery, PageQuery, WebhookEventView,
+};
 
 use crate::{
     cli::webhook::{EventsArgs, FilterArgs, ReplayArgs, ShowArgs, TailArgs},
@@ -73,13 +75,35 @@ pub(super) async fn replay(
         }
     }
     ensure!(!ids.is_empty(), "there is no such event");
+    if args.ids.is_empty() {
+        // The list has the latest first; what came in first is to go first.
+        ids.reverse();
+    }
     let count = ids.len();
     let mut replayed = Vec::new();
+    let mut gone = 0_usize;
     for (number, id) in ids.iter().enumerate() {
         context.output.progress(&format!("{number} of {count}"));
-        replayed.push(client.replay_webhook_event(id).await?);
+        match client.replay_webhook_event(id).await {
+            Ok(event) => replayed.push(event),
+            // Of a filter, there may be some whose source was removed.
+            Err(ClientError::Refused(problem))
+                if args.ids.is_empty() && problem.code == ErrorCode::NotFound.as_str() =>
+            {
+                gone += 1;
+            }
+            Err(error) => {
+                context.output.progress("");
+                let done = replayed.len();
+                return Err(error)
+                    .with_context(|| format!("{done} of {count} are sent again; {id}"));
+            }
+        }
     }
     context.output.progress("");
+    if gone > 0 {
+        context.output.note(&format!("{gone} were left out: their source was removed"))?;
+    }
     let page = keyreeve_api::Page { items: replayed, next_cursor: None };
     listing::show(&page, "events", view::events, context)
 }

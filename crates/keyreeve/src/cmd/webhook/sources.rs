@@ -76,7 +76,7 @@ pub(super) async fn update(
     args: &UpdateArgs,
     context: &Context,
 ) -> anyhow::Result<Outcome> {
-    let body = request!(
+    let mut body = request!(
         UpdateWebhookSourceRequest,
         &args.settings,
         paused: None,
@@ -85,6 +85,12 @@ pub(super) async fn update(
         public_url: args.public_url.clone(),
         to: args.to.clone()
     );
+    if args.no_order_by {
+        body.order_by = Patch::Clear;
+    }
+    if args.no_answer_within {
+        body.answer_within_ms = Patch::Clear;
+    }
     must_change(&body, "webhook update")?;
     let source = client.update_webhook_source(&args.name, &body).await?;
     context.output.show(&source, view::source)?;
