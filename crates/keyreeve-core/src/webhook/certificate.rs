@@ -74,7 +74,7 @@ fn is_sns_host(host: &str) -> bool {
             land.len() == 2
                 && is_word(land)
                 && !words.is_empty()
-                && words.iter().all(|word| is_word(word))
+                && words.iter().all(is_word)
                 && (1..=2).contains(&number.len())
                 && number.bytes().all(|byte| byte.is_ascii_digit())
         }

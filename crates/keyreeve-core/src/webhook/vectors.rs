@@ -225,6 +225,24 @@ mod tests {
     }
 
     #[test]
+    fn a_webhook_of_paypal_may_be_made_anew() {
+        let mut cases: Vec<Value> = serde_json::from_slice(VECTORS).unwrap();
+        let mut case =
+            cases.swap_remove(cases.iter().position(|it| it["id"] == "paypal-1").unwrap());
+        let old = case["secret"].clone();
+        for (secrets, reason) in [
+            (vec![Value::from("NEWER"), old.clone()], None),
+            (vec![old, Value::from("OLDER")], None),
+            (vec![Value::from("OTHER")], Some(Reason::BadSignature)),
+            (vec![Value::from("")], Some(Reason::ConfigError)),
+        ] {
+            case["secret"] = Value::from(secrets.clone());
+            let vector: Vector = serde_json::from_value(case.clone()).unwrap();
+            assert_eq!(vector.run(&[]).reason, reason, "{secrets:?}");
+        }
+    }
+
+    #[test]
     fn a_wrong_verdict_is_not_expected() {
         let vectors = Vector::read(VECTORS).unwrap();
         let refused = vectors.iter().find(|vector| vector.valid == Some(false)).unwrap();

@@ -5,7 +5,10 @@ use std::{
     io::{BufRead as _, BufReader, Write as _},
     net::TcpStream,
     path::Path,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     thread,
     time::Duration,
 };
@@ -442,6 +445,24 @@ fn events_of_a_source_that_is_paused_wait() {
     });
 }
 
+/// Each customer's events come one after the other, those of others meanwhile. Gives which of them were
+/// acknowledged.
+async fn post_in_order(url: &str, round: usize, count: &AtomicUsize) -> Vec<(String, bool)> {
+    let of_customers = (0..10).map(async |customer| {
+        let mut answers = Vec::new();
+        for number in (round * 100)..(round * 100 + 20) {
+            let id = format!("evt_{customer}_{number}");
+            let body = json!({ "id": id, "customer": customer }).to_string();
+            let answer = signed(url, "stripe", SECRET, &body).send().await;
+            let is_good = answer.is_ok_and(|it| it.status().is_success());
+            count.fetch_add(usize::from(is_good), Ordering::Relaxed);
+            answers.push((id, is_good));
+        }
+        answers
+    });
+    join_all(of_customers).await.into_iter().flatten().collect()
+}
+
 #[test]
 fn what_was_acknowledged_is_delivered_in_order_whoever_is_killed() {
     let hooked = Hooked::start("stripe", &json!({ "order_by": "customer" }));
@@ -450,31 +471,18 @@ fn what_was_acknowledged_is_delivered_in_order_whoever_is_killed() {
     let mut broken_off = 0;
     for round in 0..6_usize {
         let url = format!("{}/hooks/in", server.url);
-        // Each customer's events come one after the other, those of others meanwhile.
-        let posting = thread::spawn(move || {
-            block_on(join_all((0..10_usize).map(|customer| {
-                let url = url.clone();
-                async move {
-                    let mut answers = Vec::new();
-                    for number in (round * 100)..(round * 100 + 20) {
-                        let id = format!("evt_{customer}_{number}");
-                        let body = json!({ "id": id, "customer": customer }).to_string();
-                        let answer = signed(&url, "stripe", SECRET, &body).send().await;
-                        let is_good = answer.is_ok_and(|it| it.status().is_success());
-                        answers.push((id, is_good));
-                    }
-                    answers
-                }
-            })))
-        });
+        let acknowledged_now = Arc::new(AtomicUsize::new(0));
+        let count = acknowledged_now.clone();
+        let posting = thread::spawn(move || block_on(post_in_order(&url, round, &count)));
         // Another moment in each run; as a power cut would.
-        thread::sleep(Duration::from_millis(50 + u64::try_from(now_ms() % 150).unwrap()));
+        let enough = 5 + usize::try_from(now_ms() % 60).unwrap();
+        eventually("some are acknowledged", || acknowledged_now.load(Ordering::Relaxed) >= enough);
         if round % 2 == 0 {
             app.stop();
         }
         thread::sleep(Duration::from_millis(u64::try_from(now_ms() % 50).unwrap()));
         server.kill();
-        for (id, is_good) in posting.join().unwrap().into_iter().flatten() {
+        for (id, is_good) in posting.join().unwrap() {
             if is_good {
                 acknowledged.insert(id);
             } else {
@@ -487,13 +495,19 @@ fn what_was_acknowledged_is_delivered_in_order_whoever_is_killed() {
         }
     }
     assert!(broken_off > 0, "killed while requests went on");
-    assert!(acknowledged.len() >= 50, "{}", acknowledged.len());
+    assert!(acknowledged.len() >= 30, "{}", acknowledged.len());
     let missing = || {
         let taken = app.taken();
         let got: HashSet<String> =
             taken.iter().map(|it| it.headers["keyreeve-event"].clone()).collect();
         acknowledged.iter().filter(|event| !got.contains(*event)).count()
     };
+    for _ in 0..3 {
+        // Whose attempts met a dead app twice waits for half a minute.
+        if missing() > 0 {
+            thread::sleep(Duration::from_secs(10));
+        }
+    }
     eventually("the events are there", || missing() == 0);
     // What came twice can be told by its id, and what came first came in order.
     let mut ids: HashMap<String, String> = HashMap::new();
