@@ -4,8 +4,8 @@
 use std::sync::LazyLock;
 
 use keyreeve_core::webhook::{
-    self, HeaderLine, ReceivedRequest, Scheme, Settings, SigningKey, certificate_needed, preview,
-    verify,
+    self, Certificate, HeaderLine, ReceivedRequest, Scheme, Settings, SigningKey,
+    certificate_needed, preview, verify,
 };
 use libfuzzer_sys::fuzz_target;
 
@@ -85,6 +85,7 @@ fuzz_target!(|bytes: &[u8]| {
     for content_type in [None, Some("application/x-www-form-urlencoded")] {
         let _ = preview(content_type, rest);
     }
+    let _ = Certificate::trusted(rest);
     for method in ["POST", "GET"] {
         let request = ReceivedRequest {
             method,

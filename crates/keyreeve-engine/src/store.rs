@@ -274,6 +274,12 @@ pub trait Store: Send + Sync + 'static {
         id: &str,
     ) -> Result<Option<WebhookEvent>, StoreError>;
 
+    /// The sources that have events which are due at a moment, of all projects.
+    async fn sources_with_due_events(
+        &self,
+        at: Timestamp,
+    ) -> Result<Vec<(ProjectName, String)>, StoreError>;
+
     /// At most `limit` events of a source that are due at a moment, the longest due first. Of those that
     /// go one after the other, none is due behind one that waits.
     async fn due_webhook_events(

@@ -348,6 +348,13 @@ impl Store for MemoryStore {
         Ok(self.state()?.tables.webhook_events.get(&place).cloned())
     }
 
+    async fn sources_with_due_events(
+        &self,
+        at: Timestamp,
+    ) -> Result<Vec<(ProjectName, String)>, StoreError> {
+        Ok(webhooks::sources_due(&self.state()?.tables, at))
+    }
+
     async fn due_webhook_events(
         &self,
         project: &ProjectName,

@@ -22,6 +22,16 @@ mod tests {
     use super::*;
 
     #[test]
+    fn an_app_may_be_away_for_an_hour_and_for_most_of_a_day() {
+        let waited = |attempts: u32, random: u64| -> SignedDuration {
+            (1..=attempts).map(|attempt| retry_delay(attempt, random)).sum()
+        };
+        assert!(waited(7, 0) > SignedDuration::from_hours(1), "with attempts to spare");
+        assert!(waited(6, 1_000) > SignedDuration::from_mins(45), "and not too many by then");
+        assert!(waited(11, 0) > SignedDuration::from_hours(20), "as long as attempts go usually");
+    }
+
+    #[test]
     fn waits_grow_and_are_spread() {
         for attempts in 0..30 {
             let place = usize::try_from(attempts).unwrap().clamp(1, DELAYS_S.len()) - 1;

@@ -1,7 +1,7 @@
 //! Handing events to the app: signed by us in the form of Standard Webhooks, tried again until it takes
 //! them.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use jiff::{SignedDuration, Timestamp};
@@ -93,13 +93,20 @@ impl Engine {
             return Ok(Vec::new());
         }
         let now = self.now();
+        let due = self.store.sources_with_due_events(now).await?;
+        let due: HashSet<(ProjectName, String)> = due.into_iter().collect();
+        if due.is_empty() {
+            // Nor is anything under way: what is, is due until it is known what became of it.
+            return Ok(Vec::new());
+        }
         let mut found = Vec::new();
         let mut is_busy = false;
         for (project, source) in self.kept_everywhere::<WebhookSource>(RecordKind::WebhookSource) {
             let places = under_way.places(&project, &source);
             is_busy |= places.taken > 0;
             // Each is asked by itself, so that one whose app is slow holds up no other.
-            if source.paused || places.free == 0 {
+            let has_due = due.contains(&(project.clone(), source.name.clone()));
+            if source.paused || places.free == 0 || !has_due {
                 continue;
             }
             let most = places.taken.saturating_add(places.free);

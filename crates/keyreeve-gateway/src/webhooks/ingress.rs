@@ -159,7 +159,8 @@ impl Webhooks {
             CertificateFault::Busy
             | CertificateFault::Unreachable(_)
             | CertificateFault::TimedOut => {
-                Err(Refusal::new(RefusalKind::Unavailable).retry_after(10))
+                let said = "the sender's certificate cannot be fetched now";
+                Err(Refusal::saying(RefusalKind::Unavailable, said).retry_after(10))
             }
         }
     }
@@ -191,7 +192,8 @@ impl Webhooks {
                 }
                 Err(fault) => {
                     tracing::warn!(source = source.name, %fault, "a subscription is not confirmed");
-                    Err(Refusal::new(RefusalKind::Unavailable).retry_after(10))
+                    let said = "the subscription cannot be confirmed now";
+                    Err(Refusal::saying(RefusalKind::Unavailable, said).retry_after(10))
                 }
             },
             Err(HookRefused::NotVerified(reason)) => {

@@ -105,6 +105,11 @@ pub(super) async fn events_are_listed_and_due(h: Harness) -> Outcome {
     let due = h.store.due_webhook_events(&acme, "pay", samples::time(3), 9).await?;
     assert_eq!(ids(&due), ["whe_0001", "whe_0003"], "what is due later is left out");
     assert_eq!(due.first().map(|event| event.sealed.clone()), Some(vec![1, 0, 255]));
+    let sources = h.store.sources_with_due_events(samples::time(2)).await?;
+    let of = |project: &ProjectName, source: &str| (project.clone(), source.to_owned());
+    assert_eq!(sources, [of(&acme, "pay"), of(&acme, "sms"), of(&other, "pay")]);
+    assert_eq!(h.store.sources_with_due_events(samples::time(1)).await?, [of(&acme, "pay")]);
+    assert!(h.store.sources_with_due_events(samples::time(0)).await?.is_empty());
     let one = h.store.due_webhook_events(&acme, "pay", samples::time(9), 1).await?;
     assert_eq!(ids(&one), ["whe_0001"], "bounded");
     assert_eq!(h.store.due_webhook_events(&other, "pay", samples::time(9), 9).await?.len(), 1);

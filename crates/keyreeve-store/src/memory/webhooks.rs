@@ -1,5 +1,7 @@
 //! Events that came in as webhooks, and the marks they left.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 use keyreeve_core::name::ProjectName;
 use keyreeve_engine::store::{
@@ -137,6 +139,15 @@ pub(super) fn list(
     let found = of_project.map(|(_, event)| event).filter(fits);
     let bare = |event: &WebhookEvent| WebhookEvent { sealed: Vec::new(), ..event.clone() };
     found.take(usize::try_from(limit).unwrap_or(usize::MAX)).map(bare).collect()
+}
+
+pub(super) fn sources_due(tables: &Tables, at: Timestamp) -> Vec<(ProjectName, String)> {
+    let due = tables
+        .webhook_events
+        .iter()
+        .filter(|(_, event)| event.progress.due_at.is_some_and(|due_at| due_at <= at))
+        .map(|((project, _), event)| (project.clone(), event.source.clone()));
+    due.collect::<BTreeSet<_>>().into_iter().collect()
 }
 
 /// Whether none that it goes behind waits.

@@ -301,6 +301,13 @@ impl Store for DatabaseStore {
         self.readers.read(move |db| webhooks::one(db, &project, &id)).await
     }
 
+    async fn sources_with_due_events(
+        &self,
+        at: Timestamp,
+    ) -> Result<Vec<(ProjectName, String)>, StoreError> {
+        self.readers.read(move |db| webhooks::sources_due(db, at)).await
+    }
+
     async fn due_webhook_events(
         &self,
         project: &ProjectName,

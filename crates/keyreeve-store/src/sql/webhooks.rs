@@ -216,6 +216,19 @@ pub(crate) fn one(
     query::first(session, &sql, &values![project.as_str(), id], read_whole)
 }
 
+/// The sources of which something is due at a moment.
+pub(crate) fn sources_due(
+    session: &mut dyn Session,
+    at: Timestamp,
+) -> Result<Vec<(ProjectName, String)>, Broken> {
+    let sql = "SELECT project, source FROM webhook_events
+               WHERE due_ms IS NOT NULL AND due_ms <= ?1
+               GROUP BY project, source ORDER BY project, source";
+    query::all(session, sql, &values![millis::floor(at)], |columns| {
+        Ok((columns.parsed()?, columns.text()?.to_owned()))
+    })
+}
+
 /// What of a source is due at a moment, the longest due first; of what goes one after the other, the
 /// first that waits.
 pub(crate) fn due(

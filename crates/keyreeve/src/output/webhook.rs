@@ -85,7 +85,7 @@ pub(crate) fn source(source: &WebhookSourceView, canvas: &Canvas) -> String {
         .list("may come from", &source.allow_from)
         .maybe("event named by", source.event_id.as_deref())
         .add("longest body", format!("{} bytes", source.max_body_bytes))
-        .add("tried at most", format!("{} times", source.attempts))
+        .add("tried at most", times(source.attempts))
         .add("the app may take", format!("{} ms", source.patience_ms))
         .add("on their way at once", format!("{} at most", source.max_concurrent))
         .maybe("one after the other by", source.order_by.as_deref())
@@ -141,6 +141,10 @@ pub(crate) fn event_line(event: &WebhookEventView, canvas: &Canvas) -> String {
     format!("{line} after {} tries{}", event.attempts, printable(&answer))
 }
 
+fn times(count: u32) -> String {
+    if count == 1 { "once".to_owned() } else { format!("{count} times") }
+}
+
 fn event_fields(event: &WebhookEventView, canvas: &Canvas) -> Fields {
     let mut fields = Fields::default();
     fields
@@ -149,7 +153,7 @@ fn event_fields(event: &WebhookEventView, canvas: &Canvas) -> Fields {
         .maybe("sender's id", event.event_id.as_deref())
         .toned("state", &event.state, state_tone(&event.state))
         .add("came in", canvas.moment(event.received_at))
-        .add("tried", format!("{} times", event.attempts))
+        .add("tried", times(event.attempts))
         .maybe("last answer", answer(event))
         .maybe("next", event.next_attempt_at.map(|at| canvas.moment(at)));
     fields

@@ -102,7 +102,7 @@ pub(super) async fn replay(
     }
     context.output.progress("");
     if gone > 0 {
-        context.output.note(&format!("{gone} were left out: their source was removed"))?;
+        context.output.note(&format!("Left out, for their source was removed: {gone}"))?;
     }
     let page = keyreeve_api::Page { items: replayed, next_cursor: None };
     listing::show(&page, "events", view::events, context)
