@@ -228,11 +228,21 @@ fn no_certificate() -> Invalid {
 
 #[cfg(test)]
 mod tests {
+    use aws_lc_rs::{
+        encoding::{AsDer, Pkcs8V1Der},
+        rand::SystemRandom,
+        rsa,
+        signature::RSA_PKCS1_SHA256,
+    };
+    use base64::{Engine as _, engine::general_purpose::STANDARD};
     use rcgen::{
         BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, date_time_ymd,
     };
 
     use super::*;
+    use crate::webhook::{
+        HeaderLine, ReceivedRequest, Settings, certificate_needed, named, verify,
+    };
 
     /// A day in 2027.
     const NOW_S: u64 = 1_800_000_000;
@@ -307,6 +317,55 @@ mod tests {
             let rule = authority.refuses(nothing).unwrap();
             assert!(rule.contains("in PEM"), "{rule}");
         }
+    }
+
+    /// All the way that a live request goes: where its certificate is, whether that is the provider's, and
+    /// whether it signed the request.
+    #[test]
+    fn a_request_of_paypal_is_verified_by_what_was_fetched() {
+        let authority = Authority::new();
+        let private = rsa::KeyPair::generate(rsa::KeySize::Rsa2048).unwrap();
+        let der = AsDer::<Pkcs8V1Der<'_>>::as_der(&private).unwrap();
+        let key = KeyPair::try_from(der.as_ref()).unwrap();
+        let pem = leaf(SUBJECT).signed_by(&key, &authority.issuer).unwrap().pem();
+        let scheme = named("paypal").unwrap();
+        let body = br#"{"id":"WH-EXAMPLE-1","event_type":"PAYMENT.SALE.COMPLETED"}"#;
+        let (id, time, webhook) = ("made-up-1", "2027-01-15T08:00:00Z", "1EXAMPLE7777777X");
+        let message = format!("{id}|{time}|{webhook}|{}", crc32fast::hash(body));
+        let mut signature = vec![0; private.public_modulus_len()];
+        private
+            .sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), message.as_bytes(), &mut signature)
+            .unwrap();
+        let signature = STANDARD.encode(signature);
+        let headers = [
+            ("PAYPAL-TRANSMISSION-ID", id),
+            ("PAYPAL-TRANSMISSION-TIME", time),
+            ("PAYPAL-TRANSMISSION-SIG", &signature),
+            ("PAYPAL-AUTH-ALGO", "SHA256withRSA"),
+            (PAYPAL_CERTIFICATE, "https://api.paypal.com/v1/notifications/certs/CERT-1"),
+        ]
+        .map(|(name, value)| HeaderLine { name, value: value.as_bytes() });
+        let request = ReceivedRequest {
+            method: "POST",
+            url: "https://app.example.com/hooks/in",
+            headers: &headers,
+            body,
+            remote_ip: None,
+            now_ms: i64::try_from(NOW_S).unwrap() * 1_000,
+        };
+        let url = certificate_needed(&scheme, &request).unwrap().unwrap();
+        let root = webpki::anchor_from_trusted_cert(&authority.root).unwrap();
+        let fetched = Certificate::verified(pem.as_bytes(), &url, &[root], NOW_S).unwrap();
+        let verdict = |webhook: &str, certificate, body| {
+            let settings = Settings { certificate, ..Settings::default() };
+            let keys = [scheme.key(webhook).unwrap()];
+            verify(&scheme, &keys, &settings, &ReceivedRequest { body, ..request })
+        };
+        assert!(verdict(webhook, Some(&fetched), body).is_ok());
+        let other = Err(Reason::BadSignature);
+        assert_eq!(verdict("2EXAMPLE7777777X", Some(&fetched), body), other);
+        assert_eq!(verdict(webhook, Some(&fetched), b"{}"), other);
+        assert_eq!(verdict(webhook, None, body), Err(Reason::ConfigError));
     }
 
     #[test]
