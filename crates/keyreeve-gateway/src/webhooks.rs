@@ -19,7 +19,10 @@ use keyreeve_engine::{
 use parking_lot::Mutex;
 use tokio::sync::{Notify, Semaphore};
 
-use self::{certificates::Certificates, figures::Figures};
+use self::{
+    certificates::Certificates,
+    figures::{Figures, received},
+};
 use crate::{
     proxy::ProxyOptions,
     upstream::{Breakers, Dialer, TrustError, roots, tls},
@@ -115,11 +118,13 @@ impl Webhooks {
         })
     }
 
-    /// The figures as Prometheus reads them.
-    pub fn render_figures(&self, page: &mut String) {
+    /// The figures as Prometheus reads them: by source only for who may see names, else of all sources
+    /// together.
+    pub fn render_figures(&self, page: &mut String, with_names: bool) {
         let under_way = self.under_way.lock().going_on.values().map(HashMap::len).sum();
         let open = self.breakers.open(self.clock.monotonic_ns());
-        self.figures.render(page, &self.engine, under_way, open);
+        received(page, &self.engine, with_names);
+        self.figures.render(page, under_way, open);
     }
 }
 

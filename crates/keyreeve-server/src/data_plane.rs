@@ -53,6 +53,7 @@ pub trait DataPlane: Send + Sync {
     /// Ends everything of a project that is passing through, at once.
     fn cut(&self, project: &ProjectName);
 
-    /// Adds its figures to the page for Prometheus.
-    fn render_figures(&self, page: &mut String);
+    /// Adds its figures to the page for Prometheus; names of what people made only if whoever reads it
+    /// may see them.
+    fn render_figures(&self, page: &mut String, with_names: bool);
 }

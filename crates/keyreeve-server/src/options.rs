@@ -52,7 +52,7 @@ pub struct TlsOptions {
 /// Who may read the metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MetricsAccess {
-    /// Anyone who reaches the port. They hold no names and no ids.
+    /// Anyone who reaches the port. Then they hold no names and no ids.
     Open,
     /// Callers with `keyreeve.metrics.read` in the default project.
     Authenticated,

@@ -44,28 +44,6 @@ pub enum Reason {
 }
 
 impl Reason {
-    /// All of them, in the order of their declaration.
-    pub const ALL: [Self; 18] = [
-        Self::BadSignature,
-        Self::BadToken,
-        Self::MissingHeader,
-        Self::MissingSignature,
-        Self::MissingTimestamp,
-        Self::MalformedHeader,
-        Self::DuplicateHeader,
-        Self::StaleTimestamp,
-        Self::FutureTimestamp,
-        Self::Replay,
-        Self::NoSupportedSignature,
-        Self::UnsupportedAlgorithm,
-        Self::BodyHashMismatch,
-        Self::UnauthenticatedBody,
-        Self::UntrustedCertUrl,
-        Self::TopicNotAllowed,
-        Self::IpNotAllowed,
-        Self::ConfigError,
-    ];
-
     /// The code.
     pub fn as_str(self) -> &'static str {
         match self {

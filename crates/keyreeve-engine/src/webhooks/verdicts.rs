@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
 use keyreeve_core::{
     audit::Target,
     name::ProjectName,
@@ -54,6 +55,13 @@ struct Tally {
     recent: RecentVerdicts,
 }
 
+impl Tally {
+    fn seen(&self, now: Timestamp) -> SourceTally {
+        let recent = self.recent.counts(now);
+        SourceTally { verdicts: self.verdicts.clone(), recent, is_burst: is_burst(recent) }
+    }
+}
+
 /// The tallies of all sources.
 #[derive(Debug, Default)]
 pub(crate) struct VerdictLedger(Mutex<BTreeMap<Place, Tally>>);
@@ -101,18 +109,14 @@ impl Engine {
     pub fn webhook_tally(&self, project: &ProjectName, source: &str) -> SourceTally {
         let tallies = self.verdicts.0.lock();
         let place = (project.clone(), source.to_owned());
-        let Some(tally) = tallies.get(&place) else { return SourceTally::default() };
-        let recent = tally.recent.counts(self.now());
-        SourceTally { verdicts: tally.verdicts.clone(), recent, is_burst: is_burst(recent) }
+        tallies.get(&place).map(|tally| tally.seen(self.now())).unwrap_or_default()
     }
 
     /// Gives every source's counts by verdict, and whether too many are refused of late.
     pub fn each_webhook_tally(&self, mut each: impl FnMut(&ProjectName, &str, &SourceTally)) {
         let now = self.now();
         for ((project, source), tally) in &*self.verdicts.0.lock() {
-            let recent = tally.recent.counts(now);
-            let verdicts = tally.verdicts.clone();
-            each(project, source, &SourceTally { verdicts, recent, is_burst: is_burst(recent) });
+            each(project, source, &tally.seen(now));
         }
     }
 }

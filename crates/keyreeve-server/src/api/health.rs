@@ -104,12 +104,13 @@ pub(crate) async fn readyz(State(state): State<AppState>) -> Response {
     security(())
 )]
 pub(crate) async fn metrics(State(state): State<AppState>, mut parts: Parts) -> Answer<Response> {
-    if state.metrics_access == MetricsAccess::Authenticated {
+    let is_authenticated = state.metrics_access == MetricsAccess::Authenticated;
+    if is_authenticated {
         let Authenticated(caller) = Authenticated::from_request_parts(&mut parts, &state).await?;
         state.engine.authorize::<ReadMetrics>(&caller).await?;
     }
     let mut page = state.metrics.render(&state.engine);
-    state.data_plane.render_figures(&mut page);
+    state.data_plane.render_figures(&mut page, is_authenticated);
     Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], page).into_response())
 }
 

@@ -68,9 +68,9 @@ impl DataPlane for Gateway {
         self.proxy.cut(project);
     }
 
-    fn render_figures(&self, page: &mut String) {
+    fn render_figures(&self, page: &mut String, with_names: bool) {
         self.proxy.render_figures(page);
-        self.webhooks.render_figures(page);
+        self.webhooks.render_figures(page, with_names);
     }
 }
 

@@ -24,7 +24,8 @@ fn of_customer(customer: &str, number: usize) -> String {
 
 fn metrics(hooked: &Hooked) -> String {
     block_on(async {
-        let page = http().get(format!("{}/metrics", hooked.server.url)).send().await.unwrap();
+        let page = http().get(format!("{}/metrics", hooked.server.url));
+        let page = page.bearer_auth(&hooked.installation.admin_key).send().await.unwrap();
         page.text().await.unwrap()
     })
 }
@@ -155,7 +156,9 @@ fn what_customers_sent_is_shown_to_who_asks_for_it_only() {
 
 #[test]
 fn a_burst_of_refused_requests_is_told_once() {
-    let hooked = Hooked::start("stripe", &json!({}));
+    // Names are on the page only where nobody else reads it.
+    let settings = [("KEYREEVE_SERVER__METRICS", "authenticated")];
+    let hooked = Hooked::start_with("stripe", &json!({}), &settings);
     for _ in 0..25 {
         assert_eq!(sent(http().post(hooked.url("in")).body("{}")).0, 401);
     }
@@ -164,8 +167,13 @@ fn a_burst_of_refused_requests_is_told_once() {
     assert_eq!(source.tally.verdicts["missing_header"], 25);
     assert_eq!((source.tally.recently_refused, source.tally.recently_taken), (25, 0));
     let page = metrics(&hooked);
-    let figure = "keyreeve_webhook_failure_burst{project=\"default\",source=\"in\"} 1";
-    assert!(page.contains(figure), "{page}");
+    let source = "project=\"default\",source=\"in\"";
+    for figure in [
+        format!("keyreeve_webhook_failure_bursts{{{source}}} 1"),
+        format!("keyreeve_webhooks_received_total{{{source},verdict=\"missing_header\"}} 25"),
+    ] {
+        assert!(page.contains(&figure), "{page}");
+    }
     let entries = block_on(hooked.admin().list_audit(&ListAuditQuery::default())).unwrap().items;
     let told: Vec<_> = entries.iter().filter(|it| it.action == "webhook.failure_burst").collect();
     assert_eq!(told.len(), 1);
