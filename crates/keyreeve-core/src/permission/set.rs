@@ -1,11 +1,13 @@
 //! A set of granted permissions.
 
+use std::sync::Arc;
+
 use super::Permission;
 use crate::Invalid;
 
-/// Granted permissions in order, each once. At most 100.
+/// Granted permissions in order, each once. At most 100. Cheap to clone: many keys have the same.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub struct PermissionSet(Box<[Permission]>);
+pub struct PermissionSet(Arc<[Permission]>);
 
 impl PermissionSet {
     /// The most permissions one key or role can carry.

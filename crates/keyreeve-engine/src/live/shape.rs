@@ -1,11 +1,15 @@
 //! What keys have in common. A million keys of one kind share one of these.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     sync::{Arc, Weak},
 };
 
-use keyreeve_core::{model::Policy, name::EnvironmentName, permission::PermissionSet};
+use keyreeve_core::{
+    model::{ApiKey, Policy},
+    name::EnvironmentName,
+    permission::PermissionSet,
+};
 
 use super::{
     slots::{KeyspaceSlot, ProjectSlot, RoleSlot},
@@ -30,7 +34,12 @@ pub(super) struct KeyShape {
 pub(super) struct Shapes {
     known: HashMap<Likeness, Weak<KeyShape>>,
     sweep_at: usize,
+    /// Those that keys had which were put last, while everything is read at the start.
+    recent: VecDeque<Arc<KeyShape>>,
 }
+
+/// How many shapes are kept at hand at the start: each of those who read brings policies of its own.
+const MOST_RECENT: usize = 16;
 
 /// By what two shapes are told apart. Addresses stand for things that live as long as the shape.
 #[derive(Debug, PartialEq, Eq, Hash)]
@@ -43,7 +52,35 @@ struct Likeness {
     policy: usize,
 }
 
+impl KeyShape {
+    /// Whether a key has this shape, as long as nothing was replaced that goes by the same name.
+    fn is_of(&self, key: &ApiKey) -> bool {
+        Arc::ptr_eq(&self.policy, &key.policy)
+            && self.permissions == key.permissions
+            && self.project.name == key.project
+            && self.keyspace.name == key.keyspace
+            && self.environment == key.environment
+            && self.roles.iter().map(|role| &role.name).eq(&key.roles)
+    }
+}
+
 impl Shapes {
+    /// The shape of a key, if it is at hand.
+    pub(super) fn at_hand(&self, key: &ApiKey) -> Option<Arc<KeyShape>> {
+        self.recent.iter().find(|shape| shape.is_of(key)).cloned()
+    }
+
+    /// Keeps a shape at hand: nothing is replaced before everything is read.
+    pub(super) fn keep_at_hand(&mut self, shape: &Arc<KeyShape>) {
+        self.recent.truncate(MOST_RECENT - 1);
+        self.recent.push_front(shape.clone());
+    }
+
+    /// From now on what goes by a name can be replaced.
+    pub(super) fn let_go(&mut self) {
+        self.recent = VecDeque::new();
+    }
+
     /// The shape that is just so, or this one.
     pub(super) fn share(&mut self, shape: KeyShape) -> Arc<KeyShape> {
         let likeness = Likeness {

@@ -383,6 +383,7 @@ impl LiveTable {
     pub(crate) fn set_loaded(&self) {
         self.keys.lay_out();
         self.loaded.store(true, Ordering::Release);
+        self.shapes.lock().let_go();
     }
 
     fn project(&self, name: &ProjectName) -> Arc<ProjectSlot> {
@@ -445,8 +446,13 @@ impl LiveTable {
 
     /// What the key has in common with others.
     pub(super) fn shape(&self, key: &ApiKey) -> Arc<KeyShape> {
+        let is_loaded = self.loaded.load(Ordering::Acquire);
+        if !is_loaded && let Some(shape) = self.shapes.lock().at_hand(key) {
+            return shape;
+        }
         let project = self.project(&key.project);
-        self.shapes.lock().share(KeyShape {
+        let mut shapes = self.shapes.lock();
+        let shape = shapes.share(KeyShape {
             keyspace: project.keyspace(&key.keyspace),
             environment: key.environment.clone(),
             roles: key.roles.iter().map(|name| project.role(name)).collect(),
@@ -454,7 +460,11 @@ impl LiveTable {
             permissions: key.permissions.clone(),
             policy: key.policy.clone(),
             project,
-        })
+        });
+        if !is_loaded {
+            shapes.keep_at_hand(&shape);
+        }
+        shape
     }
 
     fn remove_key(&self, id: &KeyId) {

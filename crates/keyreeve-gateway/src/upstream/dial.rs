@@ -28,10 +28,8 @@ const KEEP_ALIVE: Duration = Duration::from_secs(20);
 /// second is far more than the first: one client that does not read must not hold up the others.
 const STREAM_WINDOW: u32 = 256 << 10;
 const CONNECTION_WINDOW: u32 = 64 << 20;
-/// The most bytes of an answer's head.
+/// The most bytes of an answer's head. Of headers it has at most a hundred, which hyper keeps on the stack.
 const MOST_HEAD_BYTES: usize = 64 << 10;
-/// The most headers of an answer.
-const MOST_HEADERS: usize = 200;
 
 /// Why there is no connection to a service.
 #[derive(Debug, thiserror::Error)]
@@ -194,7 +192,8 @@ where
 {
     let (sender, connection) = http1::Builder::new()
         .max_buf_size(MOST_HEAD_BYTES)
-        .max_headers(MOST_HEADERS)
+        // As in answers: nearly all requests are a head and little or nothing behind it.
+        .writev(false)
         .handshake(TokioIo::new(io))
         .await
         .map_err(DialError::Handshake)?;

@@ -51,6 +51,11 @@ impl<'r> Columns<'r> {
         Ok(cell)
     }
 
+    /// Leaves so many columns unread.
+    pub(crate) fn pass_over(&mut self, columns: usize) {
+        self.next += columns;
+    }
+
     /// Text.
     pub(crate) fn text(&mut self) -> Result<&'r str, Broken> {
         match self.cell()? {

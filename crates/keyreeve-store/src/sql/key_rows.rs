@@ -6,6 +6,7 @@ use keyreeve_core::{
     key::{Imported, KeyDigest, KeyId, foreign::ForeignHash},
     model::{ApiKey, Policy, Tags},
     name::{EnvironmentName, KeyspaceName, OwnerId, ProjectName, RoleName},
+    permission::PermissionSet,
 };
 use keyreeve_engine::store::{Peaks, StoredKey, Usage};
 use serde::Deserialize;
@@ -155,14 +156,16 @@ pub(crate) fn scheme(digest: &KeyDigest) -> &'static str {
     }
 }
 
-/// Reads keys. One reader for many rows, because names repeat and are shared.
+/// Reads keys. One reader for many rows, because what most columns hold repeats and is shared.
 #[derive(Default)]
 pub(crate) struct KeyReader {
-    projects: Names<ProjectName>,
-    keyspaces: Names<KeyspaceName>,
-    environments: Names<EnvironmentName>,
-    roles: Names<RoleName>,
-    policies: HashMap<Box<str>, Arc<Policy>>,
+    projects: SeenBefore<ProjectName>,
+    keyspaces: SeenBefore<KeyspaceName>,
+    environments: SeenBefore<EnvironmentName>,
+    roles: SeenBefore<Vec<RoleName>>,
+    permissions: SeenBefore<PermissionSet>,
+    /// Large, and many keys have the same.
+    policies: SeenBefore<Arc<Policy>>,
 }
 
 impl KeyReader {
@@ -176,8 +179,8 @@ impl KeyReader {
             tag: columns.parsed()?,
             name: columns.parsed()?,
             owner: columns.maybe_parsed()?,
-            roles: self.roles(columns)?,
-            permissions: rows::permissions(columns)?,
+            roles: self.roles.read_by(columns, roles)?,
+            permissions: self.permissions.read_by(columns, permissions)?,
             metadata: rows::metadata(columns)?,
             tags: tags(columns)?,
             created_at: columns.time()?,
@@ -201,60 +204,76 @@ impl KeyReader {
         Ok(key)
     }
 
-    /// Equal policies share one allocation: they are large, and many keys have the same.
     fn policy(&mut self, columns: &mut Columns<'_>) -> Result<Arc<Policy>, Broken> {
         let Some(text) = columns.maybe_text()? else {
             return Ok(Policy::none());
         };
-        if let Some(policy) = self.policies.get(text) {
-            return Ok(policy.clone());
-        }
-        let policy = Policy::from_json(text).map(Arc::new).map_err(|_| columns.damaged())?;
-        if self.policies.len() < Names::<RoleName>::MOST {
-            self.policies.insert(text.into(), policy.clone());
-        }
-        Ok(policy)
+        let policy = self.policies.share(text, |text| Policy::from_json(text).ok().map(Arc::new));
+        policy.ok_or_else(|| columns.damaged())
     }
 
     /// Reads [`KEY`] and [`USAGE`].
     pub(crate) fn stored(&mut self, columns: &mut Columns<'_>) -> Result<StoredKey, Broken> {
         Ok(StoredKey { key: self.key(columns)?, usage: usage(columns)? })
     }
-
-    fn roles(&mut self, columns: &mut Columns<'_>) -> Result<Vec<RoleName>, Broken> {
-        let words = rows::words(columns)?;
-        let roles = words.iter().map(|word| self.roles.share(word));
-        roles.collect::<Option<_>>().ok_or_else(|| columns.damaged())
-    }
 }
 
-/// Names seen before, so that equal ones share one allocation: a start reads millions of them.
-struct Names<T>(HashMap<Box<str>, T>);
+fn roles(text: &str) -> Option<Vec<RoleName>> {
+    rows::words_of(text)?.iter().map(|word| word.parse().ok()).collect()
+}
 
-impl<T> Default for Names<T> {
+fn permissions(text: &str) -> Option<PermissionSet> {
+    PermissionSet::parse(&rows::words_of(text)?).ok()
+}
+
+/// What the same text stood for before, so that it is read once and shared: a start reads millions of rows.
+struct SeenBefore<T> {
+    known: HashMap<Box<str>, T>,
+    /// Looked at first: most rows hold what the one before them held.
+    last: Option<(Box<str>, T)>,
+}
+
+impl<T> Default for SeenBefore<T> {
     fn default() -> Self {
-        Self(HashMap::new())
+        Self { known: HashMap::new(), last: None }
     }
 }
 
-impl<T: FromStr + Clone> Names<T> {
+impl<T: Clone> SeenBefore<T> {
     /// Beyond this there is little left to share.
     const MOST: usize = 1024;
 
-    fn read(&mut self, columns: &mut Columns<'_>) -> Result<T, Broken> {
-        let text = columns.text()?;
-        self.share(text).ok_or_else(|| columns.damaged())
+    fn read(&mut self, columns: &mut Columns<'_>) -> Result<T, Broken>
+    where
+        T: FromStr,
+    {
+        self.read_by(columns, |text| text.parse().ok())
     }
 
-    fn share(&mut self, text: &str) -> Option<T> {
-        if let Some(name) = self.0.get(text) {
-            return Some(name.clone());
+    fn read_by(
+        &mut self,
+        columns: &mut Columns<'_>,
+        parse: impl FnOnce(&str) -> Option<T>,
+    ) -> Result<T, Broken> {
+        let text = columns.text()?;
+        self.share(text, parse).ok_or_else(|| columns.damaged())
+    }
+
+    fn share(&mut self, text: &str, parse: impl FnOnce(&str) -> Option<T>) -> Option<T> {
+        if let Some((_, value)) = self.last.as_ref().filter(|(last, _)| **last == *text) {
+            return Some(value.clone());
         }
-        let name: T = text.parse().ok()?;
-        if self.0.len() < Self::MOST {
-            self.0.insert(text.into(), name.clone());
-        }
-        Some(name)
+        let value = if let Some(value) = self.known.get(text) {
+            value.clone()
+        } else {
+            let value = parse(text)?;
+            if self.known.len() < Self::MOST {
+                self.known.insert(text.into(), value.clone());
+            }
+            value
+        };
+        self.last = Some((text.into(), value.clone()));
+        Some(value)
     }
 }
 

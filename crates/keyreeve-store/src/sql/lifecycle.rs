@@ -43,13 +43,17 @@ impl<'a> From<&'a Lifecycle> for LifecycleColumns<'a> {
 /// Reads `lifecycle, changed_at, reason, successor, grace_ends_at, was`.
 pub(crate) fn read(columns: &mut Columns<'_>) -> Result<Lifecycle, Broken> {
     let word = columns.text()?;
+    if word == "active" {
+        // So are nearly all, and nothing more is said of them.
+        columns.pass_over(5);
+        return Ok(Lifecycle::Active);
+    }
     let changed_at = columns.maybe_time()?;
     let reason = columns.maybe_text()?;
     let successor = columns.maybe_parsed::<KeyId>()?;
     let grace_ends_at = columns.maybe_time()?;
     let was = columns.maybe_text()?;
     let lifecycle = match (word, changed_at, successor, grace_ends_at, was) {
-        ("active", ..) => Some(Lifecycle::Active),
         ("disabled", Some(at), _, _, Some(was)) => {
             parse(was).map(|was| Lifecycle::Disabled { at, was: Box::new(was) })
         }
