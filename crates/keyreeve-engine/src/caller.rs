@@ -49,7 +49,12 @@ impl RequestId {
     /// The id as text.
     pub fn as_str(&self) -> &str {
         // Only ever built from ASCII.
-        std::str::from_utf8(&self.text[..usize::from(self.length)]).unwrap_or_default()
+        std::str::from_utf8(self.as_bytes()).unwrap_or_default()
+    }
+
+    /// The id as the bytes of its text: letters, digits, `-`, `_` and `.`.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.text[..usize::from(self.length)]
     }
 
     fn from_ascii(bytes: &[u8]) -> Self {

@@ -11,8 +11,9 @@ pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Failure> {
     if bytes.trim_ascii_start().first().is_some_and(|first| *first != b'{') {
         return Err(Failure::field("body", "must be a JSON object"));
     }
-    // Keeping track of the path costs as much as the reading: only a body that is wrong pays for it.
-    if let Ok(value) = serde_json::from_slice(bytes) {
+    // Keeping track of the path costs as much as the reading: only a body that is wrong pays for it. And
+    // whether all of it is text is seen sooner at once than string by string.
+    if let Some(value) = str::from_utf8(bytes).ok().and_then(|it| serde_json::from_str(it).ok()) {
         return Ok(value);
     }
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);

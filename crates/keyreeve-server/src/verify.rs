@@ -152,5 +152,5 @@ fn respond(body: Vec<u8>) -> Response<Bytes> {
 
 /// For handlers outside this file that need the request id as text.
 pub(crate) fn request_id_header(id: &RequestId) -> HeaderValue {
-    HeaderValue::from_str(id.as_str()).unwrap_or(HeaderValue::from_static("-"))
+    HeaderValue::from_bytes(id.as_bytes()).unwrap_or(HeaderValue::from_static("-"))
 }

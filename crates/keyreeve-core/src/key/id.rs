@@ -26,6 +26,11 @@ impl KeyId {
         std::str::from_utf8(&self.0).unwrap_or_default()
     }
 
+    /// The id as the bytes of its text, which are ASCII.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
     /// Reads an id that stands in a larger text.
     pub(super) fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let text: [u8; Self::LENGTH] = bytes.try_into().ok()?;

@@ -227,8 +227,8 @@ impl Slots {
 fn place(id: &KeyId, slots: usize) -> usize {
     // Ids are random; the last four letters of twelve tell those apart that begin the same.
     let mut bytes = [0; 16];
-    for (to, from) in bytes.iter_mut().zip(id.as_str().bytes()) {
-        *to = from;
+    for (to, from) in bytes.iter_mut().zip(id.as_bytes()) {
+        *to = *from;
     }
     let number = u128::from_le_bytes(bytes);
     #[expect(clippy::cast_possible_truncation, reason = "both halves are wanted")]

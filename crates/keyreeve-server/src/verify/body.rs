@@ -15,7 +15,7 @@ pub(super) fn write(verdict: &Verdict, request: &RequestId) -> Vec<u8> {
     object(&mut bytes, |body| {
         let valid = verdict.code == VerdictCode::Valid;
         body.flag(name!("valid"), valid);
-        body.text(name!("code"), verdict.code.as_str());
+        body.word(name!("code"), verdict.code.as_str().as_bytes());
         if !valid {
             body.object(name!("reason"), |reason| write_reason(reason, verdict));
         }
@@ -47,13 +47,13 @@ pub(super) fn write(verdict: &Verdict, request: &RequestId) -> Vec<u8> {
             as_of.number(name!("epoch"), verdict.epoch);
             as_of.number(name!("age_ms"), verdict.age_ms);
         });
-        body.text(name!("request_id"), request.as_str());
+        body.word(name!("request_id"), request.as_bytes());
     });
     bytes
 }
 
 fn write_reason(reason: &mut JsonObject<'_>, verdict: &Verdict) {
-    reason.text(name!("check"), verdict.code.check());
+    reason.word(name!("check"), verdict.code.check().as_bytes());
     reason.maybe_text(name!("policy"), verdict.why.as_deref());
     if !verdict.missing.is_empty() {
         reason.texts(name!("missing"), |each| {
@@ -63,11 +63,11 @@ fn write_reason(reason: &mut JsonObject<'_>, verdict: &Verdict) {
 }
 
 fn write_key(object: &mut JsonObject<'_>, key: &LiveKey, verdict: &Verdict) {
-    object.text(name!("id"), key.id().as_str());
+    object.word(name!("id"), key.id().as_bytes());
     object.text(name!("name"), key.name());
-    object.text(name!("keyspace"), key.keyspace());
-    object.text(name!("environment"), key.environment());
-    object.text(name!("state"), key.state(verdict.at).as_str());
+    object.word(name!("keyspace"), key.keyspace().as_bytes());
+    object.word(name!("environment"), key.environment().as_bytes());
+    object.word(name!("state"), key.state(verdict.at).as_str().as_bytes());
     object.moment(name!("expires_at"), key.expires_at());
     object.raw(name!("metadata"), key.metadata_json());
 }
@@ -83,8 +83,8 @@ fn write_owner(body: &mut JsonObject<'_>, key: &LiveKey) {
 }
 
 fn write_limit(object: &mut JsonObject<'_>, level: &LimitLevel) {
-    object.text(name!("name"), level.name.as_str());
-    object.text(name!("per"), level.per.as_str());
+    object.word(name!("name"), level.name.as_str().as_bytes());
+    object.word(name!("per"), level.per.as_str().as_bytes());
     object.number(name!("limit"), level.limit.into());
     object.number(name!("period_s"), level.period_s);
     object.number(name!("remaining"), level.remaining.into());

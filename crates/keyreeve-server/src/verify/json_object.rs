@@ -48,6 +48,17 @@ impl JsonObject<'_> {
         string(self.bytes, text);
     }
 
+    /// A word that by its type holds nothing that JSON escapes, such as an id: nothing is looked at.
+    #[inline(always)]
+    pub(super) fn word(&mut self, name: &'static str, word: &[u8]) {
+        debug_assert!(word.iter().all(|byte| !needs_escape(*byte) && byte.is_ascii()));
+        self.begin(name);
+        self.bytes.reserve(word.len() + 2);
+        self.bytes.push(b'"');
+        self.bytes.extend_from_slice(word);
+        self.bytes.push(b'"');
+    }
+
     #[inline(always)]
     pub(super) fn maybe_text(&mut self, name: &'static str, text: Option<&str>) {
         if let Some(text) = text {
@@ -172,13 +183,21 @@ fn digits(places: &mut [u8], mut number: u32) {
     }
 }
 
+/// Whether JSON escapes a byte of text (RFC 8259 §7).
+#[expect(
+    clippy::needless_bitwise_bool,
+    reason = "without an early end, bytes are looked at many at a time"
+)]
+fn needs_escape(byte: u8) -> bool {
+    (byte < 0x20) | (byte == b'"') | (byte == b'\\')
+}
+
 #[expect(
     clippy::needless_bitwise_bool,
     reason = "without an early end, bytes are looked at many at a time"
 )]
 fn string(bytes: &mut Vec<u8>, text: &str) {
-    let escape = |found: bool, b: &u8| found | (*b < 0x20) | (*b == b'"') | (*b == b'\\');
-    if text.as_bytes().iter().fold(false, escape) {
+    if text.as_bytes().iter().fold(false, |found, byte| found | needs_escape(*byte)) {
         // Text and memory: there is nothing here that can fail.
         let _ = serde_json::to_writer(bytes, text);
         return;
@@ -207,6 +226,7 @@ mod tests {
         let value = written(|object| {
             object.flag(name!("flag"), true);
             object.text(name!("text"), "plain");
+            object.word(name!("word"), b"kr_1");
             object.maybe_text(name!("none"), None);
             object.number(name!("number"), u64::MAX);
             object.maybe_number(name!("some"), Some(0));
@@ -217,7 +237,7 @@ mod tests {
             object.objects(name!("objects"), &[1, 2], |object, n| object.number(name!("n"), *n));
         });
         let expected = json!({
-            "flag": true, "text": "plain", "number": u64::MAX, "some": 0,
+            "flag": true, "text": "plain", "word": "kr_1", "number": u64::MAX, "some": 0,
             "moment": "1970-01-01T00:00:00Z", "raw": {"plan": 1}, "object": {},
             "texts": ["a", "b"], "objects": [{"n": 1}, {"n": 2}],
         });
