@@ -1,7 +1,7 @@
 //! `xtask bench`: Keyreeve measured against a bare server of the same shape.
 //!
 //! A benchmark of unoptimised code says nothing, so the debug task builds the binaries as they
-//! are handed out, with the profile `dist`, and starts itself again from there.
+//! are handed out, as `xtask dist` does, and starts itself again from there.
 
 mod bare;
 mod cluster;
@@ -19,16 +19,17 @@ mod report;
 mod seed;
 mod server;
 mod streams;
+mod training;
 mod vault;
 mod verify;
 mod webhook;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::Context as _;
 
-use crate::workspace;
+use crate::dist;
 
 pub(crate) use bare::BareArgs;
 
@@ -66,6 +67,9 @@ enum What {
     Proxy(proxy::ProxyOptions),
     /// Memory of streams that are open and silent, and how soon all of them are ended.
     Streams(streams::StreamsOptions),
+    /// The load under which the build for `xtask dist` counts; it measures nothing.
+    #[command(hide = true)]
+    Training(training::TrainingOptions),
     /// Webhooks verified a second, and events taken and durable, beside the disk's syncs.
     Webhook(webhook::WebhookOptions),
 }
@@ -90,6 +94,7 @@ pub(crate) fn run(args: &BenchArgs) -> anyhow::Result<()> {
         What::Vault(options) => vault::run(options, &binaries, args.format),
         What::Proxy(options) => proxy::run(options, &binaries, args.format),
         What::Streams(options) => streams::run(options, &binaries, args.format),
+        What::Training(options) => training::run(options, &binaries),
         What::Webhook(options) => webhook::run(options, &binaries, args.format),
     }
 }
@@ -101,16 +106,7 @@ pub(crate) fn run_bare(args: &BareArgs) -> anyhow::Result<()> {
 
 /// Builds the binaries as they are handed out and starts this task again from them, with the same arguments.
 fn build_and_run_again() -> anyhow::Result<()> {
-    eprintln!(
-        "bench: building the binaries as they are handed out (profile dist; ten minutes the first time)"
-    );
-    let built = Command::new(workspace::cargo())
-        .args(["build", "--profile", "dist", "-p", "keyreeve", "-p", "xtask"])
-        .current_dir(workspace::root()?)
-        .status()
-        .context("cannot start cargo build")?;
-    anyhow::ensure!(built.success(), "cargo build --profile dist failed ({built})");
-    let binary = dist_folder()?.join("xtask");
+    let binary = dist::build(false)?.join("xtask");
     let ended = Command::new(&binary)
         .args(std::env::args_os().skip(1))
         .arg("--already-release")
@@ -118,15 +114,6 @@ fn build_and_run_again() -> anyhow::Result<()> {
         .with_context(|| format!("cannot start {}", binary.display()))?;
     anyhow::ensure!(ended.success(), "the benchmark failed ({ended})");
     Ok(())
-}
-
-/// The folder cargo builds these binaries into.
-fn dist_folder() -> anyhow::Result<PathBuf> {
-    let metadata = workspace::metadata()?;
-    let target = metadata["target_directory"]
-        .as_str()
-        .context("cargo metadata names no target directory")?;
-    Ok(Path::new(target).join("dist"))
 }
 
 /// The folder of the running binary: the one that holds `keyreeve` too.

@@ -9,6 +9,7 @@
 
 mod bench;
 mod clock;
+mod dist;
 mod fuzz;
 mod program;
 mod test;
@@ -33,6 +34,8 @@ enum Task {
     /// The bare hyper server that `bench verify` compares with and `bench proxy` puts proxies before.
     #[command(hide = true)]
     BareServer(bench::BareArgs),
+    /// Build the program as it is handed out, laid out by how it is used.
+    Dist(dist::DistArgs),
     /// Format check, lints, tests and the licence check.
     Test,
     /// Run the fuzz targets.
@@ -47,6 +50,7 @@ fn main() -> anyhow::Result<()> {
     match Cli::parse().task {
         Task::Bench(args) => bench::run(&args),
         Task::BareServer(args) => bench::run_bare(&args),
+        Task::Dist(args) => dist::run(&args),
         Task::Test => test::run(test::Lockfile::MayChange),
         Task::Fuzz(args) => fuzz::run(&args),
         Task::Tidy => tidy::run(),

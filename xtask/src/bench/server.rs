@@ -225,6 +225,13 @@ impl Server {
         }
     }
 
+    /// Asks the process to end, and waits until it has.
+    pub(crate) fn end(mut self) -> anyhow::Result<()> {
+        self.ask_to_end();
+        ensure!(self.child.try_wait()?.is_some(), "{} did not end when it was asked to", self.name);
+        Ok(())
+    }
+
     /// Its process.
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()

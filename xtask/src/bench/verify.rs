@@ -80,7 +80,7 @@ pub(crate) fn run(options: &VerifyOptions, binaries: &Path, format: Format) -> a
 }
 
 /// One request for every sampled key; both servers get these very bytes.
-fn build_requests(seeded: &Seeded, mode: Mode) -> Vec<Vec<u8>> {
+pub(super) fn build_requests(seeded: &Seeded, mode: Mode) -> Vec<Vec<u8>> {
     seeded
         .keys
         .iter()

@@ -192,10 +192,6 @@ fn needs_escape(byte: u8) -> bool {
     (byte < 0x20) | (byte == b'"') | (byte == b'\\')
 }
 
-#[expect(
-    clippy::needless_bitwise_bool,
-    reason = "without an early end, bytes are looked at many at a time"
-)]
 fn string(bytes: &mut Vec<u8>, text: &str) {
     if text.as_bytes().iter().fold(false, |found, byte| found | needs_escape(*byte)) {
         // Text and memory: there is nothing here that can fail.
