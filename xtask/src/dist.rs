@@ -17,8 +17,6 @@ use crate::workspace;
 
 /// The folder of the build that counts, and of what it counted, in the target folder.
 const COUNTING: &str = "dist-counting";
-/// What was counted, as the compiler reads it, in the target folder.
-const PROFILE: &str = "dist.profdata";
 
 /// The values that calls are made with are not counted, nor looked for: no library reads those counts.
 const WITHOUT_VALUES: &str = "-Cllvm-args=-disable-vp";
@@ -42,14 +40,15 @@ pub(crate) fn run(args: &DistArgs) -> anyhow::Result<()> {
 /// where the code has changed since, the compiler leaves that part of it out.
 pub(crate) fn build(train: bool) -> anyhow::Result<PathBuf> {
     let target = target_folder()?;
-    let profile = target.join(PROFILE);
-    let mut flags = Vec::new();
-    if !train && profile.is_file() {
+    let counting = target.join(COUNTING);
+    eprintln!("dist: building what loads and measures (a quarter of an hour the first time)");
+    // Without the profile: what is measured beside the program gets nothing of it.
+    let tools = cargo_build(&target, "xtask", &[])?;
+    let mut profile = counts::known(&counting)?.filter(|_| !train);
+    if profile.is_some() {
         eprintln!("dist: as counted before; `cargo xtask dist --train` counts anew");
-        flags = laid_out_by(&profile);
     } else if let Some(profdata) = counts::program() {
-        count(&target, &profdata, &profile)?;
-        flags = laid_out_by(&profile);
+        profile = Some(count(&counting, &tools, &profdata)?);
     } else {
         eprintln!(
             "dist: SKIPPED: llvm-profdata is not on this machine, so the program is built without what \
@@ -57,18 +56,13 @@ pub(crate) fn build(train: bool) -> anyhow::Result<PathBuf> {
         );
     }
     eprintln!("dist: building what is handed out (a quarter of an hour the first time)");
-    cargo_build(&target, &["keyreeve"], &flags)?;
-    // Without the profile: what is measured beside the program gets nothing of it.
-    cargo_build(&target, &["xtask"], &[])
-}
-
-fn laid_out_by(profile: &Path) -> Vec<String> {
-    vec![format!("-Cprofile-use={}", profile.display()), WITHOUT_VALUES.to_owned()]
+    let laid_out =
+        profile.map(|it| [format!("-Cprofile-use={}", it.display()), WITHOUT_VALUES.to_owned()]);
+    cargo_build(&target, "keyreeve", laid_out.as_ref().map_or(&[], |flags| flags.as_slice()))
 }
 
 /// Makes the profile: builds what counts, loads it, and puts together what it counted.
-fn count(target: &Path, profdata: &Path, profile: &Path) -> anyhow::Result<()> {
-    let counting = target.join(COUNTING);
+fn count(counting: &Path, tools: &Path, profdata: &Path) -> anyhow::Result<PathBuf> {
     let raw = counting.join("raw");
     if raw.exists() {
         fs::remove_dir_all(&raw).context("what was counted before cannot be removed")?;
@@ -76,28 +70,28 @@ fn count(target: &Path, profdata: &Path, profile: &Path) -> anyhow::Result<()> {
     fs::create_dir_all(&raw).context("cannot create a folder for what is counted")?;
     eprintln!("dist: building what counts (a quarter of an hour the first time)");
     let flags = ["-Cprofile-generate".to_owned(), WITHOUT_VALUES.to_owned()];
-    let folder = cargo_build(&counting, &["keyreeve", "xtask"], &flags)?;
-    let trained = Command::new(folder.join("xtask"))
+    let folder = cargo_build(counting, "keyreeve", &flags)?;
+    // It looks for the program where it stands itself.
+    let loader = folder.join("xtask");
+    fs::copy(tools.join("xtask"), &loader).context("what loads cannot be put beside it")?;
+    let trained = Command::new(&loader)
         .args(["bench", "training", "--already-release", "--counts"])
         .arg(&raw)
-        // Its own counts are not wanted.
-        .env("LLVM_PROFILE_FILE", "/dev/null")
         .status()
         .context("the load cannot be started")?;
     ensure!(trained.success(), "the load failed ({trained})");
-    counts::merge(&raw, profdata, profile)
+    counts::merge(&raw, profdata, counting)
 }
 
-/// Builds these packages with the profile `dist` and these flags; gives the folder of the programs.
-fn cargo_build(target: &Path, packages: &[&str], flags: &[String]) -> anyhow::Result<PathBuf> {
+/// Builds a package with the profile `dist` and these flags; gives the folder of the program. One at a
+/// time: together with another one it would get that one's features, too, and what was counted would be of
+/// another program.
+fn cargo_build(target: &Path, package: &str, flags: &[String]) -> anyhow::Result<PathBuf> {
     let host = host()?;
-    let mut command = Command::new(workspace::cargo());
-    // With a target named, the flags are for the program alone, and not for what builds it.
-    command.args(["build", "--profile", "dist", "--target", &host, "--target-dir"]).arg(target);
-    for package in packages {
-        command.args(["-p", package]);
-    }
-    let built = command
+    let built = Command::new(workspace::cargo())
+        // With a target named, the flags are for the program alone, and not for what builds it.
+        .args(["build", "--profile", "dist", "-p", package, "--target", &host, "--target-dir"])
+        .arg(target)
         .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}"))
         .current_dir(workspace::root()?)
         .status()

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, ensure};
+use keyreeve_core::audit::Hash;
 use llvm_profparser::instrumentation_profile::types::InstrumentationProfile;
 
 use crate::program;
@@ -19,22 +20,44 @@ pub(super) fn program() -> Option<PathBuf> {
     program::find("llvm-profdata", Path::new("/usr/bin/llvm-profdata"))
 }
 
-/// Puts together all that was counted in a folder.
-pub(super) fn merge(raw: &Path, profdata: &Path, profile: &Path) -> anyhow::Result<()> {
-    let files = fs::read_dir(raw)?.map(|entry| Ok(entry?.path()));
-    let files = files.collect::<anyhow::Result<Vec<PathBuf>>>()?;
+/// What the files end with that the compiler reads.
+const ENDING: &str = "profdata";
+
+/// What was counted before, as the compiler reads it.
+pub(super) fn known(folder: &Path) -> anyhow::Result<Option<PathBuf>> {
+    if !folder.is_dir() {
+        return Ok(None);
+    }
+    let files = files_in(folder)?;
+    Ok(files.into_iter().find(|file| file.extension().is_some_and(|it| it == ENDING)))
+}
+
+/// Puts together all that was counted in a folder, and keeps it in the other one in place of what was
+/// there. It is named by what it holds: a build tool that knows the name alone builds anew.
+pub(super) fn merge(raw: &Path, profdata: &Path, folder: &Path) -> anyhow::Result<PathBuf> {
+    let files = files_in(raw)?;
     ensure!(!files.is_empty(), "nothing was counted");
     let counted =
         llvm_profparser::merge_profiles(&files).context("what was counted cannot be read")?;
+    let content = text_of(&counted);
+    let digest = Hash::of(content.as_bytes()).to_string();
     let text = raw.with_extension("proftext");
-    fs::write(&text, text_of(&counted)).context("what was counted cannot be written")?;
+    fs::write(&text, content).context("what was counted cannot be written")?;
+    while let Some(old) = known(folder)? {
+        fs::remove_file(old).context("what was counted before cannot be removed")?;
+    }
+    let profile = folder.join(&digest[..8]).with_extension(ENDING);
     let merged = Command::new(profdata)
         .args(["merge", "--output"])
-        .args([profile, &text])
+        .args([&profile, &text])
         .status()
         .context("cannot start llvm-profdata")?;
     ensure!(merged.success(), "llvm-profdata failed ({merged})");
-    Ok(())
+    Ok(profile)
+}
+
+fn files_in(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect()
 }
 
 /// The text form: of each function its name, the hash of its shape, and how often each part of it ran.
@@ -71,11 +94,12 @@ mod tests {
     #[test]
     fn nothing_counted_is_an_error() -> anyhow::Result<()> {
         let folder = tempfile::tempdir()?;
-        let failed = merge(folder.path(), Path::new("llvm-profdata"), Path::new("profile"));
+        let failed = merge(folder.path(), Path::new("llvm-profdata"), folder.path());
         assert_eq!(
             failed.map_err(|error| error.to_string()),
             Err("nothing was counted".to_owned())
         );
+        assert_eq!(known(folder.path())?, None);
         Ok(())
     }
 }
