@@ -39,6 +39,7 @@ pub(crate) fn run(options: &TrainingOptions, binaries: &Path) -> anyhow::Result<
         ("KEYREEVE_LIMITS__VIEWER", "0"),
         ("KEYREEVE_LIMITS__OPERATOR", "0"),
     ];
+    eprintln!("training: verification of keys");
     for mode in Mode::value_variants() {
         verifications(*mode, binaries, &settings)?;
     }
@@ -47,7 +48,6 @@ pub(crate) fn run(options: &TrainingOptions, binaries: &Path) -> anyhow::Result<
 
 /// Keys are verified that are bound like this.
 fn verifications(mode: Mode, binaries: &Path, settings: &[(&str, &str)]) -> anyhow::Result<()> {
-    eprintln!("training: verification of keys");
     let folder = tempfile::tempdir().context("cannot create a data folder")?;
     let admin_key = seed::init(folder.path(), settings)?;
     let seeded = seed::fill(&*seed::open(folder.path())?, admin_key, KEYS, mode, KEYS)?;

@@ -71,9 +71,7 @@ pub(crate) fn run(args: &ServeArgs, context: &Context) -> anyhow::Result<Outcome
     info!(%url, live_keys = engine.live().len(), "serving");
     serve(&background, server, (&engine, Arc::new(gateway)), running, &metrics, &config, stopped)?;
     info!("stopped");
-    // Taking a million keys apart takes seconds and is of use to nobody: the kernel takes the memory as it
-    // is, and clears it before anyone else has it.
-    std::mem::forget(engine);
+    engine.leave_keys();
     Ok(Outcome::Done)
 }
 
