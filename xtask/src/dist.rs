@@ -21,6 +21,10 @@ const COUNTING: &str = "dist-counting";
 /// The values that calls are made with are not counted, nor looked for: no library reads those counts.
 const WITHOUT_VALUES: &str = "-Cllvm-args=-disable-vp";
 
+/// Whether all crates are made into one program as a whole at the end, or each for itself.
+const WHOLE: &str = "fat";
+const IN_PARTS: &str = "off";
+
 /// Options of `xtask dist`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct DistArgs {
@@ -43,7 +47,7 @@ pub(crate) fn build(train: bool) -> anyhow::Result<PathBuf> {
     let counting = target.join(COUNTING);
     eprintln!("dist: building what loads and measures (a quarter of an hour the first time)");
     // Without the profile: what is measured beside the program gets nothing of it.
-    let tools = cargo_build(&target, "xtask", &[])?;
+    let tools = cargo_build(&target, "xtask", &[], WHOLE)?;
     let mut profile = counts::known(&counting)?.filter(|_| !train);
     if profile.is_some() {
         eprintln!("dist: as counted before; `cargo xtask dist --train` counts anew");
@@ -58,7 +62,8 @@ pub(crate) fn build(train: bool) -> anyhow::Result<PathBuf> {
     eprintln!("dist: building what is handed out (a quarter of an hour the first time)");
     let laid_out =
         profile.map(|it| [format!("-Cprofile-use={}", it.display()), WITHOUT_VALUES.to_owned()]);
-    cargo_build(&target, "keyreeve", laid_out.as_ref().map_or(&[], |flags| flags.as_slice()))
+    let flags = laid_out.as_ref().map_or(&[][..], |flags| flags.as_slice());
+    cargo_build(&target, "keyreeve", flags, WHOLE)
 }
 
 /// Makes the profile: builds what counts, loads it, and puts together what it counted.
@@ -70,7 +75,8 @@ fn count(counting: &Path, tools: &Path, profdata: &Path) -> anyhow::Result<PathB
     fs::create_dir_all(&raw).context("cannot create a folder for what is counted")?;
     eprintln!("dist: building what counts (a quarter of an hour the first time)");
     let flags = ["-Cprofile-generate".to_owned(), WITHOUT_VALUES.to_owned()];
-    let folder = cargo_build(counting, "keyreeve", &flags)?;
+    // What is counted is put in before programs are joined into a whole: that can be left out here.
+    let folder = cargo_build(counting, "keyreeve", &flags, IN_PARTS)?;
     // It looks for the program where it stands itself.
     let loader = folder.join("xtask");
     fs::copy(tools.join("xtask"), &loader).context("what loads cannot be put beside it")?;
@@ -86,13 +92,19 @@ fn count(counting: &Path, tools: &Path, profdata: &Path) -> anyhow::Result<PathB
 /// Builds a package with the profile `dist` and these flags; gives the folder of the program. One at a
 /// time: together with another one it would get that one's features, too, and what was counted would be of
 /// another program.
-fn cargo_build(target: &Path, package: &str, flags: &[String]) -> anyhow::Result<PathBuf> {
+fn cargo_build(
+    target: &Path,
+    package: &str,
+    flags: &[String],
+    lto: &str,
+) -> anyhow::Result<PathBuf> {
     let host = host()?;
     let built = Command::new(workspace::cargo())
         // With a target named, the flags are for the program alone, and not for what builds it.
         .args(["build", "--profile", "dist", "-p", package, "--target", &host, "--target-dir"])
         .arg(target)
         .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}"))
+        .env("CARGO_PROFILE_DIST_LTO", lto)
         .current_dir(workspace::root()?)
         .status()
         .context("cannot start cargo build")?;
