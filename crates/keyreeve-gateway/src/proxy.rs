@@ -15,7 +15,7 @@ mod upgrade;
 
 use std::{path::PathBuf, sync::Arc};
 
-use http::{HeaderValue, Method, Request, Response};
+use http::{HeaderValue, Method, Request, Response, request::Parts};
 use hyper::body::Incoming;
 use keyreeve_core::name::ProjectName;
 use keyreeve_engine::{Clock, Engine, RequestMeta, connections::CallRefused};
@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::headers::{for_client, strip_trailers};
 pub use self::refusal::{Refusal, RefusalKind};
-use self::{figures::Figures, request::Asked};
+use self::{figures::Figures, record::Recorder, request::Asked};
 pub(crate) use self::{
     forward::{full, prepare},
     inject::Outgoing,
@@ -57,7 +57,7 @@ pub struct Proxy {
     dialer: Arc<Dialer>,
     tokens: Tokens,
     breakers: Breakers<Lane>,
-    figures: Arc<Figures>,
+    recorder: Arc<Recorder>,
     cache: SharedCache,
     /// Ends the calls of a project that are going on.
     cuts: HashMap<ProjectName, Arc<CancellationToken>>,
@@ -82,11 +82,15 @@ impl Proxy {
         let dialer = Arc::new(Dialer::new(&tls, options.own_ports.clone()));
         Ok(Self {
             tokens: Tokens::new(engine.clone(), clock.clone(), dialer.clone()),
+            recorder: Arc::new(Recorder {
+                engine: engine.clone(),
+                clock: clock.clone(),
+                figures: Figures::default(),
+            }),
             engine,
             clock,
             dialer,
             breakers: Breakers::default(),
-            figures: Arc::default(),
             cache: SharedCache::default(),
             cuts: HashMap::new(),
         })
@@ -97,21 +101,24 @@ impl Proxy {
         if cors::is_preflight(&request) {
             return self.preflight(&request, request.headers().get(http::header::ORIGIN));
         }
+        let (mut parts, body) = request.into_parts();
         let mut cors = None;
-        let answer = self.call(request, meta, &mut cors).await;
+        let answer = self.call(&mut parts, body, meta, &mut cors).await;
         if let Err(refusal) = &answer {
-            self.figures.refused(refusal.kind);
+            self.figures().refused(refusal.kind);
         }
         Served { answer, cors }
     }
 
+    // What is large goes from hand to hand by reference: each function that waits keeps its arguments, and
+    // every call would carry as many copies about.
     async fn call(
         &self,
-        request: Request<Incoming>,
+        parts: &mut Parts,
+        body: Incoming,
         meta: RequestMeta,
         cors: &mut Option<HeaderValue>,
     ) -> Result<Response<AnswerBody>, Refusal> {
-        let (mut parts, body) = request.into_parts();
         let origin = parts.headers.get(http::header::ORIGIN).and_then(|it| it.to_str().ok());
         if let (Some(origin), Some(name)) = (origin, request::connection_of(parts.uri.path())) {
             // Before anything can be refused: a page that may call is told why.
@@ -120,8 +127,8 @@ impl Proxy {
         if !is_passed_on(&parts.method) {
             return Err(Refusal::new(RefusalKind::Method));
         }
-        let asked = Asked::read(&parts).map_err(|refusal| self.counted(refusal, meta))?;
-        let admitted = self.engine.admit_call(&asked.call(&parts, meta)).await;
+        let asked = Asked::read(parts).map_err(|refusal| self.counted(refusal, meta))?;
+        let admitted = self.engine.admit_call(&asked.call(parts, meta)).await;
         let admitted = admitted.map_err(Refusal::from).inspect_err(|refusal| {
             if refusal.kind == RefusalKind::Origin {
                 *cors = None;
@@ -129,7 +136,16 @@ impl Proxy {
         })?;
         let (shown, credential_header) = asked.into_credential();
         headers::strip_credential(&mut parts.headers, &shown);
-        self.forward(parts, body, admitted, credential_header, meta).await
+        drop(shown);
+        let (mut call, credential) = self.begin(admitted, &parts.method, meta);
+        if upgrade::is_wanted(parts) {
+            let upgraded = self.forward_upgrade(call, parts, credential, &credential_header);
+            return Box::pin(upgraded).await;
+        }
+        match self.forward(&mut call, parts, body, credential, &credential_header).await {
+            Ok(forwarded) => self.answered(call, forwarded, &parts.method),
+            Err(refusal) => Err(call.not_answered(refusal)),
+        }
     }
 
     /// A call without a credential is limited and counted as it is everywhere else.
@@ -153,7 +169,7 @@ impl Proxy {
 
     /// The figures as Prometheus reads them.
     pub fn render_figures(&self, page: &mut String) {
-        self.figures.render(page, self.breakers.open(self.now_ns()));
+        self.figures().render(page, self.breakers.open(self.now_ns()));
     }
 
     /// What ends a call of a project.
@@ -163,6 +179,10 @@ impl Proxy {
             return Cut(signal.clone());
         }
         Cut(cuts.get_or_insert_with(project.clone(), Arc::default).clone())
+    }
+
+    fn figures(&self) -> &Figures {
+        &self.recorder.figures
     }
 
     pub(crate) fn dialer(&self) -> &Dialer {

@@ -169,6 +169,8 @@ pub struct Origin {
     scheme: Scheme,
     host: HostName,
     port: u16,
+    /// Made of the others once, for it is in every request.
+    authority: Box<str>,
 }
 
 impl Origin {
@@ -178,7 +180,9 @@ impl Origin {
         if port == 0 {
             return Err(Invalid::new(PORT_RULE));
         }
-        Ok(Self { scheme, host, port })
+        let authority =
+            if port == scheme.default_port() { host.to_string() } else { format!("{host}:{port}") };
+        Ok(Self { scheme, host, port, authority: authority.into() })
     }
 
     /// How the service is spoken to.
@@ -198,11 +202,8 @@ impl Origin {
 
     /// What the `Host` header says (RFC 9110 §7.2): the host, and the port unless it is the
     /// scheme's own.
-    pub fn authority(&self) -> String {
-        if self.port == self.scheme.default_port() {
-            return self.host.to_string();
-        }
-        format!("{}:{}", self.host, self.port)
+    pub fn authority(&self) -> &str {
+        &self.authority
     }
 }
 

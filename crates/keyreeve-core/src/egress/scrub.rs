@@ -200,6 +200,11 @@ impl Scrubber {
         Self { set, held: Zeroizing::default(), covered: 0, is_inside: false, hits: 0 }
     }
 
+    /// What is looked for.
+    pub fn set(&self) -> &ScrubSet {
+        &self.set
+    }
+
     /// Takes the next piece of the stream and says what to pass on.
     pub fn feed(&mut self, piece: &[u8]) -> Fed {
         if piece.is_empty() || self.set.is_empty() {

@@ -276,9 +276,14 @@ impl Engine {
         let state = self.state_of(project, &connection);
         let id = chain.key.id();
         let client = token.as_ref().map_or(id.as_str(), |token| token.id.as_str());
+        let subject = |of: &[&str]| self.subject_hash(of);
+        let (tenant, name) = (project.as_str(), connection.name.as_str());
+        // Only where they are counted.
         let subjects = Subjects {
-            calls: self.subject_hash(&[project.as_str(), &connection.name, client]),
-            units: self.subject_hash(&[project.as_str(), &connection.name, client, "units"]),
+            calls: connection.rate_per_client.map(|rate| (rate, subject(&[tenant, name, client]))),
+            units: connection
+                .spend_per_client
+                .map(|rate| (rate, subject(&[tenant, name, client, "units"]))),
         };
         let units = connection.units_of(call.method, target.path());
         let (slot, spent) = self.take_call(&connection, state, &subjects, units)?;

@@ -30,12 +30,12 @@ impl Drop for Slot {
     }
 }
 
-/// Whose counts a call takes from, of those that are kept for each client.
+/// Whose counts a call takes from, of those that are kept for each client, and how much each may.
 pub(super) struct Subjects {
     /// For calls.
-    pub(super) calls: u64,
+    pub(super) calls: Option<(Rate, u64)>,
     /// For units.
-    pub(super) units: u64,
+    pub(super) units: Option<(Rate, u64)>,
 }
 
 impl Engine {
@@ -50,15 +50,14 @@ impl Engine {
         let slot = take_slot(connection, state)?;
         let now_ns = self.clock.monotonic_ns();
         let clients = &self.connections.clients;
-        let cell =
-            |rate: &Option<Rate>, subject| rate.is_some().then(|| clients.cell(subject, now_ns));
-        let own_calls = cell(&connection.rate_per_client, subjects.calls);
-        let own_units = cell(&connection.spend_per_client, subjects.units);
+        let cell = |of: Option<(Rate, u64)>| of.map(|(_, subject)| clients.cell(subject, now_ns));
+        let (own_calls, own_units) = (cell(subjects.calls), cell(subjects.units));
+        let rate = |of: Option<(Rate, u64)>| of.map(|(rate, _)| rate);
         let own = own_calls.as_ref().map(|cell| &cell.gcra);
         let own_spend = own_units.as_ref().map(|cell| &cell.gcra);
         let limits = [
-            ("connection, each client", connection.rate_per_client, own, 1),
-            ("connection, spend of each client", connection.spend_per_client, own_spend, units),
+            ("connection, each client", rate(subjects.calls), own, 1),
+            ("connection, spend of each client", rate(subjects.units), own_spend, units),
             ("connection", connection.rate, Some(&state.rate), 1),
             ("connection, spend", connection.spend, Some(&state.spend), units),
         ];

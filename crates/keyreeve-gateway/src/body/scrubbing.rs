@@ -8,7 +8,6 @@ use keyreeve_core::egress::{Fed, ScrubSet, Scrubber};
 
 /// What is looked for in one answer.
 pub(crate) struct Scrubbing {
-    set: Arc<ScrubSet>,
     scrubber: Scrubber,
     /// Bytes that came and were not passed on yet.
     held: u64,
@@ -20,7 +19,6 @@ impl Scrubbing {
     /// `None` if there is nothing to look for.
     pub(crate) fn of(set: &Arc<ScrubSet>) -> Option<Self> {
         (!set.is_empty()).then(|| Self {
-            set: set.clone(),
             scrubber: Scrubber::new(set.clone()),
             held: 0,
             in_headers: 0,
@@ -50,8 +48,9 @@ impl Scrubbing {
 
     /// Overwrites what stands in headers or trailers.
     pub(crate) fn mask_headers(&mut self, headers: &mut HeaderMap) {
+        let set = self.scrubber.set();
         for value in headers.values_mut() {
-            if let Some(masked) = self.set.mask(value.as_bytes()) {
+            if let Some(masked) = set.mask(value.as_bytes()) {
                 self.in_headers += 1;
                 // Only visible characters were put in the place of others.
                 let masked = HeaderValue::from_bytes(&masked);

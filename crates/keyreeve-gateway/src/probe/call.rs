@@ -42,8 +42,8 @@ impl Proxy {
         let patience = connection.settings.patience.connect();
         let mut sender = self.dialer().dial(&destination, patience, false).await?;
         let unsent = |_| Untold::Said("the request could not be made");
-        prepare(&mut request, &sender, &destination).map_err(unsent)?;
-        let answer = sender.send(request).await;
+        prepare(&mut request, &sender, &destination.origin).map_err(unsent)?;
+        let answer = sender.send(&mut request).await;
         let answer = answer.map_err(|_| Untold::Said("the service broke off"))?;
         let status = answer.status().as_u16();
         let mut body: Option<Value> = None;

@@ -29,8 +29,8 @@ impl Call {
             let words = "the service changed the protocol, which nobody asked for";
             return Err(self.not_passed(words));
         }
-        let connection = self.connection.clone();
-        let settings = &connection.settings;
+        let settings = &self.connection().settings;
+        let (most, idle) = (settings.limits.max_response_bytes, settings.patience.idle());
         let mut scrubbing = Scrubbing::of(proof.scrub());
         if let Some(scrubbing) = &mut scrubbing {
             if is_encoded(&parts.headers) && !body.is_end_stream() && method != Method::HEAD {
@@ -41,7 +41,7 @@ impl Call {
             scrubbing.mask_headers(&mut parts.headers);
         }
         headers::for_client(&mut parts.headers);
-        if let Some(most) = settings.limits.max_response_bytes
+        if let Some(most) = most
             && body.size_hint().lower() > most
         {
             let words =
@@ -59,8 +59,7 @@ impl Call {
         for (name, value) in own {
             parts.headers.insert(name, HeaderValue::from_static(value));
         }
-        let patient = Patient::new(settings.patience.idle(), self.cut.clone());
-        let most = settings.limits.max_response_bytes;
+        let patient = Patient::new(idle, self.cut);
         let record = self.record.answered(parts.status.as_u16());
         let ending = Box::new(Ending::new(record, used));
         let body = AnswerBody::stream(body, scrubbing, patient, most, ending);

@@ -15,12 +15,12 @@ use http::{
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::{Body as _, Incoming};
 use keyreeve_core::{
-    egress::{Scheme, Target},
+    egress::{Origin, Scheme, Target},
     vault::VersionNumber,
 };
 use keyreeve_engine::{
     RequestMeta,
-    connections::{Admitted, Client, Connection, Injection, Slot, Spent},
+    connections::{Admitted, Client, Connection, Credential, Injection},
 };
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -35,20 +35,41 @@ use super::{
 };
 use crate::{
     body::{AnswerBody, BodyError, Cut, RequestBody, SignedRequest, StreamedRequest},
+    cache::{CacheKey, Kept},
     upstream::{Breaker, Destination, DialError, Lane, Pool, Sender},
 };
 
 /// One call on its way.
 pub(super) struct Call {
-    pub(super) connection: Arc<Connection>,
-    pub(super) destination: Destination,
-    pub(super) lane: Lane,
+    pub(super) target: Target,
     pub(super) breaker: Arc<Breaker>,
     pub(super) record: CallRecord,
     pub(super) cut: Cut,
+    pub(super) meta: RequestMeta,
+}
+
+/// What a call is answered with.
+pub(super) enum Forwarded {
+    /// What the service said, what it was asked with, and where the answer is kept if it may be.
+    Answered {
+        response: Response<Incoming>,
+        used: Used,
+        proof: Proof,
+        place: Option<Box<CacheKey>>,
+    },
+    /// What it said before.
+    Kept(Kept),
 }
 
 impl Call {
+    pub(super) fn connection(&self) -> &Arc<Connection> {
+        self.record.connection()
+    }
+
+    pub(super) fn client(&self) -> &Client {
+        self.record.client()
+    }
+
     /// Lets a call through to the service unless that is left alone for a while.
     pub(super) fn admit_to_service(&self, proxy: &Proxy) -> Result<(), Refusal> {
         self.breaker.admit(proxy.now_ns()).map_err(|wait| {
@@ -69,17 +90,6 @@ impl Call {
         Ending::new(self.record.answered(status), None).end(0, 0, false);
         refusal
     }
-}
-
-/// What is asked of a service.
-struct Asked {
-    parts: Parts,
-    body: Incoming,
-    /// Where the bytes of the body are counted; `None` if there is none.
-    sent: Option<Arc<AtomicU64>>,
-    target: Target,
-    client: Client,
-    meta: RequestMeta,
 }
 
 /// A body that can be sent more than once, or not.
@@ -106,46 +116,78 @@ impl Sendable {
 }
 
 impl Proxy {
-    /// Puts the credential in, sends the call on, and gives the answer as the client gets it. From here on
-    /// the call leaves a record, whatever becomes of it.
+    /// From here on the call leaves a record, whatever becomes of it.
+    pub(super) fn begin(
+        &self,
+        admitted: Admitted,
+        method: &Method,
+        meta: RequestMeta,
+    ) -> (Call, Arc<Credential>) {
+        let Admitted { connection, target, credential, client, units, spent, slot } = admitted;
+        let lane = Lane(connection);
+        let call = Call {
+            breaker: self.breakers.of(&lane),
+            cut: self.cut_of(&client.project),
+            record: CallRecord::new(
+                &self.recorder,
+                lane,
+                client,
+                method,
+                &target,
+                (units, spent, slot),
+            ),
+            target,
+            meta,
+        };
+        (call, credential)
+    }
+
+    /// Puts the credential in and sends the call on, unless there is an answer that was kept.
     pub(super) async fn forward(
         &self,
-        mut parts: Parts,
+        call: &mut Call,
+        parts: &mut Parts,
         body: Incoming,
-        admitted: Admitted,
-        credential_header: HeaderName,
-        meta: RequestMeta,
-    ) -> Result<Response<AnswerBody>, Refusal> {
-        let Admitted { connection, target, credential, client, units, spent, slot } = admitted;
-        let mut call =
-            self.begin(&connection, &client, &parts.method, &target, (units, spent, slot));
-        let mut proof = match self.proof(&client, &connection, credential, meta).await {
-            Ok(proof) => proof,
-            Err(refusal) => return Err(call.not_answered(refusal)),
-        };
-        let is_upgrade = super::upgrade::is_wanted(&parts);
-        let upgrade_headers = is_upgrade.then(|| super::upgrade::headers(&parts.headers));
-        let scrubs = !proof.scrub().is_empty();
-        headers::for_service(&mut parts.headers, &credential_header, scrubs);
-        if let Some(more) = upgrade_headers {
-            parts.headers.extend(more);
-            let upgraded = self.forward_upgrade(parts, call, &target, &client, &proof);
-            return Box::pin(upgraded).await;
-        }
-        let cached = self.cached(&call, &client, &parts, &target, &proof);
-        if let Some(Cached::Answer(kept)) = cached {
-            call.record.sent_with(proof.version());
-            return Ok(kept::again(call, kept));
-        }
-        let sent = (!body.is_end_stream()).then(|| call.record.request_bytes());
-        let asked = Asked { parts, body, sent, target, client, meta };
-        let method = asked.parts.method.clone();
-        match self.exchange(&call, &mut proof, asked).await {
-            Ok((response, used)) => {
-                let answer = call.answer(&proof, response, Some(used), &method)?;
-                Ok(self.keep(&connection, cached, answer))
+        credential: Arc<Credential>,
+        credential_header: &HeaderName,
+    ) -> Result<Forwarded, Refusal> {
+        let mut proof = self.proof(call, credential).await?;
+        headers::for_service(&mut parts.headers, credential_header, !proof.scrub().is_empty());
+        let place = match self.cached(call, parts, &proof) {
+            Some(Cached::Answer(kept)) => {
+                call.record.sent_with(proof.version());
+                return Ok(Forwarded::Kept(kept));
             }
-            Err(refusal) => Err(call.not_answered(refusal)),
+            Some(Cached::Missing(place)) => Some(place),
+            None => None,
+        };
+        let mut sendable = if body.is_end_stream() {
+            Sendable::Whole(Bytes::new())
+        } else {
+            let sent = call.record.request_bytes();
+            Box::pin(self.sendable(call, body, &parts.headers, proof.injection(), sent)).await?
+        };
+        let (response, used) = self.exchange(call, &mut proof, parts, &mut sendable).await?;
+        Ok(Forwarded::Answered { response, used, proof, place })
+    }
+
+    /// The answer as the client gets it.
+    pub(super) fn answered(
+        &self,
+        call: Call,
+        forwarded: Forwarded,
+        method: &Method,
+    ) -> Result<Response<AnswerBody>, Refusal> {
+        match forwarded {
+            Forwarded::Kept(kept) => Ok(kept::again(call, kept)),
+            Forwarded::Answered { response, used, proof, place: None } => {
+                call.answer(&proof, response, Some(used), method)
+            }
+            Forwarded::Answered { response, used, proof, place } => {
+                let connection = call.connection().clone();
+                let answer = call.answer(&proof, response, Some(used), method)?;
+                Ok(self.keep(&connection, place, answer))
+            }
         }
     }
 
@@ -154,12 +196,10 @@ impl Proxy {
         &self,
         call: &Call,
         proof: &mut Proof,
-        asked: Asked,
+        parts: &mut Parts,
+        sendable: &mut Sendable,
     ) -> Result<(Response<Incoming>, Used), Refusal> {
-        let Asked { mut parts, body, sent, target, client, meta } = asked;
-        let connection = &call.connection;
-        let headers = &parts.headers;
-        let mut sendable = self.sendable(call, body, headers, proof.injection(), sent).await?;
+        let (client, connection) = (call.client(), call.connection());
         let mut is_first = true;
         loop {
             let may_be_replaced = proof.may_be_replaced();
@@ -167,7 +207,7 @@ impl Proxy {
                 parts.method.clone(),
                 &connection.origin,
                 &connection.settings.base_url.path,
-                &target,
+                &call.target,
                 proof.injection(),
                 if may_be_replaced {
                     parts.headers.clone()
@@ -175,51 +215,28 @@ impl Proxy {
                     std::mem::take(&mut parts.headers)
                 },
             );
-            let request = self.request(outgoing, proof, &mut sendable)?;
-            let (response, used) = self.send(call, request, proof.version()).await?;
+            let mut request = self.request(outgoing, proof, sendable)?;
+            let (response, used) = self.send(call, &mut request, proof.version()).await?;
             let status = response.status();
+            if status != 401 && status != 403 {
+                self.engine.credential_accepted(client, connection, proof.version());
+                return Ok((response, used));
+            }
             if status == 401 && std::mem::take(&mut is_first) {
-                let minted = self.another_token(&client, connection, proof).await;
+                let minted = self.another_token(call, proof).await;
                 if minted.is_some() && sendable.can_be_sent() {
                     proof.minted = minted;
                     continue;
                 }
             }
-            if status != 401 && status != 403 {
-                self.engine.credential_accepted(&client, connection, proof.version());
-            } else {
-                let version = proof.version();
-                let other = self.engine.credential_refused(&client, connection, version, meta);
-                if let Some(other) =
-                    Box::pin(other).await?.filter(|_| may_be_replaced && sendable.can_be_sent())
-                {
-                    *proof = self.proof(&client, connection, other, meta).await?;
-                    continue;
+            let version = proof.version();
+            let other = self.engine.credential_refused(client, connection, version, call.meta);
+            match Box::pin(other).await? {
+                Some(other) if may_be_replaced && sendable.can_be_sent() => {
+                    *proof = self.proof(call, other).await?;
                 }
+                _ => return Ok((response, used)),
             }
-            return Ok((response, used));
-        }
-    }
-
-    fn begin(
-        &self,
-        connection: &Arc<Connection>,
-        client: &Client,
-        method: &Method,
-        target: &Target,
-        taken: (u32, Spent, Slot),
-    ) -> Call {
-        let lane = Lane(connection.clone());
-        Call {
-            record: CallRecord::new(self, connection, client, method, target, taken),
-            destination: Destination {
-                origin: connection.origin.clone(),
-                allow_internal: connection.settings.allow_internal,
-            },
-            breaker: self.breakers.of(&lane),
-            lane,
-            connection: connection.clone(),
-            cut: self.cut_of(&client.project),
         }
     }
 
@@ -230,9 +247,9 @@ impl Proxy {
         body: Incoming,
         headers: &HeaderMap,
         injection: &Injection,
-        sent: Option<Arc<AtomicU64>>,
+        sent: Arc<AtomicU64>,
     ) -> Result<Sendable, Refusal> {
-        let settings = &call.connection.settings;
+        let settings = &call.connection().settings;
         let limits = &settings.limits;
         let most = limits.max_request_bytes;
         let announced =
@@ -244,8 +261,6 @@ impl Proxy {
         if let Some(most) = most.filter(|most| announced.is_some_and(|size: u64| size > *most)) {
             return Err(too_large(most));
         }
-        // Counted only where there is a body.
-        let Some(sent) = sent else { return Ok(Sendable::Whole(Bytes::new())) };
         let idle = settings.patience.idle();
         let streamed = |body, sent| {
             let (cut, reserved) = (call.cut.clone(), inject::reserved(injection));
@@ -256,13 +271,13 @@ impl Proxy {
         }
         let is_long = |size: &u64| *size > limits.max_buffered_bytes;
         if let Some(length) = announced.filter(is_long)
-            && inject::signs_pieces(injection, &call.connection.origin)
+            && inject::signs_pieces(injection, &call.connection().origin)
         {
             return Ok(Sendable::Signed(Some(streamed(body, sent)), length));
         }
         let most = most.unwrap_or(u64::MAX).min(limits.max_buffered_bytes);
         let limit = usize::try_from(most).unwrap_or(usize::MAX);
-        match Box::pin(timeout(idle, Limited::new(body, limit).collect())).await {
+        match timeout(idle, Limited::new(body, limit).collect()).await {
             Ok(Ok(collected)) => {
                 let bytes = collected.to_bytes();
                 sent.store(bytes.len() as u64, Ordering::Relaxed);
@@ -278,7 +293,7 @@ impl Proxy {
 
     fn request(
         &self,
-        mut outgoing: Outgoing,
+        mut outgoing: Outgoing<'_>,
         proof: &Proof,
         sendable: &mut Sendable,
     ) -> Result<Request<RequestBody>, Refusal> {
@@ -303,15 +318,15 @@ impl Proxy {
 
     /// Sends a request, on a connection that waits or on a new one. What fails on one that waited is sent
     /// once more, on a new one, where nothing is done twice by that.
-    pub(super) async fn send(
+    async fn send(
         &self,
         call: &Call,
-        mut request: Request<RequestBody>,
+        request: &mut Request<RequestBody>,
         version: VersionNumber,
     ) -> Result<(Response<Incoming>, Used), Refusal> {
         call.admit_to_service(self)?;
-        let patience = call.connection.settings.patience;
-        let mut waiting = Pool::take(&call.lane, Instant::now());
+        let patience = call.connection().settings.patience;
+        let mut waiting = Pool::take(call.record.lane(), Instant::now());
         loop {
             let is_reused = waiting.is_some();
             let mut sender = match waiting.take() {
@@ -319,15 +334,16 @@ impl Proxy {
                 // Boxed, as everything that comes seldom: else each call would carry its room.
                 None => Box::pin(self.dial(call, patience.connect(), false)).await?,
             };
-            prepare(&mut request, &sender, &call.destination)?;
+            prepare(request, &sender, &call.connection().origin)?;
             call.record.sent_with(version);
-            let again = (is_reused && is_repeatable(&request)).then(|| copy(&request));
+            let again = (is_reused && is_repeatable(request)).then(|| copy(request));
             let uploaded = request.body().uploaded();
             let outcome = tokio::select! {
+                biased;
                 outcome = sender.send(request) => outcome,
                 () = too_late(uploaded.clone(), patience.first_byte()) => {
                     call.breaker.failed(self.now_ns());
-                    debug!(connection = call.connection.name, "the service did not answer in time");
+                    debug!(connection = call.connection().name, "the service did not answer in time");
                     return Err(Refusal::new(RefusalKind::TimedOut));
                 }
                 () = call.cut.0.cancelled() => return Err(Refusal::new(RefusalKind::Unavailable)),
@@ -335,12 +351,11 @@ impl Proxy {
             match outcome {
                 Ok(response) => {
                     call.breaker.succeeded();
-                    let lane = call.lane.clone();
-                    return Ok((response, Used { lane, sender, uploaded }));
+                    return Ok((response, Used { sender, uploaded }));
                 }
-                Err(Failed { unsent: Some(unsent), .. }) if is_reused => request = *unsent,
+                Err(Failed { is_unsent: true, .. }) if is_reused => {}
                 Err(failed) => match again {
-                    Some(copy) => request = copy,
+                    Some(copy) => *request = copy,
                     None => return Err(self.failed(call, &failed.error, uploaded.as_ref())),
                 },
             }
@@ -372,7 +387,7 @@ impl Proxy {
         if uploaded.is_none_or(CancellationToken::is_cancelled) {
             call.breaker.failed(self.now_ns());
         }
-        warn!(connection = call.connection.name, %error, "the service broke off");
+        warn!(connection = call.connection().name, %error, "the service broke off");
         if error.is_parse() {
             let words = "the service answered something that is no HTTP";
             return Refusal::saying(RefusalKind::BadAnswer, words);
@@ -387,13 +402,19 @@ impl Proxy {
         patience: Duration,
         only_http1: bool,
     ) -> Result<Sender, Refusal> {
-        let dialled = self.dialer.dial(&call.destination, patience, only_http1).await;
-        let dialled = dialled.inspect(|made| Pool::share(&call.lane, made, Instant::now()));
+        let connection = call.connection();
+        let destination = Destination {
+            origin: connection.origin.clone(),
+            allow_internal: connection.settings.allow_internal,
+        };
+        let dialled = self.dialer.dial(&destination, patience, only_http1).await;
+        let lane = call.record.lane();
+        let dialled = dialled.inspect(|made| Pool::share(lane, made, Instant::now()));
         dialled.map_err(|error| {
-            let name = &call.connection.name;
+            let name = &connection.name;
             warn!(connection = name, error = full(&error), "no connection to the service");
             if let DialError::Forbidden(_) = error {
-                self.figures.address_refused();
+                self.figures().address_refused();
                 let words = "the service's address is one that this connection may not call";
                 return Refusal::saying(RefusalKind::Unreachable, words);
             }
@@ -424,36 +445,38 @@ pub(crate) fn full(error: &dyn std::error::Error) -> String {
 /// A request that was not answered.
 pub(crate) struct Failed {
     pub(super) error: hyper::Error,
-    /// The request itself, if nothing of it was sent.
-    unsent: Option<Box<Request<RequestBody>>>,
+    /// Whether nothing of the request was sent.
+    is_unsent: bool,
 }
 
 impl Sender {
-    /// Sends a request and waits for the head of its answer.
+    /// Sends a request and waits for the head of its answer. The request is taken from its place, and put
+    /// back there if nothing of it was sent.
     pub(crate) async fn send(
         &mut self,
-        request: Request<RequestBody>,
+        request: &mut Request<RequestBody>,
     ) -> Result<Response<Incoming>, Failed> {
-        let failed = |mut error: hyper::client::conn::TrySendError<Request<RequestBody>>| {
-            let unsent = error.take_message().map(Box::new);
-            Failed { error: error.into_error(), unsent }
+        // The one before may still have to be put away.
+        let ready = match self {
+            Self::Http1(sender) => sender.ready().await,
+            Self::Http2(shared) => shared.sender.ready().await,
         };
-        match self {
-            Self::Http1(sender) => {
-                // The one before may still have to be put away.
-                if let Err(error) = sender.ready().await {
-                    return Err(Failed { error, unsent: Some(Box::new(request)) });
-                }
-                sender.try_send_request(request).await.map_err(failed)
-            }
-            Self::Http2(shared) => {
-                let sender = &mut shared.sender;
-                if let Err(error) = sender.ready().await {
-                    return Err(Failed { error, unsent: Some(Box::new(request)) });
-                }
-                sender.try_send_request(request).await.map_err(failed)
-            }
+        if let Err(error) = ready {
+            return Err(Failed { error, is_unsent: true });
         }
+        let sent = std::mem::replace(request, Request::new(RequestBody::Empty));
+        let answered = match self {
+            Self::Http1(sender) => sender.try_send_request(sent).await,
+            Self::Http2(shared) => shared.sender.try_send_request(sent).await,
+        };
+        answered.map_err(|mut error| {
+            let unsent = error.take_message();
+            let is_unsent = unsent.is_some();
+            if let Some(unsent) = unsent {
+                *request = unsent;
+            }
+            Failed { error: error.into_error(), is_unsent }
+        })
     }
 
     pub(super) fn is_http2(&self) -> bool {
@@ -461,7 +484,7 @@ impl Sender {
     }
 }
 
-impl Outgoing {
+impl Outgoing<'_> {
     /// The request, addressed as HTTP/1.1 has it.
     pub(crate) fn into_request(self, body: RequestBody) -> Result<Request<RequestBody>, Refusal> {
         let uri = Uri::try_from(self.path.as_str()).map_err(|_| inject::unusable())?;
@@ -487,7 +510,7 @@ impl Outgoing {
 pub(crate) fn prepare(
     request: &mut Request<RequestBody>,
     sender: &Sender,
-    destination: &Destination,
+    origin: &Origin,
 ) -> Result<(), Refusal> {
     if !sender.is_http2() {
         if request.version() == http::Version::HTTP_2 {
@@ -495,7 +518,7 @@ pub(crate) fn prepare(
             let path = request.uri().path_and_query().cloned();
             *request.uri_mut() = path.map(Uri::from).unwrap_or_default();
             *request.version_mut() = http::Version::HTTP_11;
-            let host = HeaderValue::try_from(destination.origin.authority());
+            let host = HeaderValue::try_from(origin.authority());
             let host = host.map_err(|_| Refusal::new(RefusalKind::Internal))?;
             request.headers_mut().insert(header::HOST, host);
         }
@@ -503,11 +526,11 @@ pub(crate) fn prepare(
     }
     let path = request.uri().path_and_query().cloned();
     let mut uri = http::uri::Parts::default();
-    uri.scheme = Some(match destination.origin.scheme() {
+    uri.scheme = Some(match origin.scheme() {
         Scheme::Http => http::uri::Scheme::HTTP,
         Scheme::Https => http::uri::Scheme::HTTPS,
     });
-    uri.authority = destination.origin.authority().parse().ok();
+    uri.authority = origin.authority().parse().ok();
     uri.path_and_query = path;
     *request.uri_mut() = Uri::from_parts(uri).map_err(|_| Refusal::new(RefusalKind::Internal))?;
     request.headers_mut().remove(header::HOST);

@@ -3,7 +3,7 @@
 mod body;
 mod signature;
 
-use std::{fmt::Write as _, sync::Arc};
+use std::{borrow::Cow, fmt::Write as _};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
@@ -19,9 +19,9 @@ use zeroize::Zeroizing;
 use super::{Refusal, RefusalKind};
 
 /// A request as it is sent on, in the making.
-pub(crate) struct Outgoing {
+pub(crate) struct Outgoing<'o> {
     pub(super) method: Method,
-    pub(super) origin: Arc<Origin>,
+    pub(super) origin: &'o Origin,
     /// Path and query, as they are sent. Can hold the credential.
     pub(super) path: Zeroizing<String>,
     pub(super) headers: HeaderMap,
@@ -58,11 +58,11 @@ pub(super) fn reserved(injection: &Injection) -> Vec<HeaderName> {
     headers.iter().filter_map(|(name, _)| HeaderName::try_from(name.as_str()).ok()).collect()
 }
 
-impl Outgoing {
+impl<'o> Outgoing<'o> {
     /// A request without a credential.
     pub(crate) fn new(
         method: Method,
-        origin: &Arc<Origin>,
+        origin: &'o Origin,
         base_path: &str,
         target: &Target,
         injection: &Injection,
@@ -77,9 +77,9 @@ impl Outgoing {
             path.push_str(prefix.expose());
         }
         path.push_str(target.path());
-        let mut query = target.query().map(str::to_owned);
+        let mut query = target.query().map(Cow::Borrowed);
         if let Injection::Query(parameters) = injection {
-            query = Some(without(query.as_deref().unwrap_or_default(), parameters));
+            query = Some(without(query.as_deref().unwrap_or_default(), parameters).into());
         }
         let mut mark = '?';
         if let Some(query) = query.filter(|query| !query.is_empty()) {
@@ -97,7 +97,7 @@ impl Outgoing {
                 mark = '&';
             }
         }
-        Self { method, origin: origin.clone(), path, headers }
+        Self { method, origin, path, headers }
     }
 
     /// Puts in what goes into headers. What the client put there goes.
@@ -188,15 +188,19 @@ fn without(query: &str, parameters: &[(String, Secret<String>)]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::LazyLock;
+
     use keyreeve_core::egress::{BaseUrl, PathRules};
 
     use super::*;
 
-    fn outgoing(rest: &str, query: Option<&str>, injection: &Injection) -> Outgoing {
-        let base = BaseUrl::parse("https://api.example.com/v1").unwrap();
+    static BASE: LazyLock<BaseUrl> =
+        LazyLock::new(|| BaseUrl::parse("https://api.example.com/v1").unwrap());
+
+    fn outgoing(rest: &str, query: Option<&str>, injection: &Injection) -> Outgoing<'static> {
         let target = Target::parse(rest, query, PathRules::Strict).unwrap();
         let headers = HeaderMap::new();
-        Outgoing::new(Method::GET, &Arc::new(base.origin), &base.path, &target, injection, headers)
+        Outgoing::new(Method::GET, &BASE.origin, &BASE.path, &target, injection, headers)
     }
 
     fn set(name: &str, value: &str) -> Vec<(String, Secret<String>)> {

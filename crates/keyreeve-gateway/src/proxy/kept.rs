@@ -1,10 +1,6 @@
 //! Answers that are given again, and answers that are kept for that.
 
-use std::sync::Arc;
-
 use http::{HeaderName, HeaderValue, Response, header, request::Parts};
-use keyreeve_core::egress::Target;
-use keyreeve_engine::connections::{Client, Connection};
 use tokio::time::Instant;
 
 use super::{Proxy, forward::Call, proof::Proof, record::Ending};
@@ -12,6 +8,7 @@ use crate::{
     body::AnswerBody,
     cache::{self, CacheKey, Kept},
 };
+use keyreeve_engine::connections::Connection;
 
 /// Tells an answer that was kept from one that came now.
 const FROM_CACHE: HeaderName = HeaderName::from_static("x-keyreeve-cache");
@@ -21,37 +18,29 @@ pub(super) enum Cached {
     /// The answer is there.
     Answer(Kept),
     /// It is not: where the one that comes is kept.
-    Missing(CacheKey),
+    Missing(Box<CacheKey>),
 }
 
 impl Proxy {
     /// Looks for an answer; `None` if none may be kept for such a call.
-    pub(super) fn cached(
-        &self,
-        call: &Call,
-        client: &Client,
-        parts: &Parts,
-        target: &Target,
-        proof: &Proof,
-    ) -> Option<Cached> {
-        let key = cache::key_of(&call.connection, client, parts, target, proof.version())?;
+    pub(super) fn cached(&self, call: &Call, parts: &Parts, proof: &Proof) -> Option<Cached> {
+        let (connection, target) = (call.connection(), &call.target);
+        let key = cache::key_of(connection, call.client(), parts, target, proof.version())?;
         let kept = (!cache::wants_fresh(&parts.headers))
             .then(|| self.cache.get(&key, Instant::now()))
             .flatten();
-        Some(kept.map_or(Cached::Missing(key), Cached::Answer))
+        Some(kept.map_or_else(|| Cached::Missing(Box::new(key)), Cached::Answer))
     }
 
     /// Keeps an answer as it passes, if it may be kept.
     pub(super) fn keep(
         &self,
-        connection: &Arc<Connection>,
-        cached: Option<Cached>,
+        connection: &Connection,
+        place: Option<Box<CacheKey>>,
         answer: Response<AnswerBody>,
     ) -> Response<AnswerBody> {
-        let (Some(Cached::Missing(key)), Some(rules)) = (cached, &connection.settings.cache) else {
-            return answer;
-        };
-        let keeping = cache::keeping(key, rules, answer.status(), answer.headers());
+        let (Some(key), Some(rules)) = (place, &connection.settings.cache) else { return answer };
+        let keeping = cache::keeping(*key, rules, answer.status(), answer.headers());
         let Some(keeping) = keeping else { return answer };
         let mut answer = answer.map(|body| body.keep_in(self.cache.clone(), keeping));
         answer.headers_mut().insert(FROM_CACHE, HeaderValue::from_static("miss"));

@@ -4,12 +4,9 @@ use std::sync::Arc;
 
 use http::header;
 use keyreeve_core::{egress::ScrubSet, vault::VersionNumber};
-use keyreeve_engine::{
-    RequestMeta,
-    connections::{Client, Connection, Credential, Injection},
-};
+use keyreeve_engine::connections::{Connection, Credential, Injection};
 
-use super::{Proxy, Refusal, inject::Outgoing};
+use super::{Proxy, Refusal, forward::Call, inject::Outgoing};
 use crate::tokens::{Failure, Minted, NotMinted};
 
 /// What a call is made with.
@@ -39,7 +36,7 @@ impl Proof {
     }
 
     /// Puts in what goes into headers. What the client put there goes.
-    pub(crate) fn set_headers(&self, outgoing: &mut Outgoing) -> Result<(), Refusal> {
+    pub(crate) fn set_headers(&self, outgoing: &mut Outgoing<'_>) -> Result<(), Refusal> {
         outgoing.set_headers(self.injection())?;
         if let Some(minted) = &self.minted {
             outgoing.headers.insert(header::AUTHORIZATION, minted.authorization.clone());
@@ -52,16 +49,14 @@ impl Proxy {
     /// What calls are made with that have this credential.
     pub(super) async fn proof(
         &self,
-        client: &Client,
-        connection: &Arc<Connection>,
+        call: &Call,
         credential: Arc<Credential>,
-        meta: RequestMeta,
     ) -> Result<Proof, Refusal> {
         if !is_minted_with(&credential) {
             return Ok(Proof { credential, minted: None });
         }
         // Apart, so that other calls do not carry what only these need.
-        Box::pin(self.with_token(client, connection, credential, meta)).await
+        Box::pin(self.with_token(call, credential)).await
     }
 
     /// What one call is made with that asks whether the credential is good: a token is minted for it, and
@@ -80,11 +75,10 @@ impl Proxy {
 
     async fn with_token(
         &self,
-        client: &Client,
-        connection: &Arc<Connection>,
+        call: &Call,
         mut credential: Arc<Credential>,
-        meta: RequestMeta,
     ) -> Result<Proof, Refusal> {
+        let (client, connection, meta) = (call.client(), call.connection(), call.meta);
         loop {
             let minted = self.tokens.bearer(&client.project, connection, &credential).await;
             let failure = match minted {
@@ -93,7 +87,7 @@ impl Proxy {
             };
             match failure {
                 Failure { why: NotMinted::Forbidden, is_new: true } => {
-                    self.figures.address_refused();
+                    self.figures().address_refused();
                 }
                 // The issuer refuses a version as a service would.
                 Failure { why: NotMinted::Refused, is_new: true } => {
@@ -113,15 +107,10 @@ impl Proxy {
 
     /// Another token in the place of one that the service refused, if these calls have one and there is
     /// another to be had.
-    pub(super) async fn another_token(
-        &self,
-        client: &Client,
-        connection: &Arc<Connection>,
-        proof: &Proof,
-    ) -> Option<Arc<Minted>> {
+    pub(super) async fn another_token(&self, call: &Call, proof: &Proof) -> Option<Arc<Minted>> {
         let refused = proof.minted.as_ref()?;
-        let (project, credential) = (&client.project, &proof.credential);
-        Box::pin(self.tokens.another(project, connection, credential, refused)).await
+        let (project, credential) = (&call.client().project, &proof.credential);
+        Box::pin(self.tokens.another(project, call.connection(), credential, refused)).await
     }
 }
 

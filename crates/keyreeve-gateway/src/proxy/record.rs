@@ -17,17 +17,22 @@ use keyreeve_engine::{
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::{Proxy, figures::Figures};
+use super::figures::Figures;
 use crate::upstream::{Lane, Pool, Sender};
+
+/// Where calls are taken down.
+pub(super) struct Recorder {
+    pub(super) engine: Arc<Engine>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) figures: Figures,
+}
 
 /// A call, as far as it is known.
 pub(super) struct CallRecord {
-    engine: Arc<Engine>,
-    figures: Arc<Figures>,
-    clock: Arc<dyn Clock>,
+    recorder: Arc<Recorder>,
     begun_ns: u64,
     client: Client,
-    connection: Arc<Connection>,
+    lane: Lane,
     method: Method,
     template: Arc<str>,
     request_bytes: Option<Arc<AtomicU64>>,
@@ -57,22 +62,20 @@ impl Drop for CallRecord {
 
 impl CallRecord {
     pub(super) fn new(
-        proxy: &Proxy,
-        connection: &Arc<Connection>,
-        client: &Client,
+        recorder: &Arc<Recorder>,
+        lane: Lane,
+        client: Client,
         method: &Method,
         target: &Target,
         (units, spent, slot): (u32, Spent, Slot),
     ) -> Self {
         Self {
-            engine: proxy.engine.clone(),
-            figures: proxy.figures.clone(),
-            clock: proxy.clock.clone(),
-            begun_ns: proxy.now_ns(),
-            client: client.clone(),
-            connection: connection.clone(),
+            begun_ns: recorder.clock.monotonic_ns(),
+            recorder: recorder.clone(),
+            client,
             method: method.clone(),
-            template: connection.template(method.as_str(), target.path()),
+            template: lane.0.template(method.as_str(), target.path()),
+            lane,
             request_bytes: None,
             status: 0,
             units,
@@ -82,6 +85,20 @@ impl CallRecord {
             is_noted: false,
             _slot: slot,
         }
+    }
+
+    /// Through which connection.
+    pub(super) fn connection(&self) -> &Arc<Connection> {
+        &self.lane.0
+    }
+
+    pub(super) fn lane(&self) -> &Lane {
+        &self.lane
+    }
+
+    /// For whom.
+    pub(super) fn client(&self) -> &Client {
+        &self.client
     }
 
     /// It goes out with this version of the credential.
@@ -95,15 +112,15 @@ impl CallRecord {
         if self.is_kept || version == 0 {
             // The service was not asked, so nobody pays for it.
             self.units = 0;
-            self.engine.give_back(std::mem::take(&mut self.spent));
+            self.recorder.engine.give_back(std::mem::take(&mut self.spent));
         }
-        let took_ns = self.clock.monotonic_ns().saturating_sub(self.begun_ns);
+        let took_ns = self.recorder.clock.monotonic_ns().saturating_sub(self.begun_ns);
         let request_bytes = self.request_bytes.as_ref().map_or(0, |it| it.load(Ordering::Relaxed));
-        self.figures.ended(self.status, request_bytes, answer_bytes, hits);
-        self.engine.note_call(
+        self.recorder.figures.ended(self.status, request_bytes, answer_bytes, hits);
+        self.recorder.engine.note_call(
             &self.client,
             &CallSummary {
-                connection: &self.connection,
+                connection: &self.lane.0,
                 method: self.method.as_str(),
                 template: &self.template,
                 status: self.status,
@@ -144,7 +161,6 @@ pub(crate) struct Ending {
 
 /// A connection to a service that a call was made on.
 pub(super) struct Used {
-    pub(super) lane: Lane,
     pub(super) sender: Sender,
     /// Done once all of the request has gone out; `None` if it had no body that was streamed.
     pub(super) uploaded: Option<CancellationToken>,
@@ -167,7 +183,7 @@ impl Ending {
     pub(crate) fn end(self, answer_bytes: u64, hits: u64, is_whole: bool) {
         let Self { mut record, sender } = self;
         if let Some(used) = sender.filter(|used| used.is_free(is_whole)) {
-            Pool::put(&used.lane, used.sender, Instant::now());
+            Pool::put(&record.lane, used.sender, Instant::now());
         }
         record.note(answer_bytes, hits, is_whole);
     }

@@ -11,11 +11,8 @@ use hyper::{
     upgrade::{OnUpgrade, Upgraded},
 };
 use hyper_util::rt::TokioIo;
-use keyreeve_core::{
-    egress::{ScrubSet, Target},
-    vault::VersionNumber,
-};
-use keyreeve_engine::connections::Client;
+use keyreeve_core::{egress::ScrubSet, vault::VersionNumber};
+use keyreeve_engine::connections::Credential;
 use parking_lot::Mutex;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf, split},
@@ -63,7 +60,7 @@ fn is_web_socket(headers: &HeaderMap) -> bool {
 }
 
 /// The headers that ask for it.
-pub(super) fn headers(headers: &HeaderMap) -> Vec<(HeaderName, HeaderValue)> {
+fn asked_for(headers: &HeaderMap) -> Vec<(HeaderName, HeaderValue)> {
     let upgrade = headers.get(header::UPGRADE).cloned();
     let mut asked = vec![(header::CONNECTION, HeaderValue::from_static("upgrade"))];
     asked.extend(upgrade.map(|value| (header::UPGRADE, value)));
@@ -73,13 +70,19 @@ pub(super) fn headers(headers: &HeaderMap) -> Vec<(HeaderName, HeaderValue)> {
 impl Proxy {
     pub(super) async fn forward_upgrade(
         &self,
-        mut parts: Parts,
         call: Call,
-        target: &Target,
-        client: &Client,
-        proof: &Proof,
+        parts: &mut Parts,
+        credential: Arc<Credential>,
+        credential_header: &HeaderName,
     ) -> Result<Response<AnswerBody>, Refusal> {
-        let asked = upgrade_request(&mut parts, &call, target, proof);
+        let proof = match self.proof(&call, credential).await {
+            Ok(proof) => proof,
+            Err(refusal) => return Err(call.not_answered(refusal)),
+        };
+        let wanted = asked_for(&parts.headers);
+        headers::for_service(&mut parts.headers, credential_header, !proof.scrub().is_empty());
+        parts.headers.extend(wanted);
+        let asked = upgrade_request(parts, &call, &proof);
         let (on_client, request) = match asked {
             Ok(asked) => asked,
             Err(refusal) => return Err(call.not_answered(refusal)),
@@ -91,9 +94,9 @@ impl Proxy {
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
             if response.status() == StatusCode::UNAUTHORIZED {
                 // For the next attempt: nothing of this one is kept that could be sent again.
-                self.another_token(client, &call.connection, proof).await;
+                self.another_token(&call, &proof).await;
             }
-            return call.answer(proof, response, None, &parts.method);
+            return call.answer(&proof, response, None, &parts.method);
         }
         if !is_web_socket(response.headers()) {
             let words = "the service changed to another protocol than was asked for";
@@ -113,7 +116,7 @@ impl Proxy {
             answered.headers.insert(header::UPGRADE, upgrade);
         }
         let tunnel = Tunnel {
-            idle: call.connection.settings.patience.idle(),
+            idle: call.connection().settings.patience.idle(),
             cut: call.cut.clone(),
             scrub: proof.scrub().clone(),
         };
@@ -135,7 +138,7 @@ impl Proxy {
         version: VersionNumber,
     ) -> Result<Response<Incoming>, Refusal> {
         call.admit_to_service(self)?;
-        let patience = call.connection.settings.patience;
+        let patience = call.connection().settings.patience;
         let Sender::Http1(mut sender) = self.dial(call, patience.connect(), true).await? else {
             return Err(Refusal::new(RefusalKind::Internal));
         };
@@ -146,7 +149,7 @@ impl Proxy {
                 Ok(response)
             }
             Ok(Err(error)) => {
-                debug!(connection = call.connection.name, %error, "an upgrade was not answered");
+                debug!(connection = call.connection().name, %error, "an upgrade was not answered");
                 call.breaker.failed(self.now_ns());
                 Err(Refusal::new(RefusalKind::Unreachable))
             }
@@ -162,7 +165,6 @@ impl Proxy {
 fn upgrade_request(
     parts: &mut Parts,
     call: &Call,
-    target: &Target,
     proof: &Proof,
 ) -> Result<(OnUpgrade, Request<RequestBody>), Refusal> {
     let injection = proof.injection();
@@ -174,9 +176,9 @@ fn upgrade_request(
     let on_client = on_client.ok_or_else(|| Refusal::new(RefusalKind::Internal))?;
     let mut outgoing = Outgoing::new(
         parts.method.clone(),
-        &call.connection.origin,
-        &call.connection.settings.base_url.path,
-        target,
+        &call.connection().origin,
+        &call.connection().settings.base_url.path,
+        &call.target,
         injection,
         std::mem::take(&mut parts.headers),
     );

@@ -82,7 +82,7 @@ impl Issuer {
                 _ => NotMinted::Unreachable,
             }
         })?;
-        prepare(&mut request, &sender, &destination).map_err(|_| NotMinted::Internal)?;
+        prepare(&mut request, &sender, &destination.origin).map_err(|_| NotMinted::Internal)?;
         let answered = timeout(patience.first_byte(), exchange(&mut sender, request)).await;
         let answered = answered.unwrap_or(Err(NotMinted::TimedOut));
         let (status, body) = answered.inspect_err(|error| {
@@ -99,9 +99,9 @@ impl Issuer {
 /// Sends a request and reads the whole of its answer.
 async fn exchange(
     sender: &mut Sender,
-    request: Request<RequestBody>,
+    mut request: Request<RequestBody>,
 ) -> Result<(StatusCode, Bytes), NotMinted> {
-    let response = sender.send(request).await.map_err(|_| NotMinted::Unreachable)?;
+    let response = sender.send(&mut request).await.map_err(|_| NotMinted::Unreachable)?;
     let status = response.status();
     let body = Limited::new(response.into_body(), MOST_ANSWER_BYTES).collect().await;
     // It is too long, or broke off.

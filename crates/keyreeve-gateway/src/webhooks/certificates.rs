@@ -288,8 +288,8 @@ impl Provider {
         let destination = Destination { origin, allow_internal: false };
         let sender = self.0.dial(&destination, PATIENCE, true).await;
         let mut sender = sender.map_err(|error| Unreachable(words(&error)))?;
-        prepare(&mut request, &sender, &destination).map_err(|_| Unreachable(UNFIT))?;
-        let answer = sender.send(request).await;
+        prepare(&mut request, &sender, &destination.origin).map_err(|_| Unreachable(UNFIT))?;
+        let answer = sender.send(&mut request).await;
         let answer = answer.map_err(|_| Unreachable("the provider broke off"))?;
         let (parts, body) = answer.into_parts();
         let body = Limited::new(body, MOST_ANSWER_BYTES).collect().await.map_err(|error| {

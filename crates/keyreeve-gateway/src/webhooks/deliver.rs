@@ -191,8 +191,9 @@ impl Delivery {
             DialError::Handshake(_) => "HTTP to the app could not be begun",
             DialError::TimedOut => "the app took too long to accept a connection",
         })?;
-        prepare(&mut request, &sender, &destination).map_err(|_| "the event fits no request")?;
-        let answer = sender.send(request).await.map_err(|_| "the app broke off")?;
+        prepare(&mut request, &sender, &destination.origin)
+            .map_err(|_| "the event fits no request")?;
+        let answer = sender.send(&mut request).await.map_err(|_| "the app broke off")?;
         let (parts, body) = answer.into_parts();
         // Only a sender who waits gets the body, and that one gets all of it or none.
         let body = Limited::new(body, MOST_ANSWER_BYTES).collect().await;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use futures_util::FutureExt as _;
 use http::Request;
 use keyreeve_api::ErrorCode;
 use keyreeve_core::name::ProjectName;
@@ -53,11 +54,10 @@ impl DataPlane for Gateway {
                 Passed { answer: answer.map_err(not_passed), cors: None }
             });
         }
-        Box::pin(async move {
-            let served = self.proxy.serve(request, meta).await;
+        Box::pin(self.proxy.serve(request, meta).map(|served| {
             let answer = served.answer.map(|response| response.map(Body::new));
             Passed { answer: answer.map_err(not_passed), cors: served.cors }
-        })
+        }))
     }
 
     fn probe(&self, probe: Probe) -> Probing<'_> {

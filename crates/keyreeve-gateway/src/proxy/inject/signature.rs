@@ -32,7 +32,7 @@ pub(super) fn signs_pieces(injection: &Injection, host: &str) -> bool {
 
 /// AWS Signature Version 4, in the place of whatever the client signed with.
 pub(super) fn aws(
-    outgoing: &mut Outgoing,
+    outgoing: &mut Outgoing<'_>,
     injection: &Injection,
     body: &[u8],
     at: Timestamp,
@@ -43,7 +43,7 @@ pub(super) fn aws(
 
 /// The same for a body of so many bytes that is signed piece by piece while it is sent.
 pub(super) fn aws_pieces(
-    outgoing: &mut Outgoing,
+    outgoing: &mut Outgoing<'_>,
     injection: &Injection,
     length: u64,
     at: Timestamp,
@@ -63,7 +63,7 @@ pub(super) fn aws_pieces(
 }
 
 /// A body that the client has cut into pieces with signatures of its own cannot be signed anew.
-fn refuse_cut_body(outgoing: &Outgoing) -> Result<(), Refusal> {
+fn refuse_cut_body(outgoing: &Outgoing<'_>) -> Result<(), Refusal> {
     let coding = outgoing.headers.get(CONTENT_ENCODING).and_then(|it| it.to_str().ok());
     let is_cut = coding.is_some_and(|it| it.to_ascii_lowercase().contains("aws-chunked"));
     if !is_cut {
@@ -74,7 +74,7 @@ fn refuse_cut_body(outgoing: &Outgoing) -> Result<(), Refusal> {
 }
 
 fn sign_for_aws(
-    outgoing: &mut Outgoing,
+    outgoing: &mut Outgoing<'_>,
     injection: &Injection,
     payload: Payload<'_>,
     at: Timestamp,
@@ -118,7 +118,7 @@ fn sign_for_aws(
     let authority = outgoing.origin.authority();
     let request = UnsignedRequest {
         method: outgoing.method.as_str(),
-        host: &authority,
+        host: authority,
         path,
         query: Query::Raw(query),
         headers: &signed,
@@ -146,7 +146,7 @@ fn without_presigned(path: &mut Zeroizing<String>) {
 
 /// An HMAC (RFC 2104) over parts of the request, in a header.
 pub(super) fn hmac(
-    outgoing: &mut Outgoing,
+    outgoing: &mut Outgoing<'_>,
     method: &HmacMethod,
     key: &Secret<String>,
     body: &[u8],
@@ -205,7 +205,7 @@ fn filled(template: &Template, signature: &str, timestamp: &str) -> Result<Strin
     Ok(text)
 }
 
-fn set(outgoing: &mut Outgoing, name: &str, value: &str) -> Result<(), Refusal> {
+fn set(outgoing: &mut Outgoing<'_>, name: &str, value: &str) -> Result<(), Refusal> {
     let name = HeaderName::try_from(name).map_err(|_| unusable())?;
     let mut value = HeaderValue::from_str(value).map_err(|_| unusable())?;
     value.set_sensitive(true);
