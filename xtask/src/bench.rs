@@ -106,10 +106,12 @@ pub(crate) fn run_bare(args: &BareArgs) -> anyhow::Result<()> {
 
 /// Builds the binaries as they are handed out and starts this task again from them, with the same arguments.
 fn build_and_run_again() -> anyhow::Result<()> {
-    let binary = dist::build(false)?.join("xtask");
+    let built = dist::build(false)?;
+    let binary = built.folder.join("xtask");
     let ended = Command::new(&binary)
         .args(std::env::args_os().skip(1))
         .arg("--already-release")
+        .env(report::BUILD, if built.has_profile { report::WITH_PROFILE } else { "plain" })
         .status()
         .with_context(|| format!("cannot start {}", binary.display()))?;
     anyhow::ensure!(ended.success(), "the benchmark failed ({ended})");

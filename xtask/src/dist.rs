@@ -6,6 +6,7 @@
 //! <https://doc.rust-lang.org/rustc/profile-guided-optimization.html>).
 
 mod counts;
+mod fit;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -21,9 +22,10 @@ const COUNTING: &str = "dist-counting";
 /// The values that calls are made with are not counted, nor looked for: no library reads those counts.
 const WITHOUT_VALUES: &str = "-Cllvm-args=-disable-vp";
 
-/// Whether all crates are made into one program as a whole at the end, or each for itself.
-const WHOLE: &str = "fat";
-const IN_PARTS: &str = "off";
+/// What is counted is put in before programs are joined into a whole, so that can be left out, and takes a
+/// third of the time with it. By flags: what a profile of cargo says is in the names of all functions, by
+/// which the compiler finds what was counted.
+const IN_PARTS: [&str; 2] = ["-Clto=off", "-Clinker-plugin-lto=off"];
 
 /// Options of `xtask dist`.
 #[derive(Debug, clap::Args)]
@@ -35,24 +37,38 @@ pub(crate) struct DistArgs {
 
 /// Builds the program and says where it is.
 pub(crate) fn run(args: &DistArgs) -> anyhow::Result<()> {
-    let folder = build(args.train)?;
-    println!("{}", folder.join("keyreeve").display());
+    ensure!(
+        !args.train || counts::program().is_some(),
+        "nothing can be counted: llvm-profdata is not on this machine (Debian's package llvm has it)"
+    );
+    let built = build(args.train)?;
+    println!("{}", built.folder.join("keyreeve").display());
     Ok(())
 }
 
-/// Builds the program, and this one beside it; gives their folder. What was counted before is used again:
-/// where the code has changed since, the compiler leaves that part of it out.
-pub(crate) fn build(train: bool) -> anyhow::Result<PathBuf> {
+/// What was built.
+#[derive(Debug)]
+pub(crate) struct Built {
+    /// Where the program is, and this one beside it.
+    pub(crate) folder: PathBuf,
+    /// Whether the program is laid out by what was counted.
+    pub(crate) has_profile: bool,
+}
+
+/// Builds the program, and this one beside it. What was counted before is used again with the same compiler
+/// and dependencies: of functions that have changed since, the compiler leaves it out.
+pub(crate) fn build(train: bool) -> anyhow::Result<Built> {
     let target = target_folder()?;
     let counting = target.join(COUNTING);
     eprintln!("dist: building what loads and measures (a quarter of an hour the first time)");
     // Without the profile: what is measured beside the program gets nothing of it.
-    let tools = cargo_build(&target, "xtask", &[], WHOLE)?;
-    let mut profile = counts::known(&counting)?.filter(|_| !train);
+    let tools = cargo_build(&target, "xtask", &[])?;
+    let made_of = fit::made_of()?;
+    let mut profile = counts::known(&counting, &made_of)?.filter(|_| !train);
     if profile.is_some() {
         eprintln!("dist: as counted before; `cargo xtask dist --train` counts anew");
     } else if let Some(profdata) = counts::program() {
-        profile = Some(count(&counting, &tools, &profdata)?);
+        profile = Some(count(&counting, &made_of, &tools, &profdata)?);
     } else {
         eprintln!(
             "dist: SKIPPED: llvm-profdata is not on this machine, so the program is built without what \
@@ -60,23 +76,26 @@ pub(crate) fn build(train: bool) -> anyhow::Result<PathBuf> {
         );
     }
     eprintln!("dist: building what is handed out (a quarter of an hour the first time)");
-    let laid_out =
-        profile.map(|it| [format!("-Cprofile-use={}", it.display()), WITHOUT_VALUES.to_owned()]);
-    let flags = laid_out.as_ref().map_or(&[][..], |flags| flags.as_slice());
-    cargo_build(&target, "keyreeve", flags, WHOLE)
+    let Some(profile) = profile else {
+        return Ok(Built { folder: cargo_build(&target, "keyreeve", &[])?, has_profile: false });
+    };
+    let laid_out = format!("-Cprofile-use={}", profile.display());
+    let folder = cargo_build(&target, "keyreeve", &[&laid_out, WITHOUT_VALUES])?;
+    fit::check(&profile, &folder.join("keyreeve"))?;
+    Ok(Built { folder, has_profile: true })
 }
 
 /// Makes the profile: builds what counts, loads it, and puts together what it counted.
-fn count(counting: &Path, tools: &Path, profdata: &Path) -> anyhow::Result<PathBuf> {
+fn count(counting: &Path, made_of: &str, tools: &Path, profdata: &Path) -> anyhow::Result<PathBuf> {
     let raw = counting.join("raw");
     if raw.exists() {
         fs::remove_dir_all(&raw).context("what was counted before cannot be removed")?;
     }
     fs::create_dir_all(&raw).context("cannot create a folder for what is counted")?;
     eprintln!("dist: building what counts (a quarter of an hour the first time)");
-    let flags = ["-Cprofile-generate".to_owned(), WITHOUT_VALUES.to_owned()];
-    // What is counted is put in before programs are joined into a whole: that can be left out here.
-    let folder = cargo_build(counting, "keyreeve", &flags, IN_PARTS)?;
+    let [separately, without_bitcode] = IN_PARTS;
+    let flags = ["-Cprofile-generate", WITHOUT_VALUES, separately, without_bitcode];
+    let folder = cargo_build(counting, "keyreeve", &flags)?;
     // It looks for the program where it stands itself.
     let loader = folder.join("xtask");
     fs::copy(tools.join("xtask"), &loader).context("what loads cannot be put beside it")?;
@@ -86,25 +105,19 @@ fn count(counting: &Path, tools: &Path, profdata: &Path) -> anyhow::Result<PathB
         .status()
         .context("the load cannot be started")?;
     ensure!(trained.success(), "the load failed ({trained})");
-    counts::merge(&raw, profdata, counting)
+    counts::merge(&raw, profdata, counting, made_of)
 }
 
 /// Builds a package with the profile `dist` and these flags; gives the folder of the program. One at a
 /// time: together with another one it would get that one's features, too, and what was counted would be of
 /// another program.
-fn cargo_build(
-    target: &Path,
-    package: &str,
-    flags: &[String],
-    lto: &str,
-) -> anyhow::Result<PathBuf> {
+fn cargo_build(target: &Path, package: &str, flags: &[&str]) -> anyhow::Result<PathBuf> {
     let host = host()?;
     let built = Command::new(workspace::cargo())
         // With a target named, the flags are for the program alone, and not for what builds it.
         .args(["build", "--profile", "dist", "-p", package, "--target", &host, "--target-dir"])
         .arg(target)
         .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}"))
-        .env("CARGO_PROFILE_DIST_LTO", lto)
         .current_dir(workspace::root()?)
         .status()
         .context("cannot start cargo build")?;

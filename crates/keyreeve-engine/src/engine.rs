@@ -392,8 +392,8 @@ impl Engine {
     }
 
     /// Leaves the table of keys in memory until the process ends, which is to be now. Taking a million keys
-    /// apart takes seconds and is of use to nobody: of a key there is only a digest in it. The vault goes
-    /// with the engine, and what it holds is overwritten.
+    /// apart takes seconds and is of use to nobody: what is in it stands in the database, too, and of a key
+    /// no more than a digest. The vault goes with the engine, and what it holds is overwritten.
     pub fn leave_keys(&self) {
         std::mem::forget(self.live.clone());
     }

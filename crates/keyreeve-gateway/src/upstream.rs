@@ -21,7 +21,7 @@ use rustls::{
 
 pub(crate) use self::{
     breaker::{Breaker, Breakers},
-    dial::{DialError, Dialer},
+    dial::{DialError, Dialer, MOST_HEAD_BYTES, MOST_HEADERS},
     pool::{Pool, Sender},
 };
 

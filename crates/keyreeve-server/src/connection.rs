@@ -101,9 +101,6 @@ fn builder(limits: &Limits) -> auto::Builder<TokioExecutor> {
     // Without a timer hyper sets no alarm for each head: a head that takes too long is idle time.
     let mut http1 = builder.http1();
     http1.header_read_timeout(None).max_buf_size(limits.max_header_bytes.max(8192));
-    // Nearly all answers are short: copied behind their heads, they are one piece for the kernel, which
-    // takes that in less time than a list of two.
-    http1.writev(false);
     if limits.max_headers != HEADERS_ON_STACK {
         http1.max_headers(limits.max_headers);
     }

@@ -22,26 +22,39 @@ pub(crate) enum Format {
 pub(crate) struct Machine {
     cores: usize,
     cpu: String,
+    /// How the program was built that is measured, as far as it is known.
+    build: String,
 }
+
+/// Says how the program was built that is measured; set by the task when it starts again.
+pub(crate) const BUILD: &str = "KEYREEVE_BENCH_BUILD";
+/// It is laid out by what was counted under a load like those that are measured.
+pub(crate) const WITH_PROFILE: &str = "profile";
 
 impl Machine {
     /// This machine.
     pub(crate) fn this() -> Self {
         let cpuinfo = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-        Self { cores: cores(), cpu: cpu_model(&cpuinfo) }
+        let build = std::env::var(BUILD).unwrap_or_else(|_| "unknown".to_owned());
+        Self { cores: cores(), cpu: cpu_model(&cpuinfo), build }
     }
 
     /// One line for people.
     pub(crate) fn line(&self) -> String {
+        let build = match self.build.as_str() {
+            WITH_PROFILE => "keyreeve is laid out by a profile of such loads, nothing else is",
+            "plain" => "no profile was used",
+            _ => "it is not known how keyreeve was built",
+        };
         format!(
-            "machine: {} cores, {}; servers and load generator ran on it in the same run",
+            "machine: {} cores, {}; servers and load generator ran on it in the same run; {build}",
             self.cores, self.cpu
         )
     }
 
     /// The same for programs.
     pub(crate) fn json(&self) -> Value {
-        json!({ "cores": self.cores, "cpu": self.cpu, "same_run": true })
+        json!({ "cores": self.cores, "cpu": self.cpu, "same_run": true, "build": self.build })
     }
 }
 

@@ -225,10 +225,12 @@ impl Server {
         }
     }
 
-    /// Asks the process to end, and waits until it has.
+    /// Asks the process to end, and waits until it has, and well.
     pub(crate) fn end(mut self) -> anyhow::Result<()> {
         self.ask_to_end();
-        ensure!(self.child.try_wait()?.is_some(), "{} did not end when it was asked to", self.name);
+        let ended = self.child.try_wait()?;
+        let ended = ended.with_context(|| format!("{} did not end when asked to", self.name))?;
+        ensure!(ended.success(), "{} ended badly ({ended})", self.name);
         Ok(())
     }
 

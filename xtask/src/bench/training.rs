@@ -38,12 +38,37 @@ pub(crate) fn run(options: &TrainingOptions, binaries: &Path) -> anyhow::Result<
         ("LLVM_PROFILE_FILE", file.as_str()),
         ("KEYREEVE_LIMITS__VIEWER", "0"),
         ("KEYREEVE_LIMITS__OPERATOR", "0"),
+        ("KEYREEVE_LIMITS__ADMIN", "0"),
+        ("KEYREEVE_LIMITS__KEY_CREATION", "0"),
+        ("KEYREEVE_LIMITS__PER_IP", "0"),
     ];
     eprintln!("training: verification of keys");
     for mode in Mode::value_variants() {
         verifications(*mode, binaries, &settings)?;
     }
+    keys_and_denials(binaries, &settings)?;
     calls_and_secrets(binaries, &settings)
+}
+
+/// Keys are created and listed, and what is shown that is no key is denied.
+fn keys_and_denials(binaries: &Path, settings: &[(&str, &str)]) -> anyhow::Result<()> {
+    eprintln!("training: keys created and listed, and keys that are none");
+    let folder = tempfile::tempdir().context("cannot create a data folder")?;
+    let admin_key = seed::init(folder.path(), settings)?;
+    let server = Server::node(binaries, folder.path(), settings)?;
+    let key = json!({ "name": "training", "permissions": ["orders.read"] }).to_string();
+    repeat(&server, 201, vec![http::post("/api/v1/api-keys", &admin_key, &key)], None)?;
+    let denied = [admin_key.replacen("_live_", "_test_", 1), "no key at all".to_owned()];
+    let denied = denied.map(|shown| {
+        http::post("/api/v1/verify", &admin_key, &json!({ "key": shown }).to_string())
+    });
+    let list = http::get_showing(
+        "/api/v1/api-keys?limit=20",
+        "Authorization",
+        &format!("Bearer {admin_key}"),
+    );
+    repeat(&server, 200, denied.into_iter().chain([list]).collect(), None)?;
+    server.end()
 }
 
 /// Keys are verified that are bound like this.
@@ -52,7 +77,7 @@ fn verifications(mode: Mode, binaries: &Path, settings: &[(&str, &str)]) -> anyh
     let admin_key = seed::init(folder.path(), settings)?;
     let seeded = seed::fill(&*seed::open(folder.path())?, admin_key, KEYS, mode, KEYS)?;
     let server = Server::node(binaries, folder.path(), settings)?;
-    repeat(&server, verify::build_requests(&seeded, mode))?;
+    repeat(&server, 200, verify::build_requests(&seeded, mode), Some(verify::is_valid))?;
     server.end()
 }
 
@@ -67,7 +92,7 @@ fn calls_and_secrets(binaries: &Path, settings: &[(&str, &str)]) -> anyhow::Resu
     let calls = [bare::SMALL, bare::SMALL, bare::SMALL, bare::BIG].map(|path| {
         http::get_showing(&format!("/proxy/{CONNECTION}{path}"), "X-Keyreeve-Key", &key)
     });
-    repeat(&server, calls.to_vec())?;
+    repeat(&server, 200, calls.to_vec(), None)?;
     let path = |number: usize| format!("/v1/secret/data/production/service-{number}");
     let writes: Vec<Vec<u8>> = (0..SECRETS)
         .map(|number| {
@@ -82,20 +107,25 @@ fn calls_and_secrets(binaries: &Path, settings: &[(&str, &str)]) -> anyhow::Resu
     }
     drop(connection);
     let reads = (0..SECRETS).map(|number| vault::request("GET", &path(number), &admin_key, ""));
-    repeat(&server, reads.chain(writes).collect())?;
+    repeat(&server, 200, reads.chain(writes).collect(), None)?;
     server.end()
 }
 
-/// Makes these requests in turns for a while; each has to be answered with 200.
-fn repeat(server: &Server, requests: Vec<Vec<u8>>) -> anyhow::Result<()> {
+/// Makes these requests in turns for a while; each has to be answered with this status, and as is asked for.
+fn repeat(
+    server: &Server,
+    expected_status: u16,
+    requests: Vec<Vec<u8>>,
+    body_check: Option<fn(&[u8]) -> bool>,
+) -> anyhow::Result<()> {
     let plan = Plan {
         address: server.address(),
         connections: CONNECTIONS,
         threads: 1,
         warm_up: Duration::ZERO,
         measure: EACH,
-        expected_status: 200,
-        body_check: None,
+        expected_status,
+        body_check,
     };
     let requests: Arc<Requests> = Requests::of(requests)?;
     report::require_clean(server.name(), &load::run(&plan, &requests)?)

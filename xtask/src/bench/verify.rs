@@ -151,7 +151,7 @@ fn probe(keyreeve: &Server, requests: &Requests) -> anyhow::Result<usize> {
 }
 
 /// Whether an answer calls the key valid.
-fn is_valid(body: &[u8]) -> bool {
+pub(super) fn is_valid(body: &[u8]) -> bool {
     http::contains(body, VALID)
 }
 

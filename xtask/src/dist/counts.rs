@@ -22,31 +22,49 @@ pub(super) fn program() -> Option<PathBuf> {
 
 /// What the files end with that the compiler reads.
 const ENDING: &str = "profdata";
+/// The same as text.
+pub(super) const TEXT_ENDING: &str = "proftext";
 
-/// What was counted before, as the compiler reads it.
-pub(super) fn known(folder: &Path) -> anyhow::Result<Option<PathBuf>> {
+/// What was counted before in a program that was made of the same, as the compiler reads it.
+pub(super) fn known(folder: &Path, made_of: &str) -> anyhow::Result<Option<PathBuf>> {
     if !folder.is_dir() {
         return Ok(None);
     }
-    let files = files_in(folder)?;
-    Ok(files.into_iter().find(|file| file.extension().is_some_and(|it| it == ENDING)))
+    let begins = |file: &Path| {
+        let name = file.file_name().and_then(|name| name.to_str());
+        name.is_some_and(|name| name.starts_with(made_of))
+    };
+    let mut files = files_in(folder)?.into_iter();
+    Ok(files.find(|file| ends_with(file, ENDING) && begins(file)))
+}
+
+fn ends_with(file: &Path, ending: &str) -> bool {
+    file.extension().is_some_and(|it| it == ending)
 }
 
 /// Puts together all that was counted in a folder, and keeps it in the other one in place of what was
-/// there. It is named by what it holds: a build tool that knows the name alone builds anew.
-pub(super) fn merge(raw: &Path, profdata: &Path, folder: &Path) -> anyhow::Result<PathBuf> {
+/// there. It is named by what the program was made of, and by what it holds: a build tool that knows the
+/// name alone builds anew.
+pub(super) fn merge(
+    raw: &Path,
+    profdata: &Path,
+    folder: &Path,
+    made_of: &str,
+) -> anyhow::Result<PathBuf> {
     let files = files_in(raw)?;
     ensure!(!files.is_empty(), "nothing was counted");
     let counted =
         llvm_profparser::merge_profiles(&files).context("what was counted cannot be read")?;
     let content = text_of(&counted);
     let digest = Hash::of(content.as_bytes()).to_string();
-    let text = raw.with_extension("proftext");
-    fs::write(&text, content).context("what was counted cannot be written")?;
-    while let Some(old) = known(folder)? {
-        fs::remove_file(old).context("what was counted before cannot be removed")?;
+    for old in files_in(folder)? {
+        if ends_with(&old, ENDING) || ends_with(&old, TEXT_ENDING) {
+            fs::remove_file(old).context("what was counted before cannot be removed")?;
+        }
     }
-    let profile = folder.join(&digest[..8]).with_extension(ENDING);
+    let profile = folder.join(format!("{made_of}-{}.{ENDING}", &digest[..8]));
+    let text = profile.with_extension(TEXT_ENDING);
+    fs::write(&text, content).context("what was counted cannot be written")?;
     let merged = Command::new(profdata)
         .args(["merge", "--output"])
         .args([&profile, &text])
@@ -94,12 +112,23 @@ mod tests {
     #[test]
     fn nothing_counted_is_an_error() -> anyhow::Result<()> {
         let folder = tempfile::tempdir()?;
-        let failed = merge(folder.path(), Path::new("llvm-profdata"), folder.path());
+        let failed = merge(folder.path(), Path::new("llvm-profdata"), folder.path(), "a");
         assert_eq!(
             failed.map_err(|error| error.to_string()),
             Err("nothing was counted".to_owned())
         );
-        assert_eq!(known(folder.path())?, None);
+        assert_eq!(known(folder.path(), "a")?, None);
+        Ok(())
+    }
+
+    #[test]
+    fn what_was_counted_in_a_program_of_other_parts_is_not_used() -> anyhow::Result<()> {
+        let folder = tempfile::tempdir()?;
+        let profile = folder.path().join("0123abcd-89ef4567.profdata");
+        fs::write(&profile, "")?;
+        fs::write(profile.with_extension(TEXT_ENDING), "")?;
+        assert_eq!(known(folder.path(), "0123abcd")?, Some(profile));
+        assert_eq!(known(folder.path(), "0123abce")?, None);
         Ok(())
     }
 }

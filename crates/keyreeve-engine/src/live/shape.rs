@@ -70,13 +70,13 @@ impl Shapes {
         self.recent.iter().find(|shape| shape.is_of(key)).cloned()
     }
 
-    /// Keeps a shape at hand: nothing is replaced before everything is read.
+    /// Keeps a shape at hand, until anything is replaced that it goes by the name of.
     pub(super) fn keep_at_hand(&mut self, shape: &Arc<KeyShape>) {
         self.recent.truncate(MOST_RECENT - 1);
         self.recent.push_front(shape.clone());
     }
 
-    /// From now on what goes by a name can be replaced.
+    /// What went by a name may be replaced now.
     pub(super) fn let_go(&mut self) {
         self.recent = VecDeque::new();
     }

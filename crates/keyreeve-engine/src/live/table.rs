@@ -383,6 +383,11 @@ impl LiveTable {
     pub(crate) fn set_loaded(&self) {
         self.keys.lay_out();
         self.loaded.store(true, Ordering::Release);
+        self.forget_shapes_at_hand();
+    }
+
+    /// What went by a name is gone: another one of that name is not the same.
+    fn forget_shapes_at_hand(&self) {
         self.shapes.lock().let_go();
     }
 

@@ -36,7 +36,9 @@ use super::{
 use crate::{
     body::{AnswerBody, BodyError, Cut, RequestBody, SignedRequest, StreamedRequest},
     cache::{CacheKey, Kept},
-    upstream::{Breaker, Destination, DialError, Lane, Pool, Sender},
+    upstream::{
+        Breaker, Destination, DialError, Lane, MOST_HEAD_BYTES, MOST_HEADERS, Pool, Sender,
+    },
 };
 
 /// One call on its way.
@@ -339,6 +341,7 @@ impl Proxy {
             let again = (is_reused && is_repeatable(request)).then(|| copy(request));
             let uploaded = request.body().uploaded();
             let outcome = tokio::select! {
+                // First of all the answer: where it is there, nothing else has to be set up.
                 biased;
                 outcome = sender.send(request) => outcome,
                 () = too_late(uploaded.clone(), patience.first_byte()) => {
@@ -388,6 +391,13 @@ impl Proxy {
             call.breaker.failed(self.now_ns());
         }
         warn!(connection = call.connection().name, %error, "the service broke off");
+        if error.is_parse_too_large() {
+            let words = format!(
+                "the head of the service's answer is longer than {MOST_HEAD_BYTES} bytes, or has more \
+                 than {MOST_HEADERS} headers"
+            );
+            return Refusal::saying(RefusalKind::BadAnswer, words);
+        }
         if error.is_parse() {
             let words = "the service answered something that is no HTTP";
             return Refusal::saying(RefusalKind::BadAnswer, words);

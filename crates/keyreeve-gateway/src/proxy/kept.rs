@@ -1,6 +1,7 @@
 //! Answers that are given again, and answers that are kept for that.
 
 use http::{HeaderName, HeaderValue, Response, header, request::Parts};
+use keyreeve_engine::connections::Connection;
 use tokio::time::Instant;
 
 use super::{Proxy, forward::Call, proof::Proof, record::Ending};
@@ -8,7 +9,6 @@ use crate::{
     body::AnswerBody,
     cache::{self, CacheKey, Kept},
 };
-use keyreeve_engine::connections::Connection;
 
 /// Tells an answer that was kept from one that came now.
 const FROM_CACHE: HeaderName = HeaderName::from_static("x-keyreeve-cache");

@@ -28,8 +28,11 @@ const KEEP_ALIVE: Duration = Duration::from_secs(20);
 /// second is far more than the first: one client that does not read must not hold up the others.
 const STREAM_WINDOW: u32 = 256 << 10;
 const CONNECTION_WINDOW: u32 = 64 << 20;
-/// The most bytes of an answer's head. Of headers it has at most a hundred, which hyper keeps on the stack.
-const MOST_HEAD_BYTES: usize = 64 << 10;
+/// The most bytes of an answer's head.
+pub(crate) const MOST_HEAD_BYTES: usize = 64 << 10;
+/// The most headers in it, over HTTP/1.1. It is hyper's own bound, below which it keeps them on the stack; a
+/// higher one would cost every call memory.
+pub(crate) const MOST_HEADERS: usize = 100;
 
 /// Why there is no connection to a service.
 #[derive(Debug, thiserror::Error)]
@@ -192,8 +195,6 @@ where
 {
     let (sender, connection) = http1::Builder::new()
         .max_buf_size(MOST_HEAD_BYTES)
-        // As in answers: nearly all requests are a head and little or nothing behind it.
-        .writev(false)
         .handshake(TokioIo::new(io))
         .await
         .map_err(DialError::Handshake)?;

@@ -330,3 +330,29 @@ fn peak(columns: &mut Columns<'_>) -> Result<u32, Broken> {
     let peak = columns.maybe_number()?.unwrap_or_default();
     u32::try_from(peak).map_err(|_| columns.damaged())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_text_is_what_it_says_in_whatever_order_it_comes() {
+        let mut seen = SeenBefore::<u32>::default();
+        let mut parsed = 0;
+        let mut share = |text: &str| {
+            seen.share(text, |text| {
+                parsed += 1;
+                text.parse().ok()
+            })
+        };
+        for text in ["1", "2", "1", "1", "x", "2", "x", "1"] {
+            assert_eq!(share(text), text.parse().ok(), "{text}");
+        }
+        // Also when there is no room for more.
+        for number in (0..3_000).chain(0..3_000) {
+            assert_eq!(share(&number.to_string()), Some(number));
+        }
+        assert!((3_000..6_000).contains(&parsed), "{parsed}");
+        assert!(seen.known.len() <= SeenBefore::<u32>::MOST);
+    }
+}

@@ -18,6 +18,7 @@ impl ChangeSink for LiveTable {
             }
             Change::DeleteKeyspace(name) => {
                 self.project(project).keyspaces.pin().remove(name);
+                self.forget_shapes_at_hand();
             }
             Change::EnsureOwner(owner) => {
                 // Only a new owner takes this value; a known one keeps what it has.
@@ -35,6 +36,7 @@ impl ChangeSink for LiveTable {
             Change::CreateRole(role) | Change::UpdateRole(role) => self.put_role(project, role),
             Change::DeleteRole(name) => {
                 self.project(project).roles.pin().remove(name);
+                self.forget_shapes_at_hand();
             }
             Change::CreateKey(key) => self.put_key(key, true),
             Change::UpdateKey(key) => self.put_key(key, false),

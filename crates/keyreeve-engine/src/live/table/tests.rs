@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use keyreeve_core::{
     key::KeyId,
     model::{FailPolicy, Keyspace, Owner, Policy},
+    permission::PermissionSet,
     verdict::VerdictCode,
 };
 
@@ -66,6 +67,68 @@ fn standing(table: &LiveTable, id: KeyId) -> VerdictCode {
         Lookup::Here(key) => key.standing(Timestamp::UNIX_EPOCH),
         other => panic!("{other:?}"),
     }
+}
+
+/// What decides on a key's rights: where it belongs, and what it may.
+type Rights = (String, String, String, Vec<String>, PermissionSet, usize);
+
+fn rights_of(shape: &KeyShape) -> Rights {
+    (
+        shape.project.name.to_string(),
+        shape.keyspace.name.to_string(),
+        shape.environment.to_string(),
+        shape.roles.iter().map(|role| role.name.to_string()).collect(),
+        shape.permissions.clone(),
+        Arc::as_ptr(&shape.policy).addr(),
+    )
+}
+
+fn own_rights(key: &ApiKey) -> Rights {
+    (
+        key.project.to_string(),
+        key.keyspace.to_string(),
+        key.environment.to_string(),
+        key.roles.iter().map(ToString::to_string).collect(),
+        key.permissions.clone(),
+        Arc::as_ptr(&key.policy).addr(),
+    )
+}
+
+#[test]
+fn keys_that_are_read_at_the_start_have_their_own_rights() {
+    let table = LiveTable::with_room_for(100, still_clock());
+    let usual = api_key(id(1));
+    let permissions = PermissionSet::parse(&["orders.read".to_owned()]).unwrap();
+    let role = |name: &str| name.parse().unwrap();
+    let keys = [
+        usual.clone(),
+        ApiKey { project: "other".parse().unwrap(), ..usual.clone() },
+        ApiKey { keyspace: "other".parse().unwrap(), ..usual.clone() },
+        ApiKey { environment: "staging".parse().unwrap(), ..usual.clone() },
+        ApiKey { roles: vec![role("reader")], ..usual.clone() },
+        ApiKey { roles: vec![role("reader"), role("writer")], ..usual.clone() },
+        ApiKey { permissions, ..usual.clone() },
+        ApiKey { policy: metered(1).policy, ..usual.clone() },
+    ];
+    // Each after each, so that whatever the one before left at hand is there.
+    for one in &keys {
+        for other in &keys {
+            assert_eq!(rights_of(&table.shape(one)), own_rights(one));
+            assert_eq!(rights_of(&table.shape(other)), own_rights(other));
+        }
+    }
+    // The same are one.
+    assert!(Arc::ptr_eq(&table.shape(&usual), &table.shape(&usual)));
+}
+
+#[test]
+fn a_role_that_is_made_anew_while_keys_are_read_is_another_one() {
+    let table = LiveTable::with_room_for(100, still_clock());
+    let key = ApiKey { roles: vec!["reader".parse().unwrap()], ..api_key(id(1)) };
+    let before = table.shape(&key);
+    apply(&table, &Change::DeleteRole("reader".parse().unwrap()));
+    let after = table.shape(&key);
+    assert!(!Arc::ptr_eq(&before.roles[0], &after.roles[0]));
 }
 
 #[test]
