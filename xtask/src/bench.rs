@@ -111,7 +111,10 @@ fn build_and_run_again() -> anyhow::Result<()> {
     let ended = Command::new(&binary)
         .args(std::env::args_os().skip(1))
         .arg("--already-release")
-        .env(report::BUILD, if built.has_profile { report::WITH_PROFILE } else { "plain" })
+        .env(
+            report::BUILD,
+            if built.has_profile { report::WITH_PROFILE } else { report::WITHOUT_PROFILE },
+        )
         .status()
         .with_context(|| format!("cannot start {}", binary.display()))?;
     anyhow::ensure!(ended.success(), "the benchmark failed ({ended})");

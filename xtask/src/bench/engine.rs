@@ -167,7 +167,7 @@ fn mean(total: Duration, count: u64) -> Duration {
 }
 
 fn print(options: &EngineBenchOptions, measured: &Measured, format: Format) {
-    let machine = Machine::this();
+    let machine = Machine::in_process();
     let Measured { verifications, mean, slowest_mean } = measured;
     let lines = [
         format!(

@@ -28,6 +28,8 @@ pub(crate) struct Machine {
 
 /// Says how the program was built that is measured; set by the task when it starts again.
 pub(crate) const BUILD: &str = "KEYREEVE_BENCH_BUILD";
+/// It is as the compiler lays it out.
+pub(crate) const WITHOUT_PROFILE: &str = "plain";
 /// It is laid out by what was counted under a load like those that are measured.
 pub(crate) const WITH_PROFILE: &str = "profile";
 
@@ -39,11 +41,16 @@ impl Machine {
         Self { cores: cores(), cpu: cpu_model(&cpuinfo), build }
     }
 
+    /// This machine, for what is measured in this very process, which no profile lays out.
+    pub(crate) fn in_process() -> Self {
+        Self { build: WITHOUT_PROFILE.to_owned(), ..Self::this() }
+    }
+
     /// One line for people.
     pub(crate) fn line(&self) -> String {
         let build = match self.build.as_str() {
             WITH_PROFILE => "keyreeve is laid out by a profile of such loads, nothing else is",
-            "plain" => "no profile was used",
+            WITHOUT_PROFILE => "no profile was used",
             _ => "it is not known how keyreeve was built",
         };
         format!(

@@ -58,7 +58,10 @@ fn keys_and_denials(binaries: &Path, settings: &[(&str, &str)]) -> anyhow::Resul
     let server = Server::node(binaries, folder.path(), settings)?;
     let key = json!({ "name": "training", "permissions": ["orders.read"] }).to_string();
     repeat(&server, 201, vec![http::post("/api/v1/api-keys", &admin_key, &key)], None)?;
-    let denied = [admin_key.replacen("_live_", "_test_", 1), "no key at all".to_owned()];
+    // Of another installation: well formed, and unknown here.
+    let elsewhere = tempfile::tempdir().context("cannot create a data folder")?;
+    let foreign = seed::init(elsewhere.path(), settings)?;
+    let denied = [foreign, "no key at all".to_owned()];
     let denied = denied.map(|shown| {
         http::post("/api/v1/verify", &admin_key, &json!({ "key": shown }).to_string())
     });

@@ -122,13 +122,15 @@ fn keys_that_are_read_at_the_start_have_their_own_rights() {
 }
 
 #[test]
-fn a_role_that_is_made_anew_while_keys_are_read_is_another_one() {
+fn what_is_made_anew_while_keys_are_read_is_another_one() {
     let table = LiveTable::with_room_for(100, still_clock());
     let key = ApiKey { roles: vec!["reader".parse().unwrap()], ..api_key(id(1)) };
     let before = table.shape(&key);
     apply(&table, &Change::DeleteRole("reader".parse().unwrap()));
     let after = table.shape(&key);
     assert!(!Arc::ptr_eq(&before.roles[0], &after.roles[0]));
+    apply(&table, &Change::DeleteKeyspace(key.keyspace.clone()));
+    assert!(!Arc::ptr_eq(&after.keyspace, &table.shape(&key).keyspace));
 }
 
 #[test]
