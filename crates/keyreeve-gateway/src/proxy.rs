@@ -136,6 +136,7 @@ impl Proxy {
         })?;
         let (shown, credential_header) = asked.into_credential();
         headers::strip_credential(&mut parts.headers, &shown);
+        // Not kept while the service is waited for.
         drop(shown);
         let (mut call, credential) = self.begin(admitted, &parts.method, meta);
         if upgrade::is_wanted(parts) {

@@ -276,7 +276,9 @@ fn lines_of(options: &WebhookOptions, measured: &Measured, machine: &Machine) ->
         machine.line(),
         String::new(),
     ];
-    let mut rows = vec![["in process without a profile, one core", "verifications/s"].map(str::to_owned).to_vec()];
+    let mut rows = vec![
+        ["in process without a profile, one core", "verifications/s"].map(str::to_owned).to_vec(),
+    ];
     rows.extend(
         measured
             .verified

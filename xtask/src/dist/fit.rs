@@ -59,7 +59,10 @@ pub(super) fn check(profile: &Path, program: &Path) -> anyhow::Result<()> {
          same name: it was counted in another program (`cargo xtask dist --train` counts anew)",
         ran.len()
     );
-    eprintln!("dist: laid out by what was counted ({found} of {} functions that ran)", ran.len());
+    eprintln!(
+        "dist: laid out by what was counted ({found} of our {} functions that ran)",
+        ran.len()
+    );
     Ok(())
 }
 

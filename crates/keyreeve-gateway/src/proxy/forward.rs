@@ -118,7 +118,8 @@ impl Sendable {
 }
 
 impl Proxy {
-    /// From here on the call leaves a record, whatever becomes of it.
+    /// Begins a call that was admitted; gives what it is made with, too. From here on it leaves a record,
+    /// whatever becomes of it.
     pub(super) fn begin(
         &self,
         admitted: Admitted,
