@@ -149,6 +149,8 @@ pub struct Verdict {
     pub retry_after_s: Option<u64>,
     /// Whether limits counted on this node alone that all nodes should count together.
     pub(crate) degraded: bool,
+    /// Whether some limit of the key may move with how this went.
+    may_adapt: bool,
     /// The moment the verdict is about.
     pub at: Timestamp,
     /// The last change behind the verdict.
@@ -207,6 +209,7 @@ impl Verdict {
             reservation: None,
             retry_after_s: None,
             degraded: false,
+            may_adapt: true,
             at,
             epoch,
             age_ms: 0,
@@ -242,7 +245,7 @@ impl Engine {
         if input.simulate.is_some() {
             return verdict;
         }
-        if let Some(key) = &verdict.key {
+        if let Some(key) = verdict.key.as_ref().filter(|_| verdict.may_adapt) {
             self.note_outcome(key, &input.request, verdict.code);
         }
         match (&verdict.key, verdict.code) {

@@ -1,6 +1,6 @@
 //! From headers to a caller.
 
-use http::{HeaderMap, HeaderName, HeaderValue, header, request::Parts};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, header, request::Parts};
 use keyreeve_api::ErrorCode;
 use keyreeve_core::{
     name::ProjectName,
@@ -24,25 +24,126 @@ pub(crate) struct Arrival {
     pub(crate) local_user: Option<u32>,
 }
 
+/// What stands before the body of a request.
+#[derive(Clone, Copy)]
+pub(crate) struct Head<'r> {
+    method: &'r Method,
+    uri: &'r Uri,
+    headers: &'r HeaderMap,
+}
+
+impl<'r> From<&'r Parts> for Head<'r> {
+    fn from(parts: &'r Parts) -> Self {
+        Self { method: &parts.method, uri: &parts.uri, headers: &parts.headers }
+    }
+}
+
+impl<'r, B> From<&'r Request<B>> for Head<'r> {
+    fn from(request: &'r Request<B>) -> Self {
+        Self { method: request.method(), uri: request.uri(), headers: request.headers() }
+    }
+}
+
+/// A header that may stand once.
+#[derive(Clone, Copy, Default)]
+enum Once<'h> {
+    #[default]
+    Absent,
+    There(&'h HeaderValue),
+    Twice,
+}
+
+impl<'h> Once<'h> {
+    fn note(&mut self, value: &'h HeaderValue) {
+        *self = match self {
+            Self::Absent => Self::There(value),
+            Self::There(_) | Self::Twice => Self::Twice,
+        };
+    }
+
+    /// Its value as text; two of it are an error.
+    fn text(self, name: &HeaderName) -> Result<Option<&'h str>, Failure> {
+        match self {
+            Self::Absent => Ok(None),
+            Self::There(value) => text(value, name).map(Some),
+            Self::Twice => Err(twice(name)),
+        }
+    }
+}
+
+/// What the headers of a request say of who is calling, and from where. Found in one pass: looking up
+/// each by itself takes longer than going by the few that most requests have.
+#[derive(Default)]
+struct Shown<'h> {
+    authorization: Once<'h>,
+    api_key: Once<'h>,
+    vault_token: Once<'h>,
+    project: Once<'h>,
+    origin: Option<&'h HeaderValue>,
+    referer: Option<&'h HeaderValue>,
+    host: Option<&'h HeaderValue>,
+    user_agent: Option<&'h HeaderValue>,
+}
+
+impl<'h> Shown<'h> {
+    fn of(headers: &'h HeaderMap) -> Self {
+        let mut shown = Self::default();
+        for (name, value) in headers {
+            let first = |place: &mut Option<&'h HeaderValue>| {
+                place.get_or_insert(value);
+            };
+            match name.as_str() {
+                "authorization" => shown.authorization.note(value),
+                "x-api-key" => shown.api_key.note(value),
+                "x-vault-token" => shown.vault_token.note(value),
+                "keyreeve-project" => shown.project.note(value),
+                "origin" => first(&mut shown.origin),
+                "referer" => first(&mut shown.referer),
+                "host" => first(&mut shown.host),
+                "user-agent" => first(&mut shown.user_agent),
+                _ => {}
+            }
+        }
+        shown
+    }
+
+    fn credential(&self) -> Result<Option<&'h str>, Failure> {
+        let bearer = self.authorization.text(&header::AUTHORIZATION)?.map(|value| {
+            let (scheme, token) = value.split_once(' ').unwrap_or((value, ""));
+            (scheme.eq_ignore_ascii_case("bearer"), token.trim_matches(' '))
+        });
+        let api_key = self.api_key.text(&API_KEY)?;
+        let api_key = match (api_key, self.vault_token.text(&VAULT_TOKEN)?) {
+            (Some(_), Some(_)) => return Err(two_credentials()),
+            (one, other) => one.or(other),
+        };
+        match (bearer, api_key) {
+            (Some(_), Some(_)) => Err(two_credentials()),
+            (Some((true, token)), None) | (None, Some(token)) => Ok(Some(token)),
+            // Another scheme is no credential of ours.
+            (Some((false, _)) | None, None) => Ok(None),
+        }
+    }
+
+    /// What the request is, for keys that are bound to some.
+    fn facts(&self, head: Head<'h>) -> RequestFacts<'h> {
+        let text = |value: Option<&'h HeaderValue>| value.and_then(|value| value.to_str().ok());
+        RequestFacts {
+            origin: text(self.origin).or_else(|| text(self.referer).and_then(origin_of_referrer)),
+            method: Some(head.method.as_str()),
+            host: head.uri.host().or_else(|| text(self.host)),
+            path: Some(head.uri.path()),
+            ..RequestFacts::default()
+        }
+    }
+}
+
 /// The key a request carries, in `Authorization: Bearer …`, `X-API-Key: …` or `X-Vault-Token: …`.
 ///
 /// Two credentials are refused rather than one picked: which one a proxy before us looked at,
 /// we cannot know.
 pub(crate) fn credential(headers: &HeaderMap) -> Result<Option<&str>, Failure> {
-    let bearer = single(headers, &header::AUTHORIZATION)?.map(|value| {
-        let (scheme, token) = value.split_once(' ').unwrap_or((value, ""));
-        (scheme.eq_ignore_ascii_case("bearer"), token.trim_matches(' '))
-    });
-    let api_key = match (single(headers, &API_KEY)?, single(headers, &VAULT_TOKEN)?) {
-        (Some(_), Some(_)) => return Err(two_credentials()),
-        (one, other) => one.or(other),
-    };
-    match (bearer, api_key) {
-        (Some(_), Some(_)) => Err(two_credentials()),
-        (Some((true, token)), None) | (None, Some(token)) => Ok(Some(token)),
-        // Another scheme is no credential of ours.
-        (Some((false, _)) | None, None) => Ok(None),
-    }
+    Shown::of(headers).credential()
 }
 
 fn two_credentials() -> Failure {
@@ -58,10 +159,13 @@ pub(crate) fn single<'h>(
     let mut values = headers.get_all(name).iter();
     let (first, second) = (values.next(), values.next());
     if second.is_some() {
-        return Err(Failure::new(ErrorCode::DuplicateHeader)
-            .detail(format!("the header {name} must stand once")));
+        return Err(twice(name));
     }
     first.map(|value| text(value, name)).transpose()
+}
+
+fn twice(name: &HeaderName) -> Failure {
+    Failure::new(ErrorCode::DuplicateHeader).detail(format!("the header {name} must stand once"))
 }
 
 fn text<'h>(value: &'h HeaderValue, name: &HeaderName) -> Result<&'h str, Failure> {
@@ -74,63 +178,51 @@ fn text<'h>(value: &'h HeaderValue, name: &HeaderName) -> Result<&'h str, Failur
 /// nobody.
 pub(crate) async fn caller(
     engine: &Engine,
-    parts: &Parts,
+    head: Head<'_>,
     arrival: &Arrival,
 ) -> Result<Caller, Failure> {
     if !engine.can_vouch() {
         return Err(Failure::new(ErrorCode::StoreUnavailable));
     }
-    find(engine, parts, arrival, false).await
+    find(engine, head, arrival, false).await
 }
 
 /// Who asks for a verdict. Even one who asks a node that may have missed changes gets an answer,
 /// for the verdict itself says so: a good one is given only where a keyspace prefers that.
 pub(crate) async fn verifier(
     engine: &Engine,
-    parts: &Parts,
+    head: Head<'_>,
     arrival: &Arrival,
 ) -> Result<Caller, Failure> {
-    find(engine, parts, arrival, true).await
+    find(engine, head, arrival, true).await
 }
 
 async fn find(
     engine: &Engine,
-    parts: &Parts,
+    head: Head<'_>,
     arrival: &Arrival,
     may_be_stale: bool,
 ) -> Result<Caller, Failure> {
-    let headers = &parts.headers;
-    let Some(token) = credential(headers)? else {
+    let shown = Shown::of(head.headers);
+    let Some(token) = shown.credential()? else {
         if let Some(uid) = arrival.local_user {
-            return local_caller(engine, headers, uid, arrival.meta);
+            return local_caller(engine, &shown, uid, arrival.meta);
         }
         engine.admit_anonymous(arrival.meta.ip)?;
         return Err(refused(engine, arrival, ErrorCode::Unauthenticated));
     };
-    let user_agent = headers.get(header::USER_AGENT).and_then(|value| value.to_str().ok());
+    let user_agent = shown.user_agent.and_then(|value| value.to_str().ok());
     let caller = engine
-        .authenticate(token, arrival.meta, facts(parts), user_agent, may_be_stale)
+        .authenticate(token, arrival.meta, shown.facts(head), user_agent, may_be_stale)
         .await
         .map_err(|error| not_let_in(engine, arrival, error))?;
     engine.admit_caller(&caller)?;
-    if let Some(project) = single(headers, &PROJECT)?
+    if let Some(project) = shown.project.text(&PROJECT)?
         && project != caller.project().as_str()
     {
         return Err(no_such_project());
     }
     Ok(caller)
-}
-
-/// What the request is, for keys that are bound to some.
-fn facts(parts: &Parts) -> RequestFacts<'_> {
-    let text = |name| parts.headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
-    RequestFacts {
-        origin: text(header::ORIGIN).or_else(|| text(header::REFERER).and_then(origin_of_referrer)),
-        method: Some(parts.method.as_str()),
-        host: parts.uri.host().or_else(|| text(header::HOST)),
-        path: Some(parts.uri.path()),
-        ..RequestFacts::default()
-    }
 }
 
 fn not_let_in(engine: &Engine, arrival: &Arrival, error: AuthenticationError) -> Failure {
@@ -157,11 +249,11 @@ fn not_let_in(engine: &Engine, arrival: &Arrival, error: AuthenticationError) ->
 
 fn local_caller(
     engine: &Engine,
-    headers: &HeaderMap,
+    shown: &Shown<'_>,
     uid: u32,
     meta: RequestMeta,
 ) -> Result<Caller, Failure> {
-    let project = match single(headers, &PROJECT)? {
+    let project = match shown.project.text(&PROJECT)? {
         None => ProjectName::default_project(),
         Some(name) => name
             .parse()

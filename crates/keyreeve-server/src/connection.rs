@@ -2,9 +2,14 @@
 //! end.
 
 mod idle;
+mod line;
 
-use std::{convert::Infallible, net::IpAddr, pin::pin, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible, future::poll_fn, net::IpAddr, pin::pin, sync::Arc, task::Poll,
+    time::Duration,
+};
 
+use futures_util::FutureExt;
 use hyper::service::service_fn;
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
@@ -12,12 +17,16 @@ use hyper_util::{
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
     sync::watch,
     time::{Instant, sleep_until},
 };
 use tracing::debug;
 
-use self::idle::{Activity, Watched};
+use self::{
+    idle::{Activity, Watched},
+    line::Line,
+};
 use crate::{options::Limits, service::Service};
 
 /// How many requests one HTTP/2 connection may have open.
@@ -34,34 +43,63 @@ pub(crate) struct Peer {
     pub(crate) local_user: Option<u32>,
 }
 
-/// Serves requests until the peer or `stop` ends the connection, or it is idle for too long.
+/// Serves requests over plain TCP until the peer or `stop` ends the connection, or it is idle for too
+/// long.
+pub(crate) async fn serve_tcp(
+    socket: TcpStream,
+    peer: Peer,
+    service: Arc<Service>,
+    stop: watch::Receiver<bool>,
+) {
+    let line = Line::new(socket);
+    let mut builder = builder(&service.limits);
+    // Whether the peer is still there is heard on the line.
+    builder.http1().half_close(true);
+    run(&builder, line.clone(), Some(line), peer, service, stop).await;
+}
+
+/// The same over anything else, such as TLS, where the end of what is read is not the end of the line.
+pub(crate) async fn serve<I>(io: I, peer: Peer, service: Arc<Service>, stop: watch::Receiver<bool>)
+where
+    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    run(&builder(&service.limits), io, None, peer, service, stop).await;
+}
+
+/// Serves requests. If there is a line, it is heard there whether the peer goes while it is being
+/// answered: what is done for it then ends at once.
 ///
 /// Hyper's own timers do not cover a peer that never says what it speaks, nor one that speaks
 /// HTTP/2 and only answers pings. Such peers need no credential and would hold their place for
 /// good, so idle time is measured here, the same for all.
-pub(crate) async fn serve<I>(
+async fn run<I>(
+    builder: &auto::Builder<TokioExecutor>,
     io: I,
+    line: Option<Line>,
     peer: Peer,
     service: Arc<Service>,
     mut stop: watch::Receiver<bool>,
 ) where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let builder = builder(&service.limits);
     let patience = service.limits.header_timeout;
     let activity = Activity::new();
     let requests = activity.clone();
     let handler = service_fn(move |request| {
-        let (service, busy) = (service.clone(), requests.begin());
-        async move {
-            let response = service.serve(request, peer.ip, peer.local_user).await;
-            Ok::<_, Infallible>(response.map(|body| Watched::new(body, &busy)))
-        }
+        let busy = requests.begin();
+        let answer = service.clone().serve(request, peer);
+        answer.map(move |answer| Ok::<_, Infallible>(answer.map(|body| Watched::new(body, &busy))))
     });
     let mut connection = pin!(builder.serve_connection_with_upgrades(TokioIo::new(io), handler));
     // Not set anew by each request: when it rings, it is looked up what happened meanwhile.
     let mut alarm = pin!(sleep_until(activity.deadline(patience)));
     let mut told_idle = false;
+    let gone = || {
+        poll_fn(|context| match &line {
+            Some(line) if activity.is_busy() => line.poll_closed(context),
+            _ => Poll::Pending,
+        })
+    };
     let mut stopping = *stop.borrow();
     if stopping {
         connection.as_mut().graceful_shutdown();
@@ -71,6 +109,10 @@ pub(crate) async fn serve<I>(
             // The connection first: a request that has arrived makes it busy.
             biased;
             ended = connection.as_mut() => break ended,
+            () = gone() => {
+                debug!("the peer went while it was being answered");
+                return;
+            }
             _ = stop.changed(), if !stopping => {
                 stopping = true;
                 connection.as_mut().graceful_shutdown();

@@ -33,7 +33,7 @@ impl FromRequestParts<AppState> for Authenticated {
             .extensions
             .get::<Arrival>()
             .ok_or_else(|| Failure::new(ErrorCode::Unauthenticated))?;
-        authenticate::caller(&state.engine, parts, &arrival).await.map(Self)
+        authenticate::caller(&state.engine, (&*parts).into(), &arrival).await.map(Self)
     }
 }
 

@@ -13,10 +13,8 @@ use std::{
 };
 
 use axum::{Router, body::Body, extract::MatchedPath};
-use bytes::Bytes;
 use futures_util::FutureExt;
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
-use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use keyreeve_api::ErrorCode;
 use keyreeve_core::{
@@ -33,6 +31,7 @@ use crate::{
     api::{AppState, import},
     authenticate::Arrival,
     authz,
+    connection::Peer,
     metrics::{HotRoute, Metrics},
     options::Limits,
     problem::{self, Failure},
@@ -75,52 +74,58 @@ enum Reader {
 
 impl Service {
     /// Serves one request. Whatever happens inside, there is an answer.
-    pub(crate) async fn serve(
-        &self,
-        request: Request<Incoming>,
-        ip: Option<std::net::IpAddr>,
-        local_user: Option<u32>,
-    ) -> Response<Body> {
-        let id = self.request_id(&request);
-        let origin = self.allowed_origin(&request);
-        let gateway = request.uri().path().starts_with(authz::PREFIX);
-        // A gateway tells where the request it asks about came from, once it showed its secret.
-        let ip = if gateway { Ok(ip) } else { self.client(&request, ip) };
-        let Ok(ip) = ip else {
-            let mut response =
-                Failure::field("header x-forwarded-for", "must be a list of IP addresses")
-                    .respond(&id);
-            self.finish(&mut response, &id, origin, Reader::Anybody);
-            return response;
-        };
-        let arrival = Arrival { meta: RequestMeta { id, ip }, local_user };
-        let mut reader = Reader::Anybody;
-        let mut response = if let (true, Some(options)) = (gateway, self.authorizer.clone()) {
-            Box::pin(self.authorize(request, &options, &arrival)).await
-        } else if request.uri().path() == verify::PATH && request.method() == Method::POST {
-            let verify = pin!(self.verify(request, &arrival));
-            let served = AssertUnwindSafe(verify).catch_unwind().await;
-            let response = served.unwrap_or_else(|panic| panicked(&*panic, &id));
-            self.note_verify(response.status().as_u16(), &id);
-            if response.status() == StatusCode::OK {
-                reader = Reader::Program;
-            }
+    #[expect(
+        clippy::manual_async_fn,
+        reason = "an async function keeps what it is given beside what it makes of it: the request would \
+                  be there twice, and each is moved into its connection with all its room"
+    )]
+    pub(crate) fn serve(
+        self: Arc<Self>,
+        mut request: Request<Incoming>,
+        peer: Peer,
+    ) -> impl Future<Output = Response<Body>> + Send + 'static {
+        async move {
+            let id = self.request_id(&request);
+            let origin = self.allowed_origin(&request);
+            let gateway = request.uri().path().starts_with(authz::PREFIX);
+            // A gateway tells where the request it asks about came from, once it showed its secret.
+            let ip = if gateway { Ok(peer.ip) } else { self.client(&request, peer.ip) };
+            let Ok(ip) = ip else {
+                let mut response =
+                    Failure::field("header x-forwarded-for", "must be a list of IP addresses")
+                        .respond(&id);
+                self.finish(&mut response, &id, origin, Reader::Anybody);
+                return response;
+            };
+            let arrival = Arrival { meta: RequestMeta { id, ip }, local_user: peer.local_user };
+            let mut reader = Reader::Anybody;
+            // What takes more room than a verification is boxed: each request would carry it about.
+            let mut response = if let (true, Some(options)) = (gateway, &self.authorizer) {
+                Box::pin(self.authorize(request, options, &arrival)).await
+            } else if request.uri().path() == verify::PATH && request.method() == Method::POST {
+                let verify = pin!(self.verify(&mut request, &arrival));
+                let served = AssertUnwindSafe(verify).catch_unwind().await;
+                let response = served.unwrap_or_else(|panic| panicked(&*panic, &id));
+                self.note_verify(response.status().as_u16(), &id);
+                if response.status() == StatusCode::OK {
+                    reader = Reader::Program;
+                }
+                response
+            } else if self.state.data_plane.takes(request.uri().path()) {
+                let (mut response, origin) = self.pass(request, &arrival).await;
+                // What passes through says itself how it may be kept and shown.
+                self.finish_passed(&mut response, &id, origin);
+                return response;
+            } else if request.uri().path().starts_with(vault_api::PREFIX)
+                && request.method() != Method::OPTIONS
+            {
+                Box::pin(self.vault(request, &arrival)).await
+            } else {
+                Box::pin(self.route(request, arrival)).await
+            };
+            self.finish(&mut response, &id, origin, reader);
             response
-        } else if self.state.data_plane.takes(request.uri().path()) {
-            let (mut response, origin) = self.pass(request, &arrival).await;
-            // What passes through says itself how it may be kept and shown.
-            self.finish_passed(&mut response, &id, origin);
-            return response;
-        } else if request.uri().path().starts_with(vault_api::PREFIX)
-            && request.method() != Method::OPTIONS
-        {
-            Box::pin(self.vault(request, &arrival)).await
-        } else {
-            // Boxed, so that a verification does not carry its room about.
-            Box::pin(self.route(request, arrival)).await
-        };
-        self.finish(&mut response, &id, origin, reader);
-        response
+        }
     }
 
     /// Where the request came from, through proxies whose word is taken.
@@ -167,6 +172,9 @@ impl Service {
 
     /// The request's origin, if browsers may call from there.
     fn allowed_origin(&self, request: &Request<Incoming>) -> Option<&HeaderValue> {
+        if self.origins.is_empty() {
+            return None;
+        }
         let origin = request.headers().get(header::ORIGIN)?;
         self.origins.iter().find(|allowed| *allowed == origin)
     }
@@ -180,10 +188,10 @@ impl Service {
             .unwrap_or_else(|| self.engine.next_request_id())
     }
 
-    async fn verify(&self, request: Request<Incoming>, arrival: &Arrival) -> Response<Body> {
-        let (parts, body) = request.into_parts();
-        let body = pin!(self.read(body));
-        let verdict = pin!(verify::verify(&self.engine, &self.metrics, &parts, arrival, body));
+    async fn verify(&self, request: &mut Request<Incoming>, arrival: &Arrival) -> Response<Body> {
+        let most_body_bytes = self.limits.max_body_bytes;
+        let (engine, metrics) = (&self.engine, &self.metrics);
+        let verdict = pin!(verify::verify(engine, metrics, request, arrival, most_body_bytes));
         match within(self.limits.request_timeout, verdict).await {
             Ok(Ok(response)) => response.map(Body::from),
             Ok(Err(failure)) => failure.respond(&arrival.meta.id),
@@ -286,20 +294,6 @@ impl Service {
             info!(request.id = id.as_str(), method, route, status, took_us, "served");
         }
         response
-    }
-
-    async fn read(&self, body: Incoming) -> Result<Bytes, Failure> {
-        let collect = pin!(Limited::new(body, self.limits.max_body_bytes).collect());
-        match within(self.limits.request_timeout, collect).await {
-            Ok(Ok(collected)) => Ok(collected.to_bytes()),
-            Ok(Err(error)) if error.is::<LengthLimitError>() => {
-                Err(Failure::new(ErrorCode::PayloadTooLarge))
-            }
-            Ok(Err(_)) => {
-                Err(Failure::new(ErrorCode::InvalidRequest).detail("the body did not arrive whole"))
-            }
-            Err(_) => Err(Failure::new(ErrorCode::Timeout)),
-        }
     }
 
     async fn route(&self, request: Request<Incoming>, arrival: Arrival) -> Response<Body> {

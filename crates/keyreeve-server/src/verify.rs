@@ -7,7 +7,9 @@ mod json_object;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Response, header, request::Parts};
+use http::{HeaderMap, HeaderValue, Request, Response, header};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::body::{Body as _, Incoming};
 use jiff::SignedDuration;
 use keyreeve_api::{
     CostRequest, ErrorCode, RequestContext, ReserveRequest, VerifyRequest, VerifyView,
@@ -19,6 +21,7 @@ use keyreeve_core::{
 use keyreeve_engine::{
     Cost, Engine, Permit, RequestId, Reserve, Simulation, VerifyInput, action::VerifyKey,
 };
+use tower::BoxError;
 
 use crate::{
     authenticate::{self, Arrival},
@@ -31,7 +34,7 @@ use crate::{
 pub(crate) const PATH: &str = "/api/v1/verify";
 
 /// Room for the headers of an answer, so that it is made once.
-const HEADERS: usize = 8;
+const HEADERS: usize = 6;
 
 /// Answers whether a key is good and grants what is required.
 #[utoipa::path(
@@ -44,19 +47,18 @@ const HEADERS: usize = 8;
 pub(crate) async fn verify(
     engine: &Arc<Engine>,
     metrics: &Metrics,
-    parts: &Parts,
+    request: &mut Request<Incoming>,
     arrival: &Arrival,
-    body: impl Future<Output = Result<Bytes, Failure>>,
+    most_body_bytes: usize,
 ) -> Result<Response<Bytes>, Failure> {
-    let headers = &parts.headers;
-    let caller = authenticate::verifier(engine, parts, arrival).await?;
+    let caller = authenticate::verifier(engine, (&*request).into(), arrival).await?;
     let permit = match Permit::<VerifyKey>::check(&caller) {
         Ok(permit) => permit,
         // The slow way: it records the refusal.
         Err(_) => Box::pin(engine.authorize::<VerifyKey>(&caller)).await?,
     };
-    require_json(headers)?;
-    let body = body.await?;
+    require_json(request.headers())?;
+    let body = read(request.body_mut(), most_body_bytes).await?;
     let request: VerifyRequest = json::parse(&body)?;
     // EXPOSE: borrowed for parsing and hashing; nothing of it is kept or shown.
     let key = request.key.expose();
@@ -87,6 +89,24 @@ pub(crate) async fn verify(
     let verdict = engine.verify(&permit, &input).await;
     metrics.count_verdict(verdict.code);
     Ok(respond(body::write(&verdict, &arrival.meta.id)))
+}
+
+/// The whole body. Most come in one piece, which is then all there is to keep.
+async fn read(body: &mut Incoming, most_bytes: usize) -> Result<Bytes, Failure> {
+    let mut body = Limited::new(body, most_bytes);
+    let broken = |error: BoxError| {
+        if error.is::<LengthLimitError>() {
+            return Failure::new(ErrorCode::PayloadTooLarge);
+        }
+        Failure::new(ErrorCode::InvalidRequest).detail("the body did not arrive whole")
+    };
+    let Some(first) = body.frame().await else { return Ok(Bytes::new()) };
+    let first = first.map_err(broken)?.into_data().unwrap_or_default();
+    if body.is_end_stream() {
+        return Ok(first);
+    }
+    let rest = Box::pin(body.collect()).await.map_err(broken)?.to_bytes();
+    Ok([first, rest].concat().into())
 }
 
 /// What is known of the request that carried the key.

@@ -174,8 +174,10 @@ async fn accept(listener: std::net::TcpListener, answers: Arc<Answers>) -> anyho
         tokio::spawn(async move {
             let service = service_fn(move |request| answer(request, Arc::clone(&answers)));
             // A peer that goes away ends its connection, and nothing else.
-            let _ended =
-                http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+            let _ended = http1::Builder::new()
+                .half_close(true)
+                .serve_connection(TokioIo::new(stream), service)
+                .await;
         });
     }
 }

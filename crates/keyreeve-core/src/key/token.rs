@@ -186,9 +186,7 @@ fn underscore(text: &str) -> Result<&str, MalformedKey> {
 
 /// CRC-32 (the one of IEEE 802.3 and zip) in six base 62 digits.
 fn check_digits(signed: &[u8]) -> [u8; CHECK_LENGTH] {
-    let mut digits = [0; CHECK_LENGTH];
-    base62::encode_u128(u128::from(crc32fast::hash(signed)), &mut digits);
-    digits
+    base62::encode_u32(crc32fast::hash(signed))
 }
 
 #[cfg(test)]

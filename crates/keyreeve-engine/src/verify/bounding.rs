@@ -38,12 +38,14 @@ pub(super) enum Reach {
 pub(super) struct Bounding<'a> {
     pub(super) key: KeyId,
     pub(super) reach: Reach,
+    /// When the limits were looked at, by the monotonic clock; 0 where nothing bounds the request.
+    pub(super) now_ns: u64,
     pub(super) limits: SmallVec<[Applied<'a>; 4]>,
     pub(super) places: Places<'a>,
     /// Whether any of it counts on this node alone that should count for all.
     pub(super) is_degraded: bool,
     /// What has to be asked of the common counts, if anything.
-    pub(super) ask: Option<SharedAsk>,
+    pub(super) ask: Option<Box<SharedAsk>>,
 }
 
 /// One limit as it applies to one request.
@@ -94,8 +96,8 @@ impl Engine {
         let mut limits: SmallVec<[Applied<'a>; 4]> = SmallVec::new();
         let key = chain.key.id();
         if bounds.is_empty() && places.is_empty() {
-            let (reach, is_degraded, ask) = (Reach::Node, false, None);
-            return Bounding { key, reach, limits, places, is_degraded, ask };
+            let (reach, now_ns, is_degraded, ask) = (Reach::Node, 0, false, None);
+            return Bounding { key, reach, now_ns, limits, places, is_degraded, ask };
         }
         let reach = self.reach(chain, shared);
         let now_ns = self.clock.monotonic_ns();
@@ -120,7 +122,7 @@ impl Engine {
         let is_degraded = counts_together && matches!(reach, Reach::Degraded(_));
         let ask = (reach == Reach::Shared).then(|| self.ask(chain, &limits, &places));
         let ask = ask.filter(|ask| !ask.is_empty());
-        Bounding { key, reach, limits, places, is_degraded, ask }
+        Bounding { key, reach, now_ns, limits, places, is_degraded, ask }
     }
 
     /// Where all nodes count together if that can be reached. Else the keyspace's fail policy says
@@ -141,7 +143,7 @@ impl Engine {
         }
     }
 
-    fn ask(&self, chain: &Chain, limits: &[Applied<'_>], places: &Places<'_>) -> SharedAsk {
+    fn ask(&self, chain: &Chain, limits: &[Applied<'_>], places: &Places<'_>) -> Box<SharedAsk> {
         let project = chain.key.project().clone();
         let limits = limits.iter().filter_map(|limit| match limit.cell {
             Cell::Shared(count) => Some(LimitAsk { count, rate: limit.rate, cost: limit.cost }),
@@ -150,7 +152,7 @@ impl Engine {
         let places =
             places.iter().map(|place| PlaceAsk { count: place.name(&project), rule: place.rule });
         let (limits, places) = (limits.collect(), places.collect());
-        SharedAsk { limits, places, lease: self.random_number(), project }
+        Box::new(SharedAsk { limits, places, lease: self.random_number(), project })
     }
 
     fn apply_limit<'a>(

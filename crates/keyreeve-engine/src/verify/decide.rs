@@ -197,6 +197,7 @@ impl Engine {
             return Err(Refused { code: VerdictCode::InsufficientPermissions, why: "" }.into());
         }
         let bounds = self.bounds_of(chain);
+        verdict.may_adapt = bounds.iter().any(|(_, bounds)| bounds.adaptive);
         let bounding = self.bounding(chain, &bounds, input, shared);
         verdict.degraded = bounding.is_degraded;
         let shared = bounding.ask.as_ref().and_then(|ask| shared.answer_to(ask));
@@ -210,7 +211,7 @@ impl Engine {
                 return Err(refused.into());
             }
         };
-        match self.take_quota(chain, input, verdict) {
+        match self.take_quota(chain, &bounds, input, verdict) {
             Ok(()) => Ok(()),
             Err(short) => {
                 self.give_back_lease(&leased);

@@ -6,6 +6,7 @@ use super::{
     Verdict, VerifyInput,
     chain::Chain,
     decide::{Step, check_standing, code_of, effective},
+    limits,
     shared::{self, Shared},
 };
 use crate::{Engine, Error, Permit, action::ReadKey, store::Kind};
@@ -49,7 +50,7 @@ impl Engine {
         if let Some(chain) = &chain {
             let ask = self.bounding(chain, &self.bounds_of(chain), &input, &said).ask;
             if let (Some(ask), Some(options)) = (ask, &self.shared) {
-                said = shared::ask(options, ask, true).await;
+                said = shared::ask(options, *ask, true).await;
             }
         }
         let verdict = match self.judge(key, &input, verdict, &said) {
@@ -113,7 +114,7 @@ impl Engine {
         let bounding = self.bounding(chain, &bounds, input, shared);
         let shared = bounding.ask.as_ref().and_then(|ask| shared.answer_to(ask));
         let answer = shared.map(|(_, answer)| answer);
-        for level in self.limit_levels(&bounding, answer) {
+        for level in limits::limit_levels(&bounding, answer) {
             let detail = format!(
                 "{}: {} of {} in {} s left",
                 level.name, level.remaining, level.limit, level.period_s
@@ -124,7 +125,7 @@ impl Engine {
         for (in_flight, most) in self.places(&bounding, answer) {
             note("concurrency", in_flight < most, format!("{in_flight} of {most} in flight"));
         }
-        for (subject, state) in self.quota_states(chain, input) {
+        for (subject, state) in self.quota_states(chain, &bounds, input) {
             let detail = format!("{subject}: {} of {} left", state.remaining, state.amount);
             note("quota", !state.exceeded, detail);
         }

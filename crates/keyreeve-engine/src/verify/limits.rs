@@ -112,7 +112,7 @@ impl Engine {
         if applied.is_empty() && bounding.ask.is_none() {
             return Ok(());
         }
-        let now_ns = self.clock.monotonic_ns();
+        let now_ns = bounding.now_ns;
         verdict.limits.reserve_exact(applied.len());
         let mut refused = Refusal::default();
         // Asked first and taken then, so that a request that is refused takes nothing from
@@ -125,7 +125,7 @@ impl Engine {
             && answer.is_none()
             && let Some(ask) = &bounding.ask
         {
-            return Err(Stop::Shared(Box::new(ask.clone())));
+            return Err(Stop::Shared(ask.clone()));
         }
         if !refused.any && input.simulate.is_none() {
             for (limit, shown) in applied.iter().zip(&mut verdict.limits) {
@@ -235,15 +235,11 @@ fn standings<'a>(
     })
 }
 
-impl Engine {
-    /// Every limit as it stands for this request. Takes nothing.
-    pub(super) fn limit_levels(
-        &self,
-        bounding: &Bounding<'_>,
-        answer: Option<&SharedAnswer>,
-    ) -> Vec<LimitLevel> {
-        let now_ns = self.clock.monotonic_ns();
-        let standings = standings(bounding, answer, now_ns);
-        standings.map(|(limit, asked)| limit.level(&asked)).collect()
-    }
+/// Every limit as it stands for this request. Takes nothing.
+pub(super) fn limit_levels(
+    bounding: &Bounding<'_>,
+    answer: Option<&SharedAnswer>,
+) -> Vec<LimitLevel> {
+    let standings = standings(bounding, answer, bounding.now_ns);
+    standings.map(|(limit, asked)| limit.level(&asked)).collect()
 }

@@ -13,6 +13,7 @@ use smallvec::SmallVec;
 
 use super::{
     QuotaState, Reservation, Verdict, VerifyInput,
+    bounding::ChainBounds,
     chain::Chain,
     decide::Refused,
     spending::{Holder, ReservationId},
@@ -39,7 +40,7 @@ pub(crate) struct Account<'a> {
     project: &'a ProjectName,
     subject: Subject<'a>,
     pub(super) quota: Cow<'a, Quota>,
-    pub(super) counters: Arc<Counters>,
+    pub(super) counters: Cow<'a, Arc<Counters>>,
 }
 
 /// The quotas that count a request: seldom more than its key's and its owner's.
@@ -59,7 +60,7 @@ impl Account<'_> {
                 Subject::Lineage(id) => QuotaSubject::Lineage(id),
                 Subject::Owner(id) => QuotaSubject::Owner(id.clone()),
             },
-            counters: self.counters.clone(),
+            counters: self.counters.clone().into_owned(),
             claim,
         }
     }
@@ -67,15 +68,24 @@ impl Account<'_> {
 
 impl Engine {
     /// The quotas that count the requests of a key and of those it was derived from.
-    pub(super) fn accounts<'a>(&self, chain: &'a Chain) -> Accounts<'a> {
+    pub(super) fn accounts<'a>(
+        &self,
+        chain: &'a Chain,
+        bounds: &'a ChainBounds<'_>,
+    ) -> Accounts<'a> {
         let mut accounts = Accounts::new();
         for key in chain.keys() {
             if let Some(quota) = &key.policy().quota {
+                // Where there are limits, the counters are at hand.
+                let at_hand = bounds.iter().find(|(bound, _)| Arc::ptr_eq(bound, key));
                 accounts.push(Account {
                     project: key.project(),
                     subject: Subject::Lineage(key.lineage()),
                     quota: Cow::Borrowed(quota),
-                    counters: key.counters(&self.live),
+                    counters: match at_hand {
+                        Some((_, bounds)) => Cow::Borrowed(&bounds.counters),
+                        None => Cow::Owned(self.live.counters(key.lineage())),
+                    },
                 });
             }
             if let (Some((policy, counters)), Some(owner)) = (key.owner_bounds(), key.owner_name())
@@ -86,7 +96,7 @@ impl Engine {
                     project: key.project(),
                     subject: Subject::Owner(owner),
                     quota: Cow::Owned(quota.clone()),
-                    counters: counters.clone(),
+                    counters: Cow::Borrowed(counters),
                 });
             }
         }
@@ -97,10 +107,11 @@ impl Engine {
     pub(super) fn take_quota(
         &self,
         chain: &Chain,
+        bounds: &ChainBounds<'_>,
         input: &VerifyInput<'_>,
         verdict: &mut Verdict,
     ) -> Result<(), Short> {
-        let accounts = self.accounts(chain);
+        let accounts = self.accounts(chain, bounds);
         if accounts.is_empty() {
             return Ok(());
         }
@@ -230,10 +241,11 @@ impl Engine {
     pub(super) fn quota_states(
         &self,
         chain: &Chain,
+        bounds: &ChainBounds<'_>,
         input: &VerifyInput<'_>,
     ) -> Vec<(String, QuotaState)> {
         let wanted = input.reserve.map_or(input.cost.quota, |reserve| reserve.amount);
-        let accounts = self.accounts(chain);
+        let accounts = self.accounts(chain, bounds);
         let state = |account: &Account<'_>| {
             let level = account.counters.quota.lock().peek(&account.quota, self.now());
             let state = QuotaState {

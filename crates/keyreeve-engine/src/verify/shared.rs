@@ -64,7 +64,7 @@ pub(super) struct Held<'e> {
     /// What was said.
     pub(super) shared: Shared,
     /// What is being asked for just now, and may be taken without anybody hearing of it.
-    asking: Option<SharedAsk>,
+    asking: Option<Box<SharedAsk>>,
 }
 
 impl<'e> Held<'e> {
@@ -87,7 +87,7 @@ impl<'e> Held<'e> {
             self.shared = Shared::Unreachable;
             return;
         };
-        self.asking = (!simulate).then(|| wanted.clone());
+        self.asking = (!simulate).then(|| Box::new(wanted.clone()));
         self.shared = ask(options, wanted, simulate).await;
         self.asking = None;
     }
@@ -123,8 +123,10 @@ impl<'e> Held<'e> {
 
 impl Drop for Held<'_> {
     fn drop(&mut self) {
+        // Most nodes count by themselves: looked at first, as every verification comes by here.
+        let Some(options) = self.options else { return };
         let (asking, taken) = (self.asking.take(), self.taken());
-        let (Some(options), Ok(runtime)) = (self.options, Handle::try_current()) else { return };
+        let Ok(runtime) = Handle::try_current() else { return };
         if let Some((counts, answered)) = taken {
             runtime.spawn(async move { give_back(&*counts, &answered).await });
         }

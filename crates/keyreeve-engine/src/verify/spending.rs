@@ -6,6 +6,7 @@ use keyreeve_core::{Invalid, key::KeyId, name::ProjectName, quota::ReservationEr
 
 use super::{
     QuotaState,
+    bounding::ChainBounds,
     chain::{Chain, Incomplete, MOST_ANCESTORS},
     quota::{Account, Accounts, NeededClaim},
 };
@@ -93,7 +94,8 @@ impl Engine {
         amount: u64,
     ) -> Result<QuotaState, Error> {
         let chain = self.chain_of(permit, id, Kind::Reservation).await?;
-        let accounts = self.reserved_accounts(&chain, id)?;
+        let bounds = self.bounds_of(&chain);
+        let accounts = self.reserved_accounts(&chain, &bounds, id)?;
         for _ in 0..MOST_TRIES {
             let held =
                 accounts.iter().map(|account| account.counters.quota.lock().reserved(id.number));
@@ -154,7 +156,8 @@ impl Engine {
     ) -> Result<(), Error> {
         let mut found = false;
         let chain = self.chain_of(permit, id, Kind::Reservation).await?;
-        for account in self.reserved_accounts(&chain, id)? {
+        let bounds = self.bounds_of(&chain);
+        for account in self.reserved_accounts(&chain, &bounds, id)? {
             found |= account.counters.quota.lock().cancel(id.number, self.now()).is_ok();
         }
         if found { Ok(()) } else { Err(Error::NotFound(Kind::Reservation)) }
@@ -222,9 +225,10 @@ impl Engine {
     fn reserved_accounts<'a>(
         &self,
         chain: &'a Chain,
+        bounds: &'a ChainBounds<'_>,
         id: ReservationId,
     ) -> Result<Accounts<'a>, Error> {
-        let mut accounts = self.accounts(chain);
+        let mut accounts = self.accounts(chain, bounds);
         accounts.retain(|account| account.counters.quota.lock().reserved(id.number).is_some());
         if accounts.is_empty() { Err(Error::NotFound(Kind::Reservation)) } else { Ok(accounts) }
     }

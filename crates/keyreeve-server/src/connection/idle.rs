@@ -47,6 +47,11 @@ impl Activity {
         since + patience
     }
 
+    /// Whether something is being done for the peer.
+    pub(super) fn is_busy(&self) -> bool {
+        self.0.lock().open > 0
+    }
+
     /// Whether there ever was a request.
     pub(super) fn used(&self) -> bool {
         self.0.lock().used

@@ -117,7 +117,7 @@ async fn welcome(
     let _ = stream.set_nodelay(true);
     let peer = Peer { ip: Some(address.ip().to_canonical()), local_user: None };
     match tls {
-        None => connection::serve(stream, peer, service, stop).await,
+        None => connection::serve_tcp(stream, peer, service, stop).await,
         Some(tls) => {
             let patience = service.limits.header_timeout;
             match tokio::time::timeout(patience, tls.accept(stream)).await {

@@ -38,7 +38,7 @@ impl Visitor {
     ) -> Result<Self, Refusal> {
         let credential = authenticate::credential(&request.parts.headers)?;
         let Some(token) = credential.filter(|text| text.starts_with(TOKEN_PREFIX)) else {
-            let caller = authenticate::caller(engine, &request.parts, arrival).await?;
+            let caller = authenticate::caller(engine, (&request.parts).into(), arrival).await?;
             let access = engine.vault_access(&caller).await?;
             return Ok(Self { who: Who::Caller(caller), access });
         };
