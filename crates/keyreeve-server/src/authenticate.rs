@@ -299,11 +299,36 @@ mod tests {
     }
 
     #[test]
+    fn every_header_is_found_by_its_name() {
+        let of = |name: &HeaderName| {
+            let mut map = HeaderMap::new();
+            map.append(name, HeaderValue::from_static("1"));
+            map.append(name, HeaderValue::from_static("2"));
+            map
+        };
+        let is_twice = |name: &HeaderName, of_shown: fn(Shown<'_>) -> Once<'_>| {
+            matches!(of_shown(Shown::of(&of(name))), Once::Twice)
+        };
+        assert!(is_twice(&header::AUTHORIZATION, |shown| shown.authorization));
+        assert!(is_twice(&API_KEY, |shown| shown.api_key));
+        assert!(is_twice(&VAULT_TOKEN, |shown| shown.vault_token));
+        assert!(is_twice(&PROJECT, |shown| shown.project));
+        let is_first = |name: &HeaderName, of_shown: fn(Shown<'_>) -> Option<&HeaderValue>| {
+            of_shown(Shown::of(&of(name))).is_some_and(|value| value == "1")
+        };
+        assert!(is_first(&header::ORIGIN, |shown| shown.origin));
+        assert!(is_first(&header::REFERER, |shown| shown.referer));
+        assert!(is_first(&header::HOST, |shown| shown.host));
+        assert!(is_first(&header::USER_AGENT, |shown| shown.user_agent));
+    }
+
+    #[test]
     fn refuses_two() {
         for pairs in [
             [("authorization", "Bearer a"), ("authorization", "Bearer b")],
             [("authorization", "Bearer a"), ("x-api-key", "a")],
             [("x-api-key", "a"), ("x-api-key", "a")],
+            [("x-api-key", "a"), ("x-vault-token", "a")],
         ] {
             let failure = credential(&headers(&pairs)).unwrap_err();
             assert_eq!(failure.code, ErrorCode::DuplicateHeader, "{pairs:?}");

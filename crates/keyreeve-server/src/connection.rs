@@ -5,12 +5,20 @@ mod idle;
 mod line;
 
 use std::{
-    convert::Infallible, future::poll_fn, net::IpAddr, pin::pin, sync::Arc, task::Poll,
+    convert::Infallible,
+    fmt::Display,
+    future::poll_fn,
+    io,
+    net::IpAddr,
+    pin::{Pin, pin},
+    sync::Arc,
+    task::Poll,
     time::Duration,
 };
 
 use futures_util::FutureExt;
-use hyper::service::service_fn;
+use http::{Request, Response};
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::conn::auto,
@@ -19,7 +27,7 @@ use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
     sync::watch,
-    time::{Instant, sleep_until},
+    time::{Instant, sleep_until, timeout},
 };
 use tracing::debug;
 
@@ -35,6 +43,8 @@ const MAX_STREAMS: u32 = 200;
 const FAREWELL: Duration = Duration::from_secs(1);
 /// Hyper's own limit, below which it keeps headers on the stack.
 const HEADERS_ON_STACK: usize = 100;
+/// Hyper takes no smaller buffer.
+const SMALLEST_BUFFER: usize = 8192;
 
 /// Who is at the other end.
 #[derive(Clone, Copy, Debug)]
@@ -43,66 +53,117 @@ pub(crate) struct Peer {
     pub(crate) local_user: Option<u32>,
 }
 
+/// What every connection over HTTP/2 begins with (RFC 9113 §3.4).
+const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
 /// Serves requests over plain TCP until the peer or `stop` ends the connection, or it is idle for too
 /// long.
 pub(crate) async fn serve_tcp(
     socket: TcpStream,
     peer: Peer,
     service: Arc<Service>,
-    stop: watch::Receiver<bool>,
+    mut stop: watch::Receiver<bool>,
 ) {
+    let patience = service.limits.header_timeout;
+    let is_http1 = tokio::select! {
+        begun = timeout(patience, begins_as_http1(&socket)) => begun,
+        _ = stop.wait_for(|is_over| *is_over) => return,
+    };
+    match is_http1 {
+        Ok(Ok(true)) => {}
+        Ok(Ok(false)) => return serve(socket, peer, service, stop).await,
+        Ok(Err(error)) => {
+            debug!(%error, "connection ended early");
+            return;
+        }
+        Err(_) => {
+            debug!("idle connection cut off");
+            return;
+        }
+    }
     let line = Line::new(socket);
-    let mut builder = builder(&service.limits);
-    // Whether the peer is still there is heard on the line.
-    builder.http1().half_close(true);
-    run(&builder, line.clone(), Some(line), peer, service, stop).await;
+    let mut builder = http1::Builder::new();
+    // Without a timer hyper sets no alarm for each head: a head that takes too long is idle time. Whether
+    // the peer is still there is heard on the line.
+    builder
+        .header_read_timeout(None)
+        .half_close(true)
+        .max_buf_size(service.limits.max_header_bytes.max(SMALLEST_BUFFER));
+    if service.limits.max_headers != HEADERS_ON_STACK {
+        builder.max_headers(service.limits.max_headers);
+    }
+    let activity = Activity::new();
+    let requests = activity.clone();
+    let handler = service_fn(move |request| answer(&service, peer, &requests, request));
+    let connection = builder.serve_connection(TokioIo::new(line.clone()), handler).with_upgrades();
+    let connection = pin!(connection);
+    let end = http1::UpgradeableConnection::graceful_shutdown;
+    run(connection, end, &activity, Some(&line), patience, stop).await;
 }
 
-/// The same over anything else, such as TLS, where the end of what is read is not the end of the line.
+/// The same over anything else, such as TLS, and where HTTP/2 may be spoken.
 pub(crate) async fn serve<I>(io: I, peer: Peer, service: Arc<Service>, stop: watch::Receiver<bool>)
 where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    run(&builder(&service.limits), io, None, peer, service, stop).await;
+    let builder = builder(&service.limits);
+    let patience = service.limits.header_timeout;
+    let activity = Activity::new();
+    let requests = activity.clone();
+    let handler = service_fn(move |request| answer(&service, peer, &requests, request));
+    let connection = pin!(builder.serve_connection_with_upgrades(TokioIo::new(io), handler));
+    let end = auto::UpgradeableConnection::graceful_shutdown;
+    run(connection, end, &activity, None, patience, stop).await;
 }
 
-/// Serves requests. If there is a line, it is heard there whether the peer goes while it is being
-/// answered: what is done for it then ends at once.
+/// Whether the first bytes that come are not those of HTTP/2. They are left where they are.
+async fn begins_as_http1(socket: &TcpStream) -> io::Result<bool> {
+    let mut first = [0; HTTP2_PREFACE.len()];
+    let size = socket.peek(&mut first).await?;
+    Ok(!HTTP2_PREFACE.starts_with(&first[..size]))
+}
+
+/// Answers one request of a connection.
+fn answer(
+    service: &Arc<Service>,
+    peer: Peer,
+    activity: &Arc<Activity>,
+    request: Request<Incoming>,
+) -> impl Future<Output = Result<Response<Watched>, Infallible>> + Send + use<> {
+    let busy = activity.begin(service.gives_up(&request));
+    let answer = service.clone().serve(request, peer);
+    answer.map(move |answer| Ok(answer.map(|body| Watched::new(body, &busy))))
+}
+
+/// Lets a connection go on until it ends. If there is a line, it is heard there whether the peer goes while
+/// something is done for it alone, such as a call that is passed on: that then ends at once.
 ///
 /// Hyper's own timers do not cover a peer that never says what it speaks, nor one that speaks
 /// HTTP/2 and only answers pings. Such peers need no credential and would hold their place for
 /// good, so idle time is measured here, the same for all.
-async fn run<I>(
-    builder: &auto::Builder<TokioExecutor>,
-    io: I,
-    line: Option<Line>,
-    peer: Peer,
-    service: Arc<Service>,
+async fn run<C, E>(
+    mut connection: Pin<&mut C>,
+    end_gracefully: impl Fn(Pin<&mut C>),
+    activity: &Activity,
+    line: Option<&Line>,
+    patience: Duration,
     mut stop: watch::Receiver<bool>,
 ) where
-    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    C: Future<Output = Result<(), E>>,
+    E: Display,
 {
-    let patience = service.limits.header_timeout;
-    let activity = Activity::new();
-    let requests = activity.clone();
-    let handler = service_fn(move |request| {
-        let busy = requests.begin();
-        let answer = service.clone().serve(request, peer);
-        answer.map(move |answer| Ok::<_, Infallible>(answer.map(|body| Watched::new(body, &busy))))
-    });
-    let mut connection = pin!(builder.serve_connection_with_upgrades(TokioIo::new(io), handler));
     // Not set anew by each request: when it rings, it is looked up what happened meanwhile.
     let mut alarm = pin!(sleep_until(activity.deadline(patience)));
     let mut told_idle = false;
     let gone = || {
-        poll_fn(|context| match &line {
-            Some(line) if activity.is_busy() => line.poll_closed(context),
+        poll_fn(|context| match line {
+            Some(line) if activity.is_for_peer() => line.poll_closed(context),
             _ => Poll::Pending,
         })
     };
     let mut stopping = *stop.borrow();
     if stopping {
-        connection.as_mut().graceful_shutdown();
+        end_gracefully(connection.as_mut());
     }
     let ended = loop {
         tokio::select! {
@@ -110,12 +171,12 @@ async fn run<I>(
             biased;
             ended = connection.as_mut() => break ended,
             () = gone() => {
-                debug!("the peer went while it was being answered");
+                debug!("the peer went, and what was done for it ends");
                 return;
             }
             _ = stop.changed(), if !stopping => {
                 stopping = true;
-                connection.as_mut().graceful_shutdown();
+                end_gracefully(connection.as_mut());
             }
             () = alarm.as_mut() => {
                 let deadline = activity.deadline(patience);
@@ -126,7 +187,7 @@ async fn run<I>(
                     return;
                 } else {
                     told_idle = true;
-                    connection.as_mut().graceful_shutdown();
+                    end_gracefully(connection.as_mut());
                     alarm.as_mut().reset(Instant::now() + patience.min(FAREWELL));
                 }
             }
@@ -142,7 +203,7 @@ fn builder(limits: &Limits) -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
     // Without a timer hyper sets no alarm for each head: a head that takes too long is idle time.
     let mut http1 = builder.http1();
-    http1.header_read_timeout(None).max_buf_size(limits.max_header_bytes.max(8192));
+    http1.header_read_timeout(None).max_buf_size(limits.max_header_bytes.max(SMALLEST_BUFFER));
     if limits.max_headers != HEADERS_ON_STACK {
         http1.max_headers(limits.max_headers);
     }

@@ -44,6 +44,9 @@ pub trait DataPlane: Send + Sync {
     /// Whether a request is one of those.
     fn takes(&self, path: &str) -> bool;
 
+    /// Whether it is one that is for nobody once whoever sent it is gone.
+    fn gives_up(&self, path: &str) -> bool;
+
     /// Serves one of them.
     fn pass(&self, request: Request<Incoming>, meta: RequestMeta) -> Passing<'_>;
 

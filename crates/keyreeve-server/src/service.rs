@@ -128,6 +128,12 @@ impl Service {
         }
     }
 
+    /// Whether a request is given up once whoever sent it is gone. All others are done to their end, which
+    /// is near, where it is for us to choose: over HTTP/2 and TLS hyper drops what it has nobody to tell.
+    pub(crate) fn gives_up(&self, request: &Request<Incoming>) -> bool {
+        self.state.data_plane.gives_up(request.uri().path())
+    }
+
     /// Where the request came from, through proxies whose word is taken.
     fn client(
         &self,

@@ -33,7 +33,8 @@ use crate::{
 /// The path that is served here.
 pub(crate) const PATH: &str = "/api/v1/verify";
 
-/// Room for the headers of an answer, so that it is made once.
+/// Room for the headers of most answers, so that it is made once. No more: room that is not used is
+/// overwritten with the rest.
 const HEADERS: usize = 6;
 
 /// Answers whether a key is good and grants what is required.

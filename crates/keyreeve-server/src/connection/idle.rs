@@ -21,23 +21,31 @@ pub(super) struct Activity(Mutex<State>);
 
 struct State {
     open: usize,
+    /// Those of them that are for nobody once the peer is gone.
+    for_peer: usize,
     used: bool,
     last: Instant,
 }
 
 /// Something is being done for the peer, until this is dropped.
-pub(super) struct Busy(Arc<Activity>);
+pub(super) struct Busy {
+    activity: Arc<Activity>,
+    is_for_peer: bool,
+}
 
 impl Activity {
     pub(super) fn new() -> Arc<Self> {
-        Arc::new(Self(Mutex::new(State { open: 0, used: false, last: Instant::now() })))
+        let state = State { open: 0, for_peer: 0, used: false, last: Instant::now() };
+        Arc::new(Self(Mutex::new(state)))
     }
 
-    pub(super) fn begin(self: &Arc<Self>) -> Busy {
+    /// Something is begun: only for the peer, or something that is done to its end once it is begun.
+    pub(super) fn begin(self: &Arc<Self>, is_for_peer: bool) -> Busy {
         let mut state = self.0.lock();
         state.open += 1;
+        state.for_peer += usize::from(is_for_peer);
         state.used = true;
-        Busy(self.clone())
+        Busy { activity: self.clone(), is_for_peer }
     }
 
     /// When the connection will have been idle for `patience`, if nothing more happens.
@@ -47,9 +55,9 @@ impl Activity {
         since + patience
     }
 
-    /// Whether something is being done for the peer.
-    pub(super) fn is_busy(&self) -> bool {
-        self.0.lock().open > 0
+    /// Whether something is being done that is for nobody once the peer is gone.
+    pub(super) fn is_for_peer(&self) -> bool {
+        self.0.lock().for_peer > 0
     }
 
     /// Whether there ever was a request.
@@ -64,8 +72,9 @@ impl Activity {
 
 impl Drop for Busy {
     fn drop(&mut self) {
-        let mut state = self.0.0.lock();
+        let mut state = self.activity.0.lock();
         state.open -= 1;
+        state.for_peer -= usize::from(self.is_for_peer);
         state.last = Instant::now();
     }
 }
@@ -82,7 +91,7 @@ impl Watched {
     /// The request is served: from here on only pieces that are taken count. A peer that takes
     /// none must not keep its connection.
     pub(super) fn new(body: Body, busy: &Busy) -> Self {
-        Self { body, activity: busy.0.clone(), making: None }
+        Self { body, activity: busy.activity.clone(), making: None }
     }
 }
 
@@ -98,7 +107,7 @@ impl HttpBody for Watched {
         let frame = Pin::new(&mut this.body).poll_frame(context);
         if frame.is_pending() {
             if this.making.is_none() {
-                this.making = Some(this.activity.begin());
+                this.making = Some(this.activity.begin(true));
             }
         } else if this.making.take().is_none() {
             this.activity.moved();
@@ -124,7 +133,7 @@ mod tests {
     #[test]
     fn a_body_that_is_not_taken_is_no_activity() {
         let activity = Activity::new();
-        let busy = activity.begin();
+        let busy = activity.begin(false);
         let body = Watched::new(Body::from("answer"), &busy);
         drop(busy);
         let silent = activity.deadline(PATIENCE);
@@ -141,9 +150,11 @@ mod tests {
         assert_eq!(activity.deadline(PATIENCE), silent);
         assert!(!activity.used());
         std::thread::sleep(Duration::from_millis(2));
-        let (first, second) = (activity.begin(), activity.begin());
+        let (first, second) = (activity.begin(true), activity.begin(false));
         assert!(activity.used() && activity.deadline(PATIENCE) > silent);
+        assert!(activity.is_for_peer());
         drop(first);
+        assert!(!activity.is_for_peer());
         let open = activity.deadline(PATIENCE);
         std::thread::sleep(Duration::from_millis(2));
         assert!(activity.deadline(PATIENCE) > open);

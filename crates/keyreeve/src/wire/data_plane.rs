@@ -46,6 +46,11 @@ impl DataPlane for Gateway {
         path.starts_with(PREFIX) || path.starts_with(HOOKS_PREFIX)
     }
 
+    /// An event is taken in even if its sender does not wait for the answer.
+    fn gives_up(&self, path: &str) -> bool {
+        path.starts_with(PREFIX)
+    }
+
     fn pass(&self, request: Request<Incoming>, meta: RequestMeta) -> Passing<'_> {
         if request.uri().path().starts_with(HOOKS_PREFIX) {
             return Box::pin(async move {

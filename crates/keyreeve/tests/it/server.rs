@@ -9,6 +9,7 @@ use std::{
 
 use reqwest::Method;
 
+use crate::raw_http::Raw;
 use crate::support::{Installation, block_on, http, problem};
 
 #[test]
@@ -190,6 +191,34 @@ fn slow_and_oversized_heads_are_cut_off() {
     assert!(!String::from_utf8_lossy(&answer).contains("200 OK"));
     let alive = async { http().get(format!("{}/healthz", server.url)).send().await };
     assert!(block_on(alive).is_ok());
+}
+
+#[test]
+fn who_asks_and_hangs_up_is_answered() {
+    let installation = Installation::new();
+    let server = installation.serve();
+    let key = &installation.admin_key;
+    let ask = |body: &str| {
+        format!(
+            "POST /api/v1/verify HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {key}\r\n\
+             content-type: application/json\r\n{body}"
+        )
+    };
+    let body = r#"{"key":"kr_live_nothing"}"#;
+    let whole = ask(&format!("content-length: {}\r\n\r\n{body}", body.len()));
+    let (first, second) = body.split_at(9);
+    let pieces = ask(&format!(
+        "transfer-encoding: chunked\r\n\r\n{:x}\r\n{first}\r\n{:x}\r\n{second}\r\n0\r\nx-more: 1\r\n\r\n",
+        first.len(),
+        second.len()
+    ));
+    let mut raw = Raw::connect(&server.url);
+    assert!(raw.send(format!("{whole}{pieces}{whole}").as_bytes()));
+    raw.stream.shutdown(std::net::Shutdown::Write).unwrap();
+    let heard = raw.rest();
+    assert!(heard.is_closed);
+    assert_eq!(heard.statuses(), [200, 200, 200], "{heard:?}");
+    assert_eq!(heard.text.matches("\"code\":\"MALFORMED\"").count(), 3, "{heard:?}");
 }
 
 #[test]

@@ -10,12 +10,14 @@ use serde_json::json;
 
 use crate::{
     cli::with_stdin,
+    raw_http::Raw,
     support::{Installation, Server, block_on, http, run},
     vault::call,
 };
 
 const SMALL: &str = "canary-5b1d77e2-small";
 const LARGE: &str = "canary-5b1d77e2-large";
+const SHOWN: &str = "canary-5b1d77e2-shown";
 /// Known to the server for as long as the secret is there.
 const PATH: &str = "production/canary-5b1d77e2-path";
 
@@ -84,12 +86,30 @@ fn use_the_vault(server: &Server, admin: &str) -> Vec<String> {
     vec![token, wrapping]
 }
 
+/// Shows keys on a connection that stays open.
+fn ask_and_stay(server: &Server, admin: &str) -> Raw {
+    let mut raw = Raw::connect(&server.url);
+    for _ in 0..3 {
+        let body = json!({ "key": format!("kr_live_{SHOWN}") }).to_string();
+        let request = format!(
+            "POST /api/v1/verify HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {admin}\r\n\
+             content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        assert!(raw.send(request.as_bytes()));
+        assert!(raw.until("\"request_id\":").contains("\"MALFORMED\""));
+        raw.until("}");
+    }
+    raw
+}
+
 #[test]
 fn nothing_of_a_secret_stays_in_memory() {
     let installation = Installation::new();
     let server = installation.serve();
     let made = use_the_vault(&server, &installation.admin_key);
-    let mut texts = vec![PATH, SMALL, LARGE, installation.admin_key.as_str()];
+    let stays = ask_and_stay(&server, &installation.admin_key);
+    let mut texts = vec![PATH, SMALL, LARGE, SHOWN, installation.admin_key.as_str()];
     texts.extend(made.iter().map(String::as_str));
     let found = match in_memory(server.pid(), &texts) {
         Ok(found) => found,
@@ -99,6 +119,7 @@ fn nothing_of_a_secret_stays_in_memory() {
             return;
         }
     };
+    drop(stays);
     assert!(found[0] > 0, "the search finds what is there");
     assert_eq!(found[1..], vec![0; texts.len() - 1], "{texts:?}");
 }
