@@ -65,6 +65,8 @@ pub(crate) async fn serve_tcp(
     mut stop: watch::Receiver<bool>,
 ) {
     let patience = service.limits.header_timeout;
+    // Idle from here on, whenever the first byte comes.
+    let activity = Activity::new();
     let is_http1 = tokio::select! {
         begun = timeout(patience, begins_as_http1(&socket)) => begun,
         _ = stop.wait_for(|is_over| *is_over) => return,
@@ -92,7 +94,6 @@ pub(crate) async fn serve_tcp(
     if service.limits.max_headers != HEADERS_ON_STACK {
         builder.max_headers(service.limits.max_headers);
     }
-    let activity = Activity::new();
     let requests = activity.clone();
     let handler = service_fn(move |request| answer(&service, peer, &requests, request));
     let connection = builder.serve_connection(TokioIo::new(line.clone()), handler).with_upgrades();
