@@ -176,6 +176,15 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_peer_that_breaks_off_is_heard() {
+        let (line, peer) = pair().await;
+        // Without a word of goodbye: a reset in the place of an end.
+        socket2::SockRef::from(&peer).set_linger(Some(std::time::Duration::ZERO)).unwrap();
+        drop(peer);
+        assert!(is_closed(&line).await);
+    }
+
+    #[tokio::test]
     async fn what_came_before_is_read_first() {
         let (mut line, mut peer) = pair().await;
         peer.write_all(b"more").await.unwrap();
