@@ -45,6 +45,8 @@ const FAREWELL: Duration = Duration::from_secs(1);
 const HEADERS_ON_STACK: usize = 100;
 /// Hyper takes no smaller buffer.
 const SMALLEST_BUFFER: usize = 8192;
+/// What every connection over HTTP/2 begins with (RFC 9113 §3.4).
+const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// Who is at the other end.
 #[derive(Clone, Copy, Debug)]
@@ -52,9 +54,6 @@ pub(crate) struct Peer {
     pub(crate) ip: Option<IpAddr>,
     pub(crate) local_user: Option<u32>,
 }
-
-/// What every connection over HTTP/2 begins with (RFC 9113 §3.4).
-const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// Serves requests over plain TCP until the peer or `stop` ends the connection, or it is idle for too
 /// long.
@@ -84,16 +83,7 @@ pub(crate) async fn serve_tcp(
         }
     }
     let line = Line::new(socket);
-    let mut builder = http1::Builder::new();
-    // Without a timer hyper sets no alarm for each head: a head that takes too long is idle time. Whether
-    // the peer is still there is heard on the line.
-    builder
-        .header_read_timeout(None)
-        .half_close(true)
-        .max_buf_size(service.limits.max_header_bytes.max(SMALLEST_BUFFER));
-    if service.limits.max_headers != HEADERS_ON_STACK {
-        builder.max_headers(service.limits.max_headers);
-    }
+    let builder = http1_builder(&service.limits);
     let requests = activity.clone();
     let handler = service_fn(move |request| answer(&service, peer, &requests, request));
     let connection = builder.serve_connection(TokioIo::new(line.clone()), handler).with_upgrades();
@@ -198,6 +188,19 @@ async fn run<C, E>(
         // Peers go away, send garbage or time out: their affair, not ours.
         debug!(%error, "connection ended early");
     }
+}
+
+/// For HTTP/1.1 alone. Whether the peer is still there is heard on the line, so hyper does not read on.
+fn http1_builder(limits: &Limits) -> http1::Builder {
+    let mut builder = http1::Builder::new();
+    builder
+        .header_read_timeout(None)
+        .half_close(true)
+        .max_buf_size(limits.max_header_bytes.max(SMALLEST_BUFFER));
+    if limits.max_headers != HEADERS_ON_STACK {
+        builder.max_headers(limits.max_headers);
+    }
+    builder
 }
 
 fn builder(limits: &Limits) -> auto::Builder<TokioExecutor> {

@@ -53,15 +53,17 @@ fn next_address(buffer: &ReadBuf<'_>) -> usize {
 }
 
 impl Socket {
-    /// Overwrites what was read before, once its room is handed out to be read into again. Until then it
-    /// is in use; and a buffer that is not used again is overwritten when it is freed.
+    /// Overwrites what was read before, as far as its room is handed out to be read into again. Until then
+    /// it is in use; and a buffer that is not used again is overwritten when it is freed.
     fn overwrite(&mut self, buffer: &mut ReadBuf<'_>) {
         let next = next_address(buffer);
-        if next <= self.read.start && !self.read.is_empty() {
-            let used = (self.read.end - next).min(buffer.remaining());
-            buffer.initialize_unfilled_to(used).fill(0);
-            self.read = 0..0;
+        if next >= self.read.end {
+            return;
         }
+        let free = (self.read.end - next).min(buffer.remaining());
+        buffer.initialize_unfilled_to(free).fill(0);
+        // What stands before may be the beginning of the next request, which was moved there.
+        self.read = if next > self.read.start { self.read.start..next } else { 0..0 };
     }
 
     fn note(&mut self, read: Range<usize>) {
@@ -142,29 +144,50 @@ mod tests {
         tokio::time::timeout(std::time::Duration::from_millis(200), closed).await.is_ok()
     }
 
+    /// Reads so many bytes into that room; or, as hyper does, finds out by reading that there are none.
+    async fn read(line: &mut Line, room: &mut [u8], wanted: usize) {
+        let mut buffer = ReadBuf::new(room);
+        poll_fn(|context| {
+            let polled = Pin::new(&mut *line).poll_read(context, &mut buffer);
+            if wanted == 0 { Poll::Ready(Ok(())) } else { polled }
+        })
+        .await
+        .unwrap();
+        assert_eq!(buffer.filled().len(), wanted);
+    }
+
     #[tokio::test]
     async fn what_was_read_is_overwritten_once_its_room_is_free() {
         let (mut line, mut peer) = pair().await;
         let mut room = [0; 16];
-        let mut read = async |begin: usize, wanted: usize| {
-            let mut buffer = ReadBuf::new(&mut room[begin..]);
-            // As hyper does: whether there is more, it finds out by reading.
-            let mut read = |context: &mut Context<'_>| {
-                let polled = Pin::new(&mut line).poll_read(context, &mut buffer);
-                if wanted == 0 { Poll::Ready(Ok(())) } else { polled }
-            };
-            poll_fn(&mut read).await.unwrap();
-            assert_eq!(buffer.filled().len(), wanted);
-            room
-        };
         peer.write_all(b"secret").await.unwrap();
-        read(0, 6).await;
+        read(&mut line, &mut room, 6).await;
         peer.write_all(b"more").await.unwrap();
-        assert_eq!(&read(6, 4).await[..10], b"secretmore", "both are in use");
-        assert_eq!(read(10, 0).await, *b"secretmore\0\0\0\0\0\0");
-        assert_eq!(read(0, 0).await, [0; 16], "before anything else comes");
+        read(&mut line, &mut room[6..], 4).await;
+        read(&mut line, &mut room[10..], 0).await;
+        assert_eq!(room, *b"secretmore\0\0\0\0\0\0", "all of it is in use");
+        read(&mut line, &mut room, 0).await;
+        assert_eq!(room, [0; 16], "before anything else comes");
         peer.write_all(b"next").await.unwrap();
-        assert_eq!(read(0, 4).await, *b"next\0\0\0\0\0\0\0\0\0\0\0\0");
+        read(&mut line, &mut room, 4).await;
+        assert_eq!(room, *b"next\0\0\0\0\0\0\0\0\0\0\0\0");
+    }
+
+    #[tokio::test]
+    async fn of_what_was_moved_nothing_stays_where_it_stood() {
+        let (mut line, mut peer) = pair().await;
+        let mut room = [0; 16];
+        peer.write_all(b"secretGET").await.unwrap();
+        read(&mut line, &mut room, 9).await;
+        // The next request has begun, and is moved to the front.
+        room.copy_within(6..9, 0);
+        read(&mut line, &mut room[3..], 0).await;
+        assert_eq!(room, *b"GET\0\0\0\0\0\0\0\0\0\0\0\0\0");
+        peer.write_all(b" /x").await.unwrap();
+        read(&mut line, &mut room[3..], 3).await;
+        assert_eq!(&room[..6], b"GET /x");
+        read(&mut line, &mut room, 0).await;
+        assert_eq!(room, [0; 16]);
     }
 
     #[tokio::test]
