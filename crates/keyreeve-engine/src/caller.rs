@@ -12,7 +12,7 @@ use keyreeve_core::{
     name::ProjectName,
 };
 
-use crate::{Action, action::VerifyKey, live::Tier, verify::Chain};
+use crate::{Action, PerThread, action::VerifyKey, live::Tier, verify::Chain};
 
 /// Names one request in answers, logs and audit. Kept inline, so making one allocates nothing.
 #[derive(Clone, Copy)]
@@ -32,10 +32,12 @@ impl RequestId {
             .then(|| Self::from_ascii(text.as_bytes()))
     }
 
-    /// The next id: a random part of this process, then a count.
-    pub fn next(process: u64, counter: &AtomicU64) -> Self {
+    /// The next id: a random part of this process, then a thread's number and a count of its own.
+    pub fn next(process: u64, counters: &PerThread<AtomicU64>) -> Self {
         const DIGITS: &[u8; 16] = b"0123456789abcdef";
-        let count = counter.fetch_add(1, Ordering::Relaxed);
+        let (thread, counter) = counters.own_with_number();
+        // The first of twelve digits; the count would take centuries to get there.
+        let count = counter.fetch_add(1, Ordering::Relaxed) + ((thread as u64) << 44);
         let mut text = [b'-'; 25];
         for (n, digit) in text[..12].iter_mut().enumerate() {
             *digit = DIGITS[(process >> (4 * n) & 15) as usize];

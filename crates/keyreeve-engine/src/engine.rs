@@ -20,7 +20,7 @@ use serde_json::{Map, json};
 use tracing::warn;
 
 use crate::{
-    Action, Caller, Clock, Countries, Denied, Entropy, Error, Permit, RequestId, Sealer,
+    Action, Caller, Clock, Countries, Denied, Entropy, Error, PerThread, Permit, RequestId, Sealer,
     ServiceLimits,
     abuse::AbuseTracker,
     admission::Admission,
@@ -129,7 +129,7 @@ pub struct Engine {
     /// Makes numbers of this process that nobody outside can guess.
     secret_seed: u64,
     numbers: AtomicU64,
-    requests: AtomicU64,
+    requests: PerThread<AtomicU64>,
 }
 
 impl Engine {
@@ -185,7 +185,7 @@ impl Engine {
             slow_hashes: SlowHashes::default(),
             secret_seed,
             numbers: AtomicU64::new(0),
-            requests: AtomicU64::new(0),
+            requests: PerThread::default(),
             admission: Admission::new(options.limits),
         })
     }

@@ -56,7 +56,7 @@ pub use permit::{Action, Denied, Permit, Scope, action};
 pub use projects::CreatedProject;
 pub use roles::{RoleChange, RoleRecord, RoleSpec};
 pub use sources::{Clock, Entropy, EntropyFailed};
-pub use thread::thread_number;
+pub use thread::PerThread;
 pub use verify::{
     CheckOutcome, Cost, Explanation, Lease, LimitLevel, QuotaState, Reservation, ReservationId,
     Reserve, Simulation, Verdict, VerifyInput,

@@ -2,6 +2,7 @@
 
 mod answer;
 mod cors;
+mod cuts;
 mod figures;
 mod forward;
 mod headers;
@@ -19,12 +20,10 @@ use http::{HeaderValue, Method, Request, Response, request::Parts};
 use hyper::body::Incoming;
 use keyreeve_core::name::ProjectName;
 use keyreeve_engine::{Clock, Engine, RequestMeta, connections::CallRefused};
-use papaya::HashMap;
-use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::headers::{for_client, strip_trailers};
 pub use self::refusal::{Refusal, RefusalKind};
-use self::{figures::Figures, record::Recorder, request::Asked};
+use self::{cuts::Cuts, figures::Figures, record::Recorder, request::Asked};
 pub(crate) use self::{
     forward::{full, prepare},
     inject::Outgoing,
@@ -32,7 +31,7 @@ pub(crate) use self::{
     record::Ending,
 };
 use crate::{
-    body::{AnswerBody, Cut},
+    body::AnswerBody,
     cache::SharedCache,
     tokens::Tokens,
     upstream::{Breakers, Dialer, Lane, TrustError, roots, tls},
@@ -59,8 +58,7 @@ pub struct Proxy {
     breakers: Breakers<Lane>,
     recorder: Arc<Recorder>,
     cache: SharedCache,
-    /// Ends the calls of a project that are going on.
-    cuts: HashMap<ProjectName, Arc<CancellationToken>>,
+    cuts: Cuts,
 }
 
 /// What became of a request.
@@ -92,7 +90,7 @@ impl Proxy {
             dialer,
             breakers: Breakers::default(),
             cache: SharedCache::default(),
-            cuts: HashMap::new(),
+            cuts: Cuts::default(),
         })
     }
 
@@ -134,10 +132,10 @@ impl Proxy {
                 *cors = None;
             }
         })?;
-        let (shown, credential_header) = asked.into_credential();
-        headers::strip_credential(&mut parts.headers, &shown);
-        // Not kept while the service is waited for.
-        drop(shown);
+        let (credential_header, others) = asked.slots(&parts.headers);
+        for name in others {
+            parts.headers.remove(name);
+        }
         let (mut call, credential) = self.begin(admitted, &parts.method, meta);
         if upgrade::is_wanted(parts) {
             let upgraded = self.forward_upgrade(call, parts, credential, &credential_header);
@@ -163,23 +161,12 @@ impl Proxy {
 
     /// Ends all calls of a project that are going on, streams and tunnels among them. New ones are taken.
     pub fn cut(&self, project: &ProjectName) {
-        if let Some(signal) = self.cuts.pin().remove(project) {
-            signal.cancel();
-        }
+        self.cuts.cut(project);
     }
 
     /// The figures as Prometheus reads them.
     pub fn render_figures(&self, page: &mut String) {
         self.figures().render(page, self.breakers.open(self.now_ns()));
-    }
-
-    /// What ends a call of a project.
-    fn cut_of(&self, project: &ProjectName) -> Cut {
-        let cuts = self.cuts.pin();
-        if let Some(signal) = cuts.get(project) {
-            return Cut(signal.clone());
-        }
-        Cut(cuts.get_or_insert_with(project.clone(), Arc::default).clone())
     }
 
     fn figures(&self) -> &Figures {

@@ -1,6 +1,7 @@
 //! One connection: HTTP/1.1 or HTTP/2, with limits on its head and its idle time, and a graceful
 //! end.
 
+mod aside;
 mod idle;
 mod line;
 
@@ -32,10 +33,14 @@ use tokio::{
 use tracing::debug;
 
 use self::{
+    aside::Aside,
     idle::{Activity, Watched},
     line::Line,
 };
-use crate::{options::Limits, service::Service};
+use crate::{
+    options::Limits,
+    service::{Connected, Service},
+};
 
 /// How many requests one HTTP/2 connection may have open.
 const MAX_STREAMS: u32 = 200;
@@ -85,7 +90,8 @@ pub(crate) async fn serve_tcp(
     let line = Line::new(socket);
     let builder = http1_builder(&service.limits);
     let requests = activity.clone();
-    let handler = service_fn(move |request| answer(&service, peer, &requests, request));
+    let connected = Arc::new(Connected { service, peer });
+    let handler = service_fn(move |request| answer(&connected, &requests, request));
     let connection = builder.serve_connection(TokioIo::new(line.clone()), handler).with_upgrades();
     let connection = pin!(connection);
     let end = http1::UpgradeableConnection::graceful_shutdown;
@@ -101,7 +107,8 @@ where
     let patience = service.limits.header_timeout;
     let activity = Activity::new();
     let requests = activity.clone();
-    let handler = service_fn(move |request| answer(&service, peer, &requests, request));
+    let connected = Arc::new(Connected { service, peer });
+    let handler = service_fn(move |request| answer(&connected, &requests, request));
     let connection = pin!(builder.serve_connection_with_upgrades(TokioIo::new(io), handler));
     let end = auto::UpgradeableConnection::graceful_shutdown;
     run(connection, end, &activity, None, patience, stop).await;
@@ -116,13 +123,12 @@ async fn begins_as_http1(socket: &TcpStream) -> io::Result<bool> {
 
 /// Answers one request of a connection.
 fn answer(
-    service: &Arc<Service>,
-    peer: Peer,
+    connected: &Arc<Connected>,
     activity: &Arc<Activity>,
     request: Request<Incoming>,
 ) -> impl Future<Output = Result<Response<Watched>, Infallible>> + Send + use<> {
-    let busy = activity.begin(service.gives_up(&request));
-    let answer = service.clone().serve(request, peer);
+    let busy = activity.begin(connected.service.gives_up(&request));
+    let answer = connected.clone().serve(request);
     answer.map(move |answer| Ok(answer.map(|body| Watched::new(body, &busy))))
 }
 
@@ -152,10 +158,13 @@ async fn run<C, E>(
             _ => Poll::Pending,
         })
     };
+    let news = stop.clone();
     let mut stopping = *stop.borrow();
     if stopping {
         end_gracefully(connection.as_mut());
     }
+    let mut stopped = pin!(stop.changed());
+    let (mut stop_aside, mut alarm_aside) = (Aside::default(), Aside::default());
     let ended = loop {
         tokio::select! {
             // The connection first: a request that has arrived makes it busy.
@@ -165,11 +174,17 @@ async fn run<C, E>(
                 debug!("the peer went, and what was done for it ends");
                 return;
             }
-            _ = stop.changed(), if !stopping => {
+            _ = poll_fn(|context| {
+                let has_come = || news.has_changed().unwrap_or(true);
+                stop_aside.poll(context, has_come, |context| stopped.as_mut().poll(context))
+            }), if !stopping => {
                 stopping = true;
                 end_gracefully(connection.as_mut());
             }
-            () = alarm.as_mut() => {
+            () = poll_fn(|context| {
+                let is_due = alarm.is_elapsed();
+                alarm_aside.poll(context, || is_due, |context| alarm.as_mut().poll(context))
+            }) => {
                 let deadline = activity.deadline(patience);
                 if deadline > Instant::now() {
                     alarm.as_mut().reset(deadline);

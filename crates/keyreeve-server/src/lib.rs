@@ -16,6 +16,7 @@ mod listen;
 mod metrics;
 mod options;
 mod problem;
+mod response_body;
 mod server;
 mod service;
 mod vault_api;

@@ -14,7 +14,7 @@ use std::{
 
 use axum::{Router, body::Body, extract::MatchedPath};
 use futures_util::FutureExt;
-use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
 use keyreeve_api::ErrorCode;
 use keyreeve_core::{
@@ -35,6 +35,7 @@ use crate::{
     metrics::{HotRoute, Metrics},
     options::Limits,
     problem::{self, Failure},
+    response_body::ResponseBody,
     vault_api, verify,
 };
 
@@ -62,6 +63,13 @@ pub(crate) struct Service {
     pub(crate) authorizer: Option<Arc<AuthorizerOptions>>,
 }
 
+/// What the requests of one connection share. Each of them holds on to it: to count who holds the service
+/// itself would be dear, for all cores would write to one place with each request.
+pub(crate) struct Connected {
+    pub(crate) service: Arc<Service>,
+    pub(crate) peer: Peer,
+}
+
 /// Who may be reading an answer.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Reader {
@@ -72,7 +80,7 @@ enum Reader {
     Program,
 }
 
-impl Service {
+impl Connected {
     /// Serves one request. Whatever happens inside, there is an answer.
     #[expect(
         clippy::manual_async_fn,
@@ -82,52 +90,57 @@ impl Service {
     pub(crate) fn serve(
         self: Arc<Self>,
         mut request: Request<Incoming>,
-        peer: Peer,
-    ) -> impl Future<Output = Response<Body>> + Send + 'static {
+    ) -> impl Future<Output = Response<ResponseBody>> + Send + 'static {
         async move {
-            let id = self.request_id(&request);
-            let origin = self.allowed_origin(&request);
+            let (service, peer) = (&*self.service, self.peer);
+            let id = service.request_id(&request);
+            let origin = service.allowed_origin(&request);
             let gateway = request.uri().path().starts_with(authz::PREFIX);
             // A gateway tells where the request it asks about came from, once it showed its secret.
-            let ip = if gateway { Ok(peer.ip) } else { self.client(&request, peer.ip) };
+            let ip = if gateway { Ok(peer.ip) } else { service.client(&request, peer.ip) };
             let Ok(ip) = ip else {
                 let mut response =
                     Failure::field("header x-forwarded-for", "must be a list of IP addresses")
                         .respond(&id);
-                self.finish(&mut response, &id, origin, Reader::Anybody);
-                return response;
+                service.finish(response.headers_mut(), &id, origin, Reader::Anybody);
+                return response.map(ResponseBody::from);
             };
             let arrival = Arrival { meta: RequestMeta { id, ip }, local_user: peer.local_user };
             let mut reader = Reader::Anybody;
             // What takes more room than a verification is boxed: each request would carry it about.
-            let mut response = if let (true, Some(options)) = (gateway, &self.authorizer) {
-                Box::pin(self.authorize(request, options, &arrival)).await
+            let mut response = if let (true, Some(options)) = (gateway, &service.authorizer) {
+                Box::pin(service.authorize(request, options, &arrival))
+                    .await
+                    .map(ResponseBody::from)
             } else if request.uri().path() == verify::PATH && request.method() == Method::POST {
-                let verify = pin!(self.verify(&mut request, &arrival));
+                let verify = pin!(service.verify(&mut request, &arrival));
                 let served = AssertUnwindSafe(verify).catch_unwind().await;
-                let response = served.unwrap_or_else(|panic| panicked(&*panic, &id));
-                self.note_verify(response.status().as_u16(), &id);
+                let response =
+                    served.unwrap_or_else(|panic| panicked(&*panic, &id).map(ResponseBody::from));
+                service.note_verify(response.status().as_u16(), &id);
                 if response.status() == StatusCode::OK {
                     reader = Reader::Program;
                 }
                 response
-            } else if self.state.data_plane.takes(request.uri().path()) {
-                let (mut response, origin) = self.pass(request, &arrival).await;
+            } else if service.state.data_plane.takes(request.uri().path()) {
+                let (mut response, origin) = service.pass(request, &arrival).await;
                 // What passes through says itself how it may be kept and shown.
-                self.finish_passed(&mut response, &id, origin);
-                return response;
+                service.finish_passed(response.headers_mut(), &id, origin);
+                return response.map(ResponseBody::from);
             } else if request.uri().path().starts_with(vault_api::PREFIX)
                 && request.method() != Method::OPTIONS
             {
-                Box::pin(self.vault(request, &arrival)).await
+                Box::pin(service.vault(request, &arrival)).await.map(ResponseBody::from)
             } else {
-                Box::pin(self.route(request, arrival)).await
+                Box::pin(service.route(request, arrival)).await.map(ResponseBody::from)
             };
-            self.finish(&mut response, &id, origin, reader);
+            service.finish(response.headers_mut(), &id, origin, reader);
             response
         }
     }
+}
 
+impl Service {
     /// Whether a request is given up once whoever sent it is gone. All others are done to their end, which
     /// is near, where it is for us to choose: over HTTP/2 and TLS hyper drops what it has nobody to tell.
     pub(crate) fn gives_up(&self, request: &Request<Incoming>) -> bool {
@@ -194,14 +207,20 @@ impl Service {
             .unwrap_or_else(|| self.engine.next_request_id())
     }
 
-    async fn verify(&self, request: &mut Request<Incoming>, arrival: &Arrival) -> Response<Body> {
+    async fn verify(
+        &self,
+        request: &mut Request<Incoming>,
+        arrival: &Arrival,
+    ) -> Response<ResponseBody> {
         let most_body_bytes = self.limits.max_body_bytes;
         let (engine, metrics) = (&self.engine, &self.metrics);
         let verdict = pin!(verify::verify(engine, metrics, request, arrival, most_body_bytes));
         match within(self.limits.request_timeout, verdict).await {
-            Ok(Ok(response)) => response.map(Body::from),
-            Ok(Err(failure)) => failure.respond(&arrival.meta.id),
-            Err(_) => Failure::new(ErrorCode::Timeout).respond(&arrival.meta.id),
+            Ok(Ok(response)) => response.map(ResponseBody::from),
+            Ok(Err(failure)) => failure.respond(&arrival.meta.id).map(ResponseBody::from),
+            Err(_) => {
+                Failure::new(ErrorCode::Timeout).respond(&arrival.meta.id).map(ResponseBody::from)
+            }
         }
     }
 
@@ -255,13 +274,7 @@ impl Service {
         }
     }
 
-    fn finish_passed(
-        &self,
-        response: &mut Response<Body>,
-        id: &RequestId,
-        origin: Option<HeaderValue>,
-    ) {
-        let headers = response.headers_mut();
+    fn finish_passed(&self, headers: &mut HeaderMap, id: &RequestId, origin: Option<HeaderValue>) {
         headers.insert(REQUEST_ID, verify::request_id_header(id));
         headers.append(header::VARY, HeaderValue::from_static("origin"));
         if let Some(origin) = origin {
@@ -346,12 +359,11 @@ impl Service {
 
     fn finish(
         &self,
-        response: &mut Response<Body>,
+        headers: &mut HeaderMap,
         id: &RequestId,
         origin: Option<&HeaderValue>,
         reader: Reader,
     ) {
-        let headers = response.headers_mut();
         headers.insert(REQUEST_ID, verify::request_id_header(id));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));

@@ -348,6 +348,11 @@ impl Engine {
         if self.has_backend(project, path) {
             Box::pin(self.follow_secret(&access(), path)).await?;
         }
+        // Before anything is looked at: a change that comes meanwhile is one that was not seen.
+        let secret_changes = self.secret_changes();
+        if let Some(credential) = self.credential_at_hand(project, connection, secret_changes)? {
+            return Ok(credential);
+        }
         let state = self.state_of(project, connection);
         let secret = match self.known_secret(project, path) {
             Ok(secret) => secret.ok_or_else(|| nothing_there(path))?,
@@ -358,25 +363,47 @@ impl Engine {
         let version = wanted(&secret, self.now(), |version| state.rejections.is_refused(version));
         let version = version.ok_or_else(|| nothing_there(path))?;
         let has_previous = version == secret.current && secret.previous != 0;
-        let made = self.vault.made_credentials(|made| made.get(project, &connection.name));
-        let made = made.ok_or(VaultError::Sealed)?;
-        if let Some(made) = made
-            && Arc::ptr_eq(&made.connection, connection)
-            && *made.secret_id == *secret.id
-            && made.credential.version == version
-            && made.credential.has_previous == has_previous
-        {
-            return Ok(made.credential.clone());
-        }
-        let credential =
-            Box::pin(self.make_credential(&access(), connection, version, has_previous)).await?;
-        let made = Made {
-            connection: connection.clone(),
-            credential: credential.clone(),
-            secret_id: secret.id.as_str().into(),
+        // The change may have been of another secret.
+        let same = |made: &Made| {
+            let credential = &made.credential;
+            let is_same = Arc::ptr_eq(&made.connection, connection)
+                && made.secret.id == secret.id
+                && credential.version == version
+                && credential.has_previous == has_previous;
+            is_same.then(|| credential.clone())
         };
+        let made = self.vault.made_credentials(|made| made.look(project, &connection.name, same));
+        let credential = if let Some(made) = made.ok_or(VaultError::Sealed)? {
+            made
+        } else {
+            let access = access();
+            Box::pin(self.make_credential(&access, connection, version, has_previous)).await?
+        };
+        let connection = connection.clone();
+        let made = Made { connection, credential: credential.clone(), secret, secret_changes };
         self.vault.made_credentials(|all| all.keep(project, made));
         Ok(credential)
+    }
+
+    /// The credential that was made before, if no secret has changed since.
+    fn credential_at_hand(
+        &self,
+        project: &ProjectName,
+        connection: &Arc<Connection>,
+        secret_changes: u64,
+    ) -> Result<Option<Arc<Credential>>, VaultError> {
+        let state = self.state_of(project, connection);
+        let at_hand = |made: &Made| {
+            let is_same =
+                Arc::ptr_eq(&made.connection, connection) && made.secret_changes == secret_changes;
+            let is_refused = |version| state.rejections.is_refused(version);
+            // A version can also end by itself, or be refused by the service.
+            let version = is_same.then(|| wanted(&made.secret, self.now(), is_refused)).flatten();
+            (version == Some(made.credential.version)).then(|| made.credential.clone())
+        };
+        let made =
+            self.vault.made_credentials(|made| made.look(project, &connection.name, at_hand));
+        made.ok_or(VaultError::Sealed)
     }
 
     /// Opens a version and makes a credential of it. Durable in the audit before it is used: it is a use

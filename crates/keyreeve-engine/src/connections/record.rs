@@ -2,6 +2,7 @@
 
 use std::{
     borrow::Cow,
+    collections::BTreeMap,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -13,19 +14,17 @@ use jiff::Timestamp;
 use keyreeve_core::{
     Invalid,
     audit::{Hash, Target},
-    key::KeyId,
     name::ProjectName,
 };
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, json};
 
-use super::{Client, ClientToken, Connection};
+use super::{Client, Connection};
 use crate::{
-    Engine, Error, FieldError, Permit,
+    Engine, Error, FieldError, PerThread, Permit,
     action::ReadConnections,
     store::{CallBatch, CallCount, Change},
-    thread_number,
 };
 
 /// Rows that may wait to be stored. When there are more, calls are refused: what cannot be recorded is
@@ -33,8 +32,11 @@ use crate::{
 const MOST_WAITING: usize = 200_000;
 /// Rows of one batch.
 const ROWS_PER_BATCH: usize = 5_000;
-/// Stripes, so that cores do not wait for one another.
-const STRIPES: usize = 8;
+/// How many rows a stripe takes before it tells the others. A number that all cores write to with each
+/// call would be waited for with each.
+const TOLD_AT_ONCE: usize = 64;
+/// Methods that need no memory of their own in a row.
+const USUAL_METHODS: [&str; 6] = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD"];
 
 /// How a call went.
 #[derive(Debug)]
@@ -66,11 +68,9 @@ pub struct CallSummary<'a> {
 #[derive(Debug)]
 struct Row {
     at: Timestamp,
-    project: ProjectName,
-    client: KeyId,
-    token: Option<Arc<ClientToken>>,
+    client: Client,
     connection: Arc<Connection>,
-    method: Box<str>,
+    method: Cow<'static, str>,
     template: Arc<str>,
     status: u16,
     request_bytes: u64,
@@ -82,36 +82,56 @@ struct Row {
     is_whole: bool,
 }
 
+impl Row {
+    fn project(&self) -> &ProjectName {
+        &self.client.project
+    }
+}
+
 /// Calls that are not stored yet.
 #[derive(Debug, Default)]
 pub(crate) struct CallLedger {
-    stripes: [Mutex<Vec<Row>>; STRIPES],
-    /// How many there are.
+    stripes: PerThread<Mutex<Stripe>>,
+    /// How many there are, but for a few that were not told yet.
     waiting: AtomicUsize,
+}
+
+/// The calls of a thread.
+#[derive(Debug, Default)]
+struct Stripe {
+    rows: Vec<Row>,
+    /// How many of them are not in the common number yet.
+    untold: usize,
 }
 
 impl CallLedger {
     fn add(&self, row: Row) {
-        if let Some(stripe) = self.stripes.get(thread_number() % STRIPES) {
-            self.waiting.fetch_add(1, Ordering::Relaxed);
-            stripe.lock().push(row);
+        let mut stripe = self.stripes.own().lock();
+        stripe.rows.push(row);
+        stripe.untold += 1;
+        if stripe.untold >= TOLD_AT_ONCE {
+            self.tell(&mut stripe);
         }
+    }
+
+    fn tell(&self, stripe: &mut Stripe) {
+        self.waiting.fetch_add(std::mem::take(&mut stripe.untold), Ordering::Relaxed);
     }
 
     fn drain(&self) -> Vec<Row> {
         let mut rows = Vec::new();
-        for stripe in &self.stripes {
-            rows.append(&mut stripe.lock());
+        for stripe in self.stripes.rows() {
+            let mut stripe = stripe.lock();
+            self.tell(&mut stripe);
+            rows.append(&mut stripe.rows);
         }
         rows
     }
 
     fn restore(&self, rows: Vec<Row>) {
-        if let Some(first) = self.stripes.first() {
-            let mut waiting = first.lock();
-            let younger = std::mem::replace(&mut *waiting, rows);
-            waiting.extend(younger);
-        }
+        let mut stripe = self.stripes.own().lock();
+        let younger = std::mem::replace(&mut stripe.rows, rows);
+        stripe.rows.extend(younger);
     }
 
     /// So many were stored.
@@ -128,13 +148,12 @@ impl CallLedger {
 impl Engine {
     /// Takes down how a call went. It is stored with the next batch.
     pub fn note_call(&self, client: &Client, call: &CallSummary<'_>) {
+        let usual = USUAL_METHODS.into_iter().find(|usual| *usual == call.method);
         self.calls.add(Row {
             at: self.now(),
-            project: client.project.clone(),
-            client: client.key,
-            token: client.token.clone(),
+            client: client.clone(),
             connection: call.connection.clone(),
-            method: call.method.into(),
+            method: usual.map_or_else(|| call.method.to_owned().into(), Cow::Borrowed),
             template: call.template.clone(),
             status: call.status,
             request_bytes: call.request_bytes,
@@ -151,10 +170,10 @@ impl Engine {
     pub async fn flush_calls(&self) -> Result<(), Error> {
         let mut rows = self.calls.drain();
         // Of one project together, each in the order they ended.
-        rows.sort_by(|one, other| one.project.cmp(&other.project).then(one.at.cmp(&other.at)));
+        rows.sort_by(|one, other| one.project().cmp(other.project()).then(one.at.cmp(&other.at)));
         while !rows.is_empty() {
-            let Some(project) = rows.first().map(|row| row.project.clone()) else { break };
-            let of_project = rows.iter().take_while(|row| row.project == project).count();
+            let Some(project) = rows.first().map(|row| row.project().clone()) else { break };
+            let of_project = rows.iter().take_while(|row| *row.project() == project).count();
             let rest = rows.split_off(of_project.min(ROWS_PER_BATCH));
             if let Err(error) = self.store_calls(&project, &rows).await {
                 rows.extend(rest);
@@ -312,10 +331,10 @@ fn lines(rows: &[Row]) -> String {
     for row in rows {
         let call = StoredCall {
             at_ms: row.at.as_millisecond(),
-            client: row.client.as_str().into(),
-            token: row.token.as_ref().map(|token| token.id.as_str().into()),
+            client: row.client.key.as_str().into(),
+            token: row.client.token.as_ref().map(|token| token.id.as_str().into()),
             connection: row.connection.name.as_str().into(),
-            method: (&*row.method).into(),
+            method: row.method.as_ref().into(),
             template: (&*row.template).into(),
             status: row.status,
             request_bytes: row.request_bytes,
@@ -336,15 +355,15 @@ fn lines(rows: &[Row]) -> String {
 
 /// Sums by day, connection and client.
 fn counts(rows: &[Row]) -> Vec<CallCount> {
-    let mut sums: std::collections::BTreeMap<(String, String, String), CallCount> =
-        std::collections::BTreeMap::new();
+    const MS_OF_A_DAY: i64 = 86_400_000;
+    let mut sums: BTreeMap<(i64, &str, &str), CallCount> = BTreeMap::new();
     for row in rows {
-        let day = row.at.strftime("%Y-%m-%d").to_string();
-        let place = (day.clone(), row.connection.name.clone(), row.client.to_string());
-        let sum = sums.entry(place).or_insert_with(|| CallCount {
-            day,
-            connection: row.connection.name.clone(),
-            client: row.client.to_string(),
+        let day = row.at.as_millisecond().div_euclid(MS_OF_A_DAY);
+        let (connection, client) = (row.connection.name.as_str(), row.client.key.as_str());
+        let sum = sums.entry((day, connection, client)).or_insert_with(|| CallCount {
+            day: row.at.strftime("%Y-%m-%d").to_string(),
+            connection: connection.to_owned(),
+            client: client.to_owned(),
             ..CallCount::default()
         });
         sum.calls += 1;

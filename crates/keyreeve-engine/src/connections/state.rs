@@ -5,7 +5,11 @@ use std::sync::{
     atomic::{AtomicU32, AtomicU64, Ordering},
 };
 
-use keyreeve_core::{limit::GcraCell, name::ProjectName, vault::VersionNumber};
+use keyreeve_core::{
+    limit::GcraCell,
+    name::ProjectName,
+    vault::{SecretRecord, VersionNumber},
+};
 use papaya::HashMap;
 
 use super::{Credential, Place, PlaceRef};
@@ -111,21 +115,29 @@ impl Rejections {
 pub(crate) struct Made {
     pub(super) connection: Arc<Connection>,
     pub(super) credential: Arc<Credential>,
-    pub(super) secret_id: Arc<str>,
+    pub(super) secret: Arc<SecretRecord>,
+    /// How many changes of secrets there had been when that was looked at.
+    pub(super) secret_changes: u64,
 }
 
 /// Credentials that were made lately. They go when the vault is sealed.
 #[derive(Debug, Default)]
-pub(crate) struct MadeCredentials(HashMap<Place, Arc<Made>>);
+pub(crate) struct MadeCredentials(HashMap<Place, Made>);
 
 impl MadeCredentials {
-    pub(super) fn get(&self, project: &ProjectName, name: &str) -> Option<Arc<Made>> {
-        self.0.pin().get(&PlaceRef(project, name)).cloned()
+    /// What somebody takes of what was made for a connection.
+    pub(super) fn look<T>(
+        &self,
+        project: &ProjectName,
+        name: &str,
+        look: impl FnOnce(&Made) -> Option<T>,
+    ) -> Option<T> {
+        self.0.pin().get(&PlaceRef(project, name)).and_then(look)
     }
 
     pub(super) fn keep(&self, project: &ProjectName, made: Made) {
         let place = (project.clone(), made.connection.name.clone());
-        self.0.pin().insert(place, Arc::new(made));
+        self.0.pin().insert(place, made);
     }
 
     /// Lets go of the credential of a connection that is gone.

@@ -7,13 +7,15 @@ use keyreeve_core::{
     audit::Actor,
     model::Revision,
     name::ProjectName,
-    vault::{Binding, EnvelopeError, SealedVersion, SecretPath, SecretRecord, VersionNumber},
+    vault::{
+        Binding, EnvelopeError, Keyring, SealedVersion, SecretPath, SecretRecord, VersionNumber,
+    },
 };
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
     Fields, VaultAccess, VaultError, access::Rights, keyring::sealing_randomness, records::Known,
-    stored::StoredSecret,
+    stored::StoredSecret, tagging::parsed_under,
 };
 use crate::{
     Engine, RequestMeta,
@@ -57,10 +59,10 @@ impl Engine {
         kind: RecordKind,
         id: &str,
     ) -> Result<Option<Kept<T>>, VaultError> {
-        let known = self.vault.records.get(project, kind, id);
         // Sealed is told also where there is nothing.
-        let Some(known) = known else { return self.keyring().map(|_| None) };
-        self.kept_of(project, &known).map(Some)
+        let keyring = self.keyring()?;
+        let kept = |known: &Known| kept_under(&keyring, project, known);
+        self.vault.records.look(project, kind, id, kept).transpose()
     }
 
     fn kept_of<T: DeserializeOwned + Send + Sync + 'static>(
@@ -68,7 +70,13 @@ impl Engine {
         project: &ProjectName,
         known: &Known,
     ) -> Result<Kept<T>, VaultError> {
-        Ok(Kept { body: self.parsed(project, known)?, revision: known.record.revision })
+        let keyring = self.keyring()?;
+        kept_under(&keyring, project, known)
+    }
+
+    /// How many changes of secrets there were so far, to tell whether there was another.
+    pub(crate) fn secret_changes(&self) -> u64 {
+        self.vault.records.secret_changes()
     }
 
     /// All records of a kind, by id.
@@ -197,6 +205,15 @@ impl Engine {
         let opened = self.keyring()?.open_version(&binding, &sealed);
         opened.map_err(|why| tampered_with(place, why))
     }
+}
+
+fn kept_under<T: DeserializeOwned + Send + Sync + 'static>(
+    keyring: &Keyring,
+    project: &ProjectName,
+    known: &Known,
+) -> Result<Kept<T>, VaultError> {
+    let body = parsed_under(keyring, project, known)?;
+    Ok(Kept { body, revision: known.record.revision })
 }
 
 fn tampered_with(what: &str, why: EnvelopeError) -> VaultError {

@@ -208,6 +208,18 @@ impl RecordTable {
         self.projects.read().get(project)?.get(&kind)?.get(id).cloned()
     }
 
+    /// What somebody makes of a record. It is not kept beyond that: to count who holds it is dear where
+    /// all cores use the same one. Nobody may look for another record meanwhile.
+    pub(super) fn look<T>(
+        &self,
+        project: &ProjectName,
+        kind: RecordKind,
+        id: &str,
+        look: impl FnOnce(&Known) -> T,
+    ) -> Option<T> {
+        self.projects.read().get(project)?.get(&kind)?.get(id).map(|known| look(known))
+    }
+
     /// The records of that kind and id, of every project that has one.
     pub(super) fn named(&self, kind: RecordKind, id: &str) -> Vec<(ProjectName, Arc<Known>)> {
         let projects = self.projects.read();

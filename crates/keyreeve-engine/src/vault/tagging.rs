@@ -7,7 +7,7 @@ use keyreeve_core::{
     audit::Outcome,
     model::Revision,
     name::ProjectName,
-    vault::{EnvelopeError, MountConfig},
+    vault::{EnvelopeError, Keyring, MountConfig},
 };
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::json;
@@ -107,10 +107,7 @@ impl Engine {
         known: &Known,
     ) -> Result<Arc<T>, VaultError> {
         let keyring = self.keyring()?;
-        known.parsed(project, &keyring).map_err(|why| {
-            let what = format!("{} {}", known.record.kind.as_str(), known.record.id);
-            VaultError::Tampered { what, why }
-        })
+        parsed_under(&keyring, project, known)
     }
 
     /// What bounds all secrets of a project that say nothing themselves.
@@ -136,4 +133,16 @@ impl Engine {
     pub(super) fn new_id(&self) -> Result<String, VaultError> {
         Ok(format!("{:032x}", u128::from_be_bytes(self.entropy.bytes()?)))
     }
+}
+
+/// What a record says, if it is as the vault wrote it with these keys.
+pub(super) fn parsed_under<T: DeserializeOwned + Send + Sync + 'static>(
+    keyring: &Keyring,
+    project: &ProjectName,
+    known: &Known,
+) -> Result<Arc<T>, VaultError> {
+    known.parsed(project, keyring).map_err(|why| {
+        let what = format!("{} {}", known.record.kind.as_str(), known.record.id);
+        VaultError::Tampered { what, why }
+    })
 }

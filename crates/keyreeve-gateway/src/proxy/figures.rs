@@ -5,29 +5,38 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
+use keyreeve_engine::PerThread;
+
 use super::RefusalKind;
 
 /// Counts since the start.
 #[derive(Debug, Default)]
 pub(super) struct Figures {
+    ended: PerThread<Ended>,
+    refused: [AtomicU64; RefusalKind::ALL.len()],
+    addresses_refused: AtomicU64,
+}
+
+/// What is counted with each call.
+#[derive(Debug, Default)]
+struct Ended {
     /// By the first digit of the status.
     answered: [AtomicU64; 6],
-    refused: [AtomicU64; RefusalKind::ALL.len()],
     request_bytes: AtomicU64,
     answer_bytes: AtomicU64,
     scrubbed: AtomicU64,
-    addresses_refused: AtomicU64,
 }
 
 impl Figures {
     pub(super) fn ended(&self, status: u16, request_bytes: u64, answer_bytes: u64, hits: u64) {
-        if let Some(count) = self.answered.get(usize::from(status / 100)) {
+        let ended = self.ended.own();
+        if let Some(count) = ended.answered.get(usize::from(status / 100)) {
             count.fetch_add(1, Ordering::Relaxed);
         }
         for (sum, more) in [
-            (&self.request_bytes, request_bytes),
-            (&self.answer_bytes, answer_bytes),
-            (&self.scrubbed, hits),
+            (&ended.request_bytes, request_bytes),
+            (&ended.answer_bytes, answer_bytes),
+            (&ended.scrubbed, hits),
         ] {
             if more != 0 {
                 sum.fetch_add(more, Ordering::Relaxed);
@@ -52,11 +61,12 @@ impl Figures {
         };
         line(format_args!("# HELP keyreeve_proxy_answers_total Calls that services answered"));
         line(format_args!("# TYPE keyreeve_proxy_answers_total counter"));
-        for (digit, count) in self.answered.iter().enumerate().skip(1) {
-            line(format_args!(
-                "keyreeve_proxy_answers_total{{class=\"{digit}xx\"}} {}",
-                value(count)
-            ));
+        let sum = |of: &dyn Fn(&Ended) -> &AtomicU64| -> u64 {
+            self.ended.rows().map(|row| value(of(row))).sum()
+        };
+        for digit in 1..=5 {
+            let count = sum(&|ended| &ended.answered[digit]);
+            line(format_args!("keyreeve_proxy_answers_total{{class=\"{digit}xx\"}} {count}"));
         }
         line(format_args!("# HELP keyreeve_proxy_refusals_total Calls that were not made, by why"));
         line(format_args!("# TYPE keyreeve_proxy_refusals_total counter"));
@@ -68,19 +78,27 @@ impl Figures {
             ));
         }
         let sums = [
-            ("request_bytes", "Bytes of requests' bodies passed on", &self.request_bytes),
-            ("answer_bytes", "Bytes of answers' bodies passed on", &self.answer_bytes),
-            ("scrubbed", "Secrets overwritten in answers", &self.scrubbed),
+            (
+                "request_bytes",
+                "Bytes of requests' bodies passed on",
+                sum(&|ended| &ended.request_bytes),
+            ),
+            (
+                "answer_bytes",
+                "Bytes of answers' bodies passed on",
+                sum(&|ended| &ended.answer_bytes),
+            ),
+            ("scrubbed", "Secrets overwritten in answers", sum(&|ended| &ended.scrubbed)),
             (
                 "addresses_refused",
                 "Calls not made because of the service's address",
-                &self.addresses_refused,
+                value(&self.addresses_refused),
             ),
         ];
         for (name, help, count) in sums {
             line(format_args!("# HELP keyreeve_proxy_{name}_total {help}"));
             line(format_args!("# TYPE keyreeve_proxy_{name}_total counter"));
-            line(format_args!("keyreeve_proxy_{name}_total {}", value(count)));
+            line(format_args!("keyreeve_proxy_{name}_total {count}"));
         }
         line(format_args!("# HELP keyreeve_proxy_circuits_open Services that are left alone"));
         line(format_args!("# TYPE keyreeve_proxy_circuits_open gauge"));

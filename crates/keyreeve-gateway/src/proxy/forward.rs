@@ -130,7 +130,7 @@ impl Proxy {
         let lane = Lane(connection);
         let call = Call {
             breaker: self.breakers.of(&lane),
-            cut: self.cut_of(&client.project),
+            cut: self.cuts.of(&client.project),
             record: CallRecord::new(
                 &self.recorder,
                 lane,
@@ -497,8 +497,12 @@ impl Sender {
 
 impl Outgoing<'_> {
     /// The request, addressed as HTTP/1.1 has it.
-    pub(crate) fn into_request(self, body: RequestBody) -> Result<Request<RequestBody>, Refusal> {
-        let uri = Uri::try_from(self.path.as_str()).map_err(|_| inject::unusable())?;
+    pub(crate) fn into_request(
+        mut self,
+        body: RequestBody,
+    ) -> Result<Request<RequestBody>, Refusal> {
+        let uri = Uri::try_from(std::mem::take(&mut *self.path));
+        let uri = uri.map_err(|_| inject::unusable())?;
         let mut request = Request::new(body);
         *request.method_mut() = self.method;
         *request.uri_mut() = uri;

@@ -1,6 +1,7 @@
 //! Which headers go on, in both directions.
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
+use smallvec::SmallVec;
 
 /// Headers of one connection only (RFC 9110 §7.6.1), which are never passed on.
 static HOP_BY_HOP: [HeaderName; 9] = [
@@ -91,25 +92,23 @@ pub(super) fn strip_hop_by_hop(headers: &mut HeaderMap) -> bool {
     trailers
 }
 
-/// Takes away every header that holds the client's own credential: clients that fill one slot with it
-/// fill another, too.
-pub(super) fn strip_credential(headers: &mut HeaderMap, shown: &str) {
+/// The headers besides its own slot that hold the client's credential: clients that fill one slot with it
+/// fill another, too. None of them goes on, nor does the slot.
+pub(super) fn also_hold(headers: &HeaderMap, shown: &str, slot: &HeaderName) -> Vec<HeaderName> {
     let finder = shown.as_bytes();
     let holds = |value: &HeaderValue| {
         !finder.is_empty() && value.as_bytes().windows(finder.len()).any(|part| part == finder)
     };
-    let found: Vec<HeaderName> = headers
+    let mut found: Vec<HeaderName> = headers
         .iter()
-        .filter(|(_, value)| value.len() >= finder.len() && holds(value))
+        .filter(|(name, value)| *name != slot && value.len() >= finder.len() && holds(value))
         .map(|(name, _)| name.clone())
         .collect();
-    for name in found {
-        headers.remove(name);
-    }
     let basic = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
     if basic.is_some_and(|value| basic_holds(value, shown)) {
-        headers.remove(header::AUTHORIZATION);
+        found.push(header::AUTHORIZATION);
     }
+    found
 }
 
 /// Whether `Basic …` (RFC 7617) holds a text.
@@ -133,7 +132,8 @@ pub(crate) fn strip_trailers(trailers: &mut HeaderMap, reserved: &[HeaderName]) 
 /// A client's headers as the service gets them, without any credential yet.
 pub(super) fn for_service(headers: &mut HeaderMap, credential: &HeaderName, scrubs: bool) {
     let trailers = strip_hop_by_hop(headers);
-    remove_all(headers, |name| is_private(name) || name == credential);
+    headers.remove(credential);
+    remove_all(headers, is_private);
     if trailers {
         headers.insert(header::TE, HeaderValue::from_static("trailers"));
     }
@@ -159,7 +159,8 @@ fn is_private(name: &HeaderName) -> bool {
 /// Takes headers away. A request has few, and what may not pass are many: so it is asked of each that is
 /// there.
 fn remove_all(headers: &mut HeaderMap, goes: impl Fn(&HeaderName) -> bool) {
-    let found: Vec<HeaderName> = headers.keys().filter(|name| goes(name)).cloned().collect();
+    let found: SmallVec<[HeaderName; 4]> =
+        headers.keys().filter(|name| goes(name)).cloned().collect();
     for name in found {
         headers.remove(name);
     }
@@ -167,7 +168,7 @@ fn remove_all(headers: &mut HeaderMap, goes: impl Fn(&HeaderName) -> bool) {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::request::OWN_SLOT, *};
 
     fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
         let mut map = HeaderMap::new();
@@ -208,10 +209,11 @@ mod tests {
             ("accept", "kr_live_2"),
         ]);
         let basic = headers(&[("authorization", "Basic dTprcl9saXZlXzE=")]);
-        let mut basic = basic;
-        strip_credential(&mut basic, "kr_live_1");
-        assert!(basic.is_empty());
-        strip_credential(&mut map, "kr_live_1");
+        assert_eq!(also_hold(&basic, "kr_live_1", &OWN_SLOT), [header::AUTHORIZATION]);
+        for name in also_hold(&map, "kr_live_1", &OWN_SLOT) {
+            map.remove(name);
+        }
+        for_service(&mut map, &OWN_SLOT, false);
         assert_eq!(map.keys().map(HeaderName::as_str).collect::<Vec<_>>(), ["accept"]);
     }
 

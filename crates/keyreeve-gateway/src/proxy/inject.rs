@@ -68,8 +68,13 @@ impl<'o> Outgoing<'o> {
         injection: &Injection,
         headers: HeaderMap,
     ) -> Self {
+        let query_length = target.query().map_or(0, |query| "?".len() + query.len());
+        let room_for_credential = match injection {
+            Injection::Path(_) | Injection::Query(_) => 128,
+            _ => 0,
+        };
         let mut path = Zeroizing::new(String::with_capacity(
-            base_path.len() + target.path().len() + target.query().map_or(0, str::len) + 128,
+            base_path.len() + target.path().len() + query_length + room_for_credential,
         ));
         path.push_str(base_path);
         if let Injection::Path(prefix) = injection {

@@ -1,10 +1,12 @@
 //! What a client asks: which connection, which path behind it, with which credential.
 
-use http::{HeaderName, HeaderValue, header, request::Parts};
+use std::ops::Deref;
+
+use http::{HeaderMap, HeaderName, HeaderValue, header, request::Parts};
 use keyreeve_engine::{RequestMeta, connections::ProxyCall};
 use zeroize::Zeroizing;
 
-use super::{PREFIX, Refusal, RefusalKind};
+use super::{PREFIX, Refusal, RefusalKind, headers};
 
 /// Carries a key where the service's own client fills every usual slot.
 pub(crate) const OWN_SLOT: HeaderName = HeaderName::from_static("x-keyreeve-key");
@@ -12,12 +14,29 @@ pub(crate) const OWN_SLOT: HeaderName = HeaderName::from_static("x-keyreeve-key"
 const API_KEY: [HeaderName; 2] =
     [HeaderName::from_static("x-api-key"), HeaderName::from_static("x-goog-api-key")];
 
+/// A credential that was shown: as it stands in the request, or decoded.
+enum Shown<'r> {
+    Plain(&'r str),
+    Decoded(Zeroizing<String>),
+}
+
+impl Deref for Shown<'_> {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        match self {
+            Self::Plain(text) => text,
+            Self::Decoded(text) => text,
+        }
+    }
+}
+
 /// A request to the proxy, taken apart.
 pub(crate) struct Asked<'r> {
     pub(crate) connection: &'r str,
     origin: Option<&'r str>,
     rest: &'r str,
-    credential: Zeroizing<String>,
+    credential: Shown<'r>,
     /// Where the credential stood: it is not passed on.
     credential_header: HeaderName,
 }
@@ -40,9 +59,10 @@ impl<'r> Asked<'r> {
         Ok(Self { connection, origin, rest, credential, credential_header })
     }
 
-    /// What was shown, and where it stood.
-    pub(crate) fn into_credential(self) -> (Zeroizing<String>, HeaderName) {
-        (self.credential, self.credential_header)
+    /// Where the credential stood, and where else it stands: nothing of that is passed on.
+    pub(super) fn slots(self, headers: &HeaderMap) -> (HeaderName, Vec<HeaderName>) {
+        let others = headers::also_hold(headers, &self.credential, &self.credential_header);
+        (self.credential_header, others)
     }
 
     /// As the engine is asked.
@@ -116,13 +136,12 @@ fn single<'r>(parts: &'r Parts, name: &HeaderName) -> Result<Option<&'r str>, Re
 
 /// The credential: in a slot of our own, or in the one that a client of the service fills with what it
 /// takes for the service's key. Where it stands in our own, the others are of no interest.
-fn credential(parts: &Parts) -> Result<(Zeroizing<String>, HeaderName), Refusal> {
-    let owned = |text: &str| Zeroizing::new(text.to_owned());
+fn credential(parts: &Parts) -> Result<(Shown<'_>, HeaderName), Refusal> {
     if let Some(own) = single(parts, &OWN_SLOT)? {
-        return Ok((owned(own), OWN_SLOT));
+        return Ok((Shown::Plain(own), OWN_SLOT));
     }
-    let mut found: Option<(Zeroizing<String>, HeaderName)> = None;
-    let mut take = |credential: Zeroizing<String>, name: HeaderName| {
+    let mut found: Option<(Shown<'_>, HeaderName)> = None;
+    let mut take = |credential, name| {
         if found.is_some() {
             return Err(Refusal::saying(
                 RefusalKind::TwoCredentials,
@@ -136,14 +155,14 @@ fn credential(parts: &Parts) -> Result<(Zeroizing<String>, HeaderName), Refusal>
         let (scheme, rest) = value.split_once(' ').unwrap_or((value, ""));
         let rest = rest.trim_matches(' ');
         if scheme.eq_ignore_ascii_case("bearer") {
-            take(owned(rest), header::AUTHORIZATION)?;
+            take(Shown::Plain(rest), header::AUTHORIZATION)?;
         } else if scheme.eq_ignore_ascii_case("basic") {
-            take(from_basic(rest)?, header::AUTHORIZATION)?;
+            take(Shown::Decoded(from_basic(rest)?), header::AUTHORIZATION)?;
         }
     }
     for name in API_KEY {
         if let Some(value) = single(parts, &name)? {
-            take(owned(value), name)?;
+            take(Shown::Plain(value), name)?;
         }
     }
     found.ok_or_else(|| Refusal::new(RefusalKind::Unauthenticated))

@@ -7,11 +7,12 @@ use std::{
     time::Duration,
 };
 
-use axum::body::Body;
 use bytes::Bytes;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use parking_lot::Mutex;
 use tokio::time::Instant;
+
+use crate::response_body::ResponseBody;
 
 /// What the requests of one connection are doing.
 ///
@@ -82,7 +83,7 @@ impl Drop for Busy {
 /// The body of an answer. Each piece that is taken from it counts as activity, and so does the
 /// time we need to make a piece; a peer that takes no more pieces becomes idle.
 pub(super) struct Watched {
-    body: Body,
+    body: ResponseBody,
     activity: Arc<Activity>,
     making: Option<Busy>,
 }
@@ -90,7 +91,7 @@ pub(super) struct Watched {
 impl Watched {
     /// The request is served: from here on only pieces that are taken count. A peer that takes
     /// none must not keep its connection.
-    pub(super) fn new(body: Body, busy: &Busy) -> Self {
+    pub(super) fn new(body: ResponseBody, busy: &Busy) -> Self {
         Self { body, activity: busy.activity.clone(), making: None }
     }
 }
@@ -134,7 +135,7 @@ mod tests {
     fn a_body_that_is_not_taken_is_no_activity() {
         let activity = Activity::new();
         let busy = activity.begin(false);
-        let body = Watched::new(Body::from("answer"), &busy);
+        let body = Watched::new(Bytes::from("answer").into(), &busy);
         drop(busy);
         let silent = activity.deadline(PATIENCE);
         std::thread::sleep(Duration::from_millis(2));
