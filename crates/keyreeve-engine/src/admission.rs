@@ -144,13 +144,16 @@ impl Engine {
         let Some((key, tier)) = caller.tier() else {
             return Ok(());
         };
+        if tier == Tier::Service {
+            return Ok(());
+        }
         let (admission, now_ns) = (&self.admission, self.clock.monotonic_ns());
         if let Some((name, rate)) = admission.limits.of_tier(tier) {
             take(&admission.callers, key, name, rate, now_ns)?;
         }
-        match (tier, caller.request().ip) {
-            (Tier::Service, _) | (_, None) => Ok(()),
-            (_, Some(ip)) => self.admit_address(AddressGroup::of(ip), now_ns),
+        match caller.request().ip {
+            None => Ok(()),
+            Some(ip) => self.admit_address(AddressGroup::of(ip), now_ns),
         }
     }
 

@@ -80,11 +80,7 @@ impl Proxy {
         let dialer = Arc::new(Dialer::new(&tls, options.own_ports.clone()));
         Ok(Self {
             tokens: Tokens::new(engine.clone(), clock.clone(), dialer.clone()),
-            recorder: Arc::new(Recorder {
-                engine: engine.clone(),
-                clock: clock.clone(),
-                figures: Figures::default(),
-            }),
+            recorder: Arc::new(Recorder { engine: engine.clone(), figures: Figures::default() }),
             engine,
             clock,
             dialer,

@@ -74,7 +74,7 @@ impl Call {
 
     /// Lets a call through to the service unless that is left alone for a while.
     pub(super) fn admit_to_service(&self, proxy: &Proxy) -> Result<(), Refusal> {
-        self.breaker.admit(proxy.now_ns()).map_err(|wait| {
+        self.breaker.admit(|| proxy.now_ns()).map_err(|wait| {
             let seconds = wait.as_secs().saturating_add(1);
             Refusal::new(RefusalKind::CircuitOpen).retry_after(seconds)
         })
@@ -329,7 +329,7 @@ impl Proxy {
     ) -> Result<(Response<Incoming>, Used), Refusal> {
         call.admit_to_service(self)?;
         let patience = call.connection().settings.patience;
-        let mut waiting = Pool::take(call.record.lane(), Instant::now());
+        let mut waiting = Pool::take(call.record.lane(), call.record.begun());
         loop {
             let is_reused = waiting.is_some();
             let mut sender = match waiting.take() {
@@ -469,7 +469,7 @@ impl Sender {
     ) -> Result<Response<Incoming>, Failed> {
         // The one before may still have to be put away.
         let ready = match self {
-            Self::Http1(sender) => sender.ready().await,
+            Self::Http1(alone) => alone.sender.ready().await,
             Self::Http2(shared) => shared.sender.ready().await,
         };
         if let Err(error) = ready {
@@ -477,7 +477,7 @@ impl Sender {
         }
         let sent = std::mem::replace(request, Request::new(RequestBody::Empty));
         let answered = match self {
-            Self::Http1(sender) => sender.try_send_request(sent).await,
+            Self::Http1(alone) => alone.sender.try_send_request(sent).await,
             Self::Http2(shared) => shared.sender.try_send_request(sent).await,
         };
         answered.map_err(|mut error| {
@@ -496,7 +496,7 @@ impl Sender {
 }
 
 impl Outgoing<'_> {
-    /// The request, addressed as HTTP/1.1 has it.
+    /// The request, addressed as HTTP/1.1 has it, but for the host: that is the connection's to name.
     pub(crate) fn into_request(
         mut self,
         body: RequestBody,
@@ -514,29 +514,25 @@ impl Outgoing<'_> {
                 request.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
             }
         }
-        let host = HeaderValue::try_from(self.origin.authority());
-        let host = host.map_err(|_| Refusal::new(RefusalKind::Internal))?;
-        request.headers_mut().insert(header::HOST, host);
         Ok(request)
     }
 }
 
-/// Gives a request the form that the connection speaks: HTTP/2 has the host in the address.
+/// Gives a request the form that the connection speaks: HTTP/1.1 has the host in a header, HTTP/2 in the
+/// address.
 pub(crate) fn prepare(
     request: &mut Request<RequestBody>,
     sender: &Sender,
     origin: &Origin,
 ) -> Result<(), Refusal> {
-    if !sender.is_http2() {
+    if let Sender::Http1(alone) = sender {
         if request.version() == http::Version::HTTP_2 {
             // It was written for a connection that is gone.
             let path = request.uri().path_and_query().cloned();
             *request.uri_mut() = path.map(Uri::from).unwrap_or_default();
             *request.version_mut() = http::Version::HTTP_11;
-            let host = HeaderValue::try_from(origin.authority());
-            let host = host.map_err(|_| Refusal::new(RefusalKind::Internal))?;
-            request.headers_mut().insert(header::HOST, host);
         }
+        request.headers_mut().insert(header::HOST, alone.host.clone());
         return Ok(());
     }
     let path = request.uri().path_and_query().cloned();

@@ -1,17 +1,14 @@
 //! What is kept of each call: who called what, how it went; nothing of what was said.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
 };
 
 use http::Method;
 use keyreeve_core::{egress::Target, vault::VersionNumber};
 use keyreeve_engine::{
-    Clock, Engine,
+    Engine,
     connections::{CallSummary, Client, Connection, Slot, Spent},
 };
 use tokio::time::Instant;
@@ -23,14 +20,13 @@ use crate::upstream::{Lane, Pool, Sender};
 /// Where calls are taken down.
 pub(super) struct Recorder {
     pub(super) engine: Arc<Engine>,
-    pub(super) clock: Arc<dyn Clock>,
     pub(super) figures: Figures,
 }
 
 /// A call, as far as it is known.
 pub(super) struct CallRecord {
     recorder: Arc<Recorder>,
-    begun_ns: u64,
+    begun: Instant,
     client: Client,
     lane: Lane,
     method: Method,
@@ -55,7 +51,7 @@ impl Drop for CallRecord {
     fn drop(&mut self) {
         if !self.is_noted {
             self.status = CLIENT_LEFT;
-            self.note(0, 0, false);
+            self.note(Instant::now(), 0, 0, false);
         }
     }
 }
@@ -70,7 +66,7 @@ impl CallRecord {
         (units, spent, slot): (u32, Spent, Slot),
     ) -> Self {
         Self {
-            begun_ns: recorder.clock.monotonic_ns(),
+            begun: Instant::now(),
             recorder: recorder.clone(),
             client,
             method: method.clone(),
@@ -85,6 +81,11 @@ impl CallRecord {
             is_noted: false,
             _slot: slot,
         }
+    }
+
+    /// When it was let in.
+    pub(super) fn begun(&self) -> Instant {
+        self.begun
     }
 
     /// Through which connection.
@@ -106,7 +107,7 @@ impl CallRecord {
         self.version.store(version, Ordering::Relaxed);
     }
 
-    fn note(&mut self, answer_bytes: u64, hits: u64, is_whole: bool) {
+    fn note(&mut self, now: Instant, answer_bytes: u64, hits: u64, is_whole: bool) {
         self.is_noted = true;
         let version = self.version.load(Ordering::Relaxed);
         if self.is_kept || version == 0 {
@@ -114,7 +115,6 @@ impl CallRecord {
             self.units = 0;
             self.recorder.engine.give_back(std::mem::take(&mut self.spent));
         }
-        let took_ns = self.recorder.clock.monotonic_ns().saturating_sub(self.begun_ns);
         let request_bytes = self.request_bytes.as_ref().map_or(0, |it| it.load(Ordering::Relaxed));
         self.recorder.figures.ended(self.status, request_bytes, answer_bytes, hits);
         self.recorder.engine.note_call(
@@ -126,7 +126,7 @@ impl CallRecord {
                 status: self.status,
                 request_bytes,
                 answer_bytes,
-                took: Duration::from_nanos(took_ns),
+                took: now.saturating_duration_since(self.begun),
                 units: self.units,
                 version,
                 scrubbed: hits,
@@ -182,9 +182,10 @@ impl Ending {
     /// `is_whole` unless somebody broke off: then the connection cannot be used again.
     pub(crate) fn end(self, answer_bytes: u64, hits: u64, is_whole: bool) {
         let Self { mut record, sender } = self;
+        let now = Instant::now();
         if let Some(used) = sender.filter(|used| used.is_free(is_whole)) {
-            Pool::put(&record.lane, used.sender, Instant::now());
+            Pool::put(&record.lane, used.sender, now);
         }
-        record.note(answer_bytes, hits, is_whole);
+        record.note(now, answer_bytes, hits, is_whole);
     }
 }

@@ -134,16 +134,18 @@ impl Proxy {
     async fn ask_to_upgrade(
         &self,
         call: &Call,
-        request: Request<RequestBody>,
+        mut request: Request<RequestBody>,
         version: VersionNumber,
     ) -> Result<Response<Incoming>, Refusal> {
         call.admit_to_service(self)?;
         let patience = call.connection().settings.patience;
-        let Sender::Http1(mut sender) = self.dial(call, patience.connect(), true).await? else {
+        let Sender::Http1(mut alone) = self.dial(call, patience.connect(), true).await? else {
             return Err(Refusal::new(RefusalKind::Internal));
         };
+        request.headers_mut().insert(header::HOST, alone.host);
         call.record.sent_with(version);
-        match timeout(patience.first_byte(), sender.send_request(request)).await {
+        let answer = alone.sender.send_request(request);
+        match timeout(patience.first_byte(), answer).await {
             Ok(Ok(response)) => {
                 call.breaker.succeeded();
                 Ok(response)

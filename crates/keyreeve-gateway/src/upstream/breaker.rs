@@ -30,11 +30,12 @@ pub(crate) struct Breaker {
 impl Breaker {
     /// Lets a call through, or tells for how long none is. When the pause is over one call goes ahead
     /// of the others.
-    pub(crate) fn admit(&self, now_ns: u64) -> Result<(), Duration> {
+    pub(crate) fn admit(&self, now_ns: impl FnOnce() -> u64) -> Result<(), Duration> {
         let until = self.open_until_ns.load(Ordering::Acquire);
         if until == 0 {
             return Ok(());
         }
+        let now_ns = now_ns();
         if now_ns < until {
             return Err(Duration::from_nanos(until - now_ns));
         }
@@ -119,18 +120,18 @@ mod tests {
         let breaker = Breaker::default();
         for _ in 1..FAILURES {
             breaker.failed(1);
-            assert!(breaker.admit(1).is_ok());
+            assert!(breaker.admit(|| 1).is_ok());
         }
         breaker.failed(1);
         assert!(breaker.is_open(2));
         assert_eq!(breaker.places(2, 9), 0);
         assert_eq!(breaker.places(2 + pause_ns(), 9), 1);
-        assert!(breaker.admit(2).is_err());
+        assert!(breaker.admit(|| 2).is_err());
         let later = 2 + pause_ns();
-        assert!(breaker.admit(later).is_ok(), "one tries");
-        assert!(breaker.admit(later).is_err(), "the others wait");
+        assert!(breaker.admit(|| later).is_ok(), "one tries");
+        assert!(breaker.admit(|| later).is_err(), "the others wait");
         breaker.succeeded();
-        assert!(breaker.admit(later).is_ok() && !breaker.is_open(later));
+        assert!(breaker.admit(|| later).is_ok() && !breaker.is_open(later));
         assert_eq!(breaker.places(later, 9), 9);
     }
 
@@ -141,6 +142,6 @@ mod tests {
             breaker.failed(1);
             breaker.succeeded();
         }
-        assert!(breaker.admit(1).is_ok());
+        assert!(breaker.admit(|| 1).is_ok());
     }
 }

@@ -3,9 +3,10 @@
 
 use std::{future::poll_fn, io, net::SocketAddr, pin::Pin, sync::Arc, time::Duration};
 
+use http::HeaderValue;
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use keyreeve_core::egress::{HostName, Scheme};
+use keyreeve_core::egress::{HostName, Origin, Scheme};
 use rustls::{ClientConfig, pki_types::ServerName};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -17,7 +18,7 @@ use tracing::debug;
 
 use super::{
     Destination, guard,
-    pool::{Sender, Shared},
+    pool::{Alone, Sender, Shared},
 };
 
 /// How long one of several addresses is waited for before the next is tried.
@@ -117,14 +118,14 @@ impl Dialer {
         let origin = &destination.origin;
         let stream = self.tcp(origin.host(), origin.port(), destination.allow_internal).await?;
         if origin.scheme() == Scheme::Http {
-            return speak_http1(stream).await;
+            return speak_http1(stream, origin).await;
         }
         let connector = if only_http1 { &self.http1 } else { &self.any };
         let stream = secured(connector, origin.host(), stream).await?;
         if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
             return speak_http2(stream).await;
         }
-        speak_http1(stream).await
+        speak_http1(stream, origin).await
     }
 
     /// A connection on which TLS is spoken, and then whatever the caller speaks.
@@ -189,10 +190,12 @@ async fn secured(
     connector.connect(name, stream).await.map_err(DialError::Tls)
 }
 
-async fn speak_http1<I>(io: I) -> Result<Sender, DialError>
+async fn speak_http1<I>(io: I, origin: &Origin) -> Result<Sender, DialError>
 where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
+    let host = HeaderValue::try_from(origin.authority());
+    let host = host.map_err(|error| DialError::Lookup(io::Error::other(error)))?;
     let (sender, connection) = http1::Builder::new()
         .max_buf_size(MOST_HEAD_BYTES)
         .handshake(TokioIo::new(io))
@@ -203,7 +206,7 @@ where
             debug!(%error, "connection to a service ended");
         }
     });
-    Ok(Sender::Http1(sender))
+    Ok(Sender::Http1(Alone { sender, host }))
 }
 
 async fn speak_http2<I>(io: I) -> Result<Sender, DialError>

@@ -11,6 +11,7 @@ use std::{
     time::Duration,
 };
 
+use http::HeaderValue;
 use hyper::client::conn::{http1, http2};
 use tokio::time::Instant;
 
@@ -30,9 +31,17 @@ const MOST_DESTINATIONS: usize = 10_000;
 #[derive(Debug)]
 pub(crate) enum Sender {
     /// One request at a time.
-    Http1(http1::SendRequest<RequestBody>),
+    Http1(Alone),
     /// Many at a time.
     Http2(Shared),
+}
+
+/// The near end of a connection that one request after the other has to itself.
+#[derive(Debug)]
+pub(crate) struct Alone {
+    pub(crate) sender: http1::SendRequest<RequestBody>,
+    /// The header that names the service in each of them, made once.
+    pub(crate) host: HeaderValue,
 }
 
 /// The near end of a connection that many requests share; its clones lead to the same one.
@@ -84,7 +93,7 @@ impl Shared {
 
 #[derive(Default)]
 struct Waiting {
-    http1: Vec<(http1::SendRequest<RequestBody>, Instant)>,
+    http1: Vec<(Alone, Instant)>,
     http2: Vec<(Shared, Instant)>,
 }
 
@@ -111,13 +120,13 @@ impl Pool {
                 }
             }
             // The one that was used last is the likeliest to be good.
-            while let Some((sender, since)) = waiting.http1.pop() {
+            while let Some((alone, since)) = waiting.http1.pop() {
                 if now.duration_since(since) > LONGEST_IDLE {
                     waiting.http1.clear();
                     return None;
                 }
-                if !sender.is_closed() {
-                    return Some(Sender::Http1(sender));
+                if !alone.sender.is_closed() {
+                    return Some(Sender::Http1(alone));
                 }
             }
             None
@@ -145,8 +154,10 @@ impl Pool {
             }
             let Some(waiting) = pool.get_mut(lane) else { return };
             match sender {
-                Sender::Http1(sender) if !sender.is_closed() && waiting.http1.len() < MOST_IDLE => {
-                    waiting.http1.push((sender, now));
+                Sender::Http1(alone)
+                    if !alone.sender.is_closed() && waiting.http1.len() < MOST_IDLE =>
+                {
+                    waiting.http1.push((alone, now));
                 }
                 Sender::Http1(_) => {}
                 Sender::Http2(shared) => {
@@ -164,8 +175,8 @@ impl Pool {
     fn sweep(now: Instant) {
         POOL.with_borrow_mut(|pool| {
             pool.retain(|_, waiting| {
-                let young = |(sender, since): &(http1::SendRequest<_>, Instant)| {
-                    now.duration_since(*since) <= LONGEST_IDLE && !sender.is_closed()
+                let young = |(alone, since): &(Alone, Instant)| {
+                    now.duration_since(*since) <= LONGEST_IDLE && !alone.sender.is_closed()
                 };
                 waiting.http1.retain(young);
                 waiting.http2.retain(|(shared, since)| {

@@ -72,7 +72,7 @@ impl Webhooks {
         let may = !under_way.has(lane, &due.event)
             && !under_way.ended.contains(&(lane.clone(), due.event.id.clone()))
             && under_way.of(lane) < due.source.settings.max_concurrent
-            && self.breakers.of(lane).admit(self.clock.monotonic_ns()).is_ok();
+            && self.breakers.of(lane).admit(|| self.clock.monotonic_ns()).is_ok();
         if may {
             under_way.begin(lane, &due.event);
         }
