@@ -36,7 +36,7 @@ impl RequestId {
     pub fn next(process: u64, counters: &PerThread<AtomicU64>) -> Self {
         const DIGITS: &[u8; 16] = b"0123456789abcdef";
         let (thread, counter) = counters.own_with_number();
-        // The first of twelve digits; the count would take centuries to get there.
+        // The first of twelve digits; at a hundred thousand a second, a count gets there after five years.
         let count = counter.fetch_add(1, Ordering::Relaxed) + ((thread as u64) << 44);
         let mut text = [b'-'; 25];
         for (n, digit) in text[..12].iter_mut().enumerate() {

@@ -47,7 +47,7 @@ impl<T> PerThread<T> {
         self.own_with_number().1
     }
 
-    /// That of the thread that asks, and the number that tells it from the others: 0 to 15.
+    /// That of the thread that asks, and its number, 0 to 15, which threads share that share it.
     pub fn own_with_number(&self) -> (usize, &T) {
         let number = thread_number() % ROWS;
         (number, &self.0[number].0)

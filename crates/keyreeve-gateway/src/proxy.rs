@@ -128,16 +128,16 @@ impl Proxy {
                 *cors = None;
             }
         })?;
-        let (credential_header, others) = asked.slots(&parts.headers);
-        for name in others {
+        // Now, so that they are not kept while the service is waited for.
+        for name in asked.holders(&parts.headers) {
             parts.headers.remove(name);
         }
         let (mut call, credential) = self.begin(admitted, &parts.method, meta);
         if upgrade::is_wanted(parts) {
-            let upgraded = self.forward_upgrade(call, parts, credential, &credential_header);
+            let upgraded = self.forward_upgrade(call, parts, credential);
             return Box::pin(upgraded).await;
         }
-        match self.forward(&mut call, parts, body, credential, &credential_header).await {
+        match self.forward(&mut call, parts, body, credential).await {
             Ok(forwarded) => self.answered(call, forwarded, &parts.method),
             Err(refusal) => Err(call.not_answered(refusal)),
         }

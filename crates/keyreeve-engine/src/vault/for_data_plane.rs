@@ -62,7 +62,14 @@ impl Engine {
         // Sealed is told also where there is nothing.
         let keyring = self.keyring()?;
         let kept = |known: &Known| kept_under(&keyring, project, known);
-        self.vault.records.look(project, kind, id, kept).transpose()
+        match self.vault.records.look(project, kind, id, kept) {
+            // The record may be newer than the keys that were taken before it.
+            Some(Err(VaultError::Tampered { why: EnvelopeError::UnknownKey(_), .. })) => {
+                let known = self.vault.records.get(project, kind, id);
+                known.map(|known| self.kept_of(project, &known)).transpose()
+            }
+            kept => kept.transpose(),
+        }
     }
 
     fn kept_of<T: DeserializeOwned + Send + Sync + 'static>(

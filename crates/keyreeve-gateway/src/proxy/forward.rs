@@ -22,7 +22,7 @@ use keyreeve_engine::{
     RequestMeta,
     connections::{Admitted, Client, Connection, Credential, Injection},
 };
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
@@ -72,6 +72,19 @@ impl Call {
         self.record.client()
     }
 
+    /// The call as the service gets it, with these headers and what of the credential goes into the path.
+    fn outgoing(&self, method: &Method, proof: &Proof, headers: HeaderMap) -> Outgoing<'_> {
+        let connection = self.connection();
+        Outgoing::new(
+            method.clone(),
+            &connection.origin,
+            &connection.settings.base_url.path,
+            &self.target,
+            proof.injection(),
+            headers,
+        )
+    }
+
     /// Lets a call through to the service unless that is left alone for a while.
     pub(super) fn admit_to_service(&self, proxy: &Proxy) -> Result<(), Refusal> {
         self.breaker.admit(|| proxy.now_ns()).map_err(|wait| {
@@ -110,6 +123,10 @@ impl Sendable {
             Self::Once(body) => body.take(),
             Self::Signed(..) => None,
         }
+    }
+
+    fn is_empty(&self) -> bool {
+        matches!(self, Self::Whole(bytes) if bytes.is_empty())
     }
 
     fn can_be_sent(&self) -> bool {
@@ -152,10 +169,9 @@ impl Proxy {
         parts: &mut Parts,
         body: Incoming,
         credential: Arc<Credential>,
-        credential_header: &HeaderName,
     ) -> Result<Forwarded, Refusal> {
         let mut proof = self.proof(call, credential).await?;
-        headers::for_service(&mut parts.headers, credential_header, !proof.scrub().is_empty());
+        headers::for_service(&mut parts.headers, !proof.scrub().is_empty());
         let place = match self.cached(call, parts, &proof) {
             Some(Cached::Answer(kept)) => {
                 call.record.sent_with(proof.version());
@@ -203,23 +219,25 @@ impl Proxy {
         sendable: &mut Sendable,
     ) -> Result<(Response<Incoming>, Used), Refusal> {
         let (client, connection) = (call.client(), call.connection());
+        let method = &parts.method;
+        let is_repeatable = is_safe(method) && sendable.is_empty();
+        let spare = (is_repeatable || proof.may_be_replaced()).then(|| Spare::of(&parts.headers));
+        let mut headers = Some(std::mem::take(&mut parts.headers));
         let mut is_first = true;
         loop {
             let may_be_replaced = proof.may_be_replaced();
-            let outgoing = Outgoing::new(
-                parts.method.clone(),
-                &connection.origin,
-                &connection.settings.base_url.path,
-                &call.target,
-                proof.injection(),
-                if may_be_replaced {
-                    parts.headers.clone()
-                } else {
-                    std::mem::take(&mut parts.headers)
-                },
-            );
+            let spared = || spare.as_ref().map(Spare::headers).unwrap_or_default();
+            let outgoing = call.outgoing(method, proof, headers.take().unwrap_or_else(spared));
             let mut request = self.request(outgoing, proof, sendable)?;
-            let (response, used) = self.send(call, &mut request, proof.version()).await?;
+            let again = || match spare.as_ref().filter(|_| is_repeatable) {
+                None => Ok(None),
+                Some(spare) => {
+                    let outgoing = call.outgoing(method, proof, spare.headers());
+                    self.request(outgoing, proof, &mut Sendable::Whole(Bytes::new())).map(Some)
+                }
+            };
+            let sent = self.send(call, &mut request, proof.version(), again);
+            let (response, used) = sent.await?;
             let status = response.status();
             if status != 401 && status != 403 {
                 self.engine.credential_accepted(client, connection, proof.version());
@@ -320,32 +338,36 @@ impl Proxy {
     }
 
     /// Sends a request, on a connection that waits or on a new one. What fails on one that waited is sent
-    /// once more, on a new one, where nothing is done twice by that.
+    /// once more, on a new one, where nothing is done twice by that: `again` gives it then.
     async fn send(
         &self,
         call: &Call,
         request: &mut Request<RequestBody>,
         version: VersionNumber,
+        again: impl Fn() -> Result<Option<Request<RequestBody>>, Refusal>,
     ) -> Result<(Response<Incoming>, Used), Refusal> {
         call.admit_to_service(self)?;
         let patience = call.connection().settings.patience;
-        let mut waiting = Pool::take(call.record.lane(), call.record.begun());
+        let mut now = Instant::now();
+        let mut waiting = Pool::take(call.record.lane(), now);
         loop {
             let is_reused = waiting.is_some();
-            let mut sender = match waiting.take() {
-                Some(sender) => sender,
+            let mut sender = if let Some(sender) = waiting.take() {
+                sender
+            } else {
                 // Boxed, as everything that comes seldom: else each call would carry its room.
-                None => Box::pin(self.dial(call, patience.connect(), false)).await?,
+                let dialled = Box::pin(self.dial(call, patience.connect(), false)).await?;
+                now = Instant::now();
+                dialled
             };
             prepare(request, &sender, &call.connection().origin)?;
             call.record.sent_with(version);
-            let again = (is_reused && is_repeatable(request)).then(|| copy(request));
             let uploaded = request.body().uploaded();
             let outcome = tokio::select! {
                 // First of all the answer: where it is there, nothing else has to be set up.
                 biased;
                 outcome = sender.send(request) => outcome,
-                () = too_late(uploaded.clone(), patience.first_byte()) => {
+                () = too_late(uploaded.clone(), now, patience.first_byte()) => {
                     call.breaker.failed(self.now_ns());
                     debug!(connection = call.connection().name, "the service did not answer in time");
                     return Err(Refusal::new(RefusalKind::TimedOut));
@@ -358,8 +380,8 @@ impl Proxy {
                     return Ok((response, Used { sender, uploaded }));
                 }
                 Err(Failed { is_unsent: true, .. }) if is_reused => {}
-                Err(failed) => match again {
-                    Some(copy) => *request = copy,
+                Err(failed) => match is_reused.then(&again).transpose()?.flatten() {
+                    Some(again) => *request = again,
                     None => return Err(self.failed(call, &failed.error, uploaded.as_ref())),
                 },
             }
@@ -549,23 +571,33 @@ pub(crate) fn prepare(
     Ok(())
 }
 
-/// Done when the service has had all of the request for that long and has not answered.
-async fn too_late(uploaded: Option<CancellationToken>, patience: Duration) {
-    if let Some(uploaded) = uploaded {
-        uploaded.cancelled().await;
-    }
+/// Done when the service has had all of the request for that long, which it has from now on unless that is
+/// still on its way, and has not answered.
+async fn too_late(uploaded: Option<CancellationToken>, now: Instant, patience: Duration) {
+    let Some(uploaded) = uploaded else { return sleep_until(now + patience).await };
+    uploaded.cancelled().await;
     sleep(patience).await;
 }
 
-/// Whether a request can be sent twice without doing anything twice (RFC 9110 §9.2.2).
-fn is_repeatable(request: &Request<RequestBody>) -> bool {
-    matches!(*request.method(), Method::GET | Method::HEAD) && request.body().is_end_stream()
+/// Whether a method does nothing that would be done twice (RFC 9110 §9.2.1), of those that are sent twice.
+fn is_safe(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD)
 }
 
-fn copy(request: &Request<RequestBody>) -> Request<RequestBody> {
-    let mut copy = Request::new(RequestBody::Empty);
-    *copy.method_mut() = request.method().clone();
-    *copy.uri_mut() = request.uri().clone();
-    *copy.headers_mut() = request.headers().clone();
-    copy
+/// A client's headers, in case the call has to be made anew. A list, for a copy of the map would be dearer
+/// than that is worth to a call that is made once, as nearly all are.
+struct Spare(Vec<(HeaderName, HeaderValue)>);
+
+impl Spare {
+    fn of(headers: &HeaderMap) -> Self {
+        Self(headers.iter().map(|(name, value)| (name.clone(), value.clone())).collect())
+    }
+
+    fn headers(&self) -> HeaderMap {
+        let mut headers = HeaderMap::with_capacity(self.0.len());
+        for (name, value) in &self.0 {
+            headers.append(name, value.clone());
+        }
+        headers
+    }
 }

@@ -92,24 +92,28 @@ pub(super) fn strip_hop_by_hop(headers: &mut HeaderMap) -> bool {
     trailers
 }
 
-/// The headers besides its own slot that hold the client's credential: clients that fill one slot with it
-/// fill another, too. None of them goes on, nor does the slot.
-pub(super) fn also_hold(headers: &HeaderMap, shown: &str, slot: &HeaderName) -> Vec<HeaderName> {
+/// The headers that hold the client's credential: the slot it was taken from, and others, for clients that
+/// fill one slot with it fill another, too. None of them goes on.
+pub(super) fn that_hold(headers: &HeaderMap, shown: &str, slot: HeaderName) -> Holders {
     let finder = shown.as_bytes();
     let holds = |value: &HeaderValue| {
         !finder.is_empty() && value.as_bytes().windows(finder.len()).any(|part| part == finder)
     };
-    let mut found: Vec<HeaderName> = headers
+    let mut found: Holders = headers
         .iter()
-        .filter(|(name, value)| *name != slot && value.len() >= finder.len() && holds(value))
+        .filter(|(name, value)| **name != slot && value.len() >= finder.len() && holds(value))
         .map(|(name, _)| name.clone())
         .collect();
     let basic = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
     if basic.is_some_and(|value| basic_holds(value, shown)) {
         found.push(header::AUTHORIZATION);
     }
+    found.push(slot);
     found
 }
+
+/// Seldom more than one.
+pub(super) type Holders = SmallVec<[HeaderName; 2]>;
 
 /// Whether `Basic …` (RFC 7617) holds a text.
 fn basic_holds(value: &str, text: &str) -> bool {
@@ -130,9 +134,8 @@ pub(crate) fn strip_trailers(trailers: &mut HeaderMap, reserved: &[HeaderName]) 
 }
 
 /// A client's headers as the service gets them, without any credential yet.
-pub(super) fn for_service(headers: &mut HeaderMap, credential: &HeaderName, scrubs: bool) {
+pub(super) fn for_service(headers: &mut HeaderMap, scrubs: bool) {
     let trailers = strip_hop_by_hop(headers);
-    headers.remove(credential);
     remove_all(headers, is_private);
     if trailers {
         headers.insert(header::TE, HeaderValue::from_static("trailers"));
@@ -209,11 +212,11 @@ mod tests {
             ("accept", "kr_live_2"),
         ]);
         let basic = headers(&[("authorization", "Basic dTprcl9saXZlXzE=")]);
-        assert_eq!(also_hold(&basic, "kr_live_1", &OWN_SLOT), [header::AUTHORIZATION]);
-        for name in also_hold(&map, "kr_live_1", &OWN_SLOT) {
+        let holders = that_hold(&basic, "kr_live_1", OWN_SLOT);
+        assert_eq!(*holders, [header::AUTHORIZATION, OWN_SLOT]);
+        for name in that_hold(&map, "kr_live_1", OWN_SLOT) {
             map.remove(name);
         }
-        for_service(&mut map, &OWN_SLOT, false);
         assert_eq!(map.keys().map(HeaderName::as_str).collect::<Vec<_>>(), ["accept"]);
     }
 
@@ -221,7 +224,6 @@ mod tests {
     fn nothing_of_the_client_reaches_the_service() {
         let mut map = headers(&[
             ("cookie", "session=1"),
-            ("authorization", "Bearer ours"),
             ("x-forwarded-for", "203.0.113.7"),
             ("x-keyreeve-key", "ours"),
             ("sec-fetch-site", "cross-site"),
@@ -229,7 +231,7 @@ mod tests {
             ("accept-encoding", "gzip"),
             ("content-type", "text/plain"),
         ]);
-        for_service(&mut map, &header::AUTHORIZATION, true);
+        for_service(&mut map, true);
         let left: Vec<_> =
             map.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
         assert_eq!(left.len(), 2, "{left:?}");

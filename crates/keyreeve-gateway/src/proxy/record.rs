@@ -83,11 +83,6 @@ impl CallRecord {
         }
     }
 
-    /// When it was let in.
-    pub(super) fn begun(&self) -> Instant {
-        self.begun
-    }
-
     /// Through which connection.
     pub(super) fn connection(&self) -> &Arc<Connection> {
         &self.lane.0

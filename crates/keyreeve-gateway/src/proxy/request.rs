@@ -37,8 +37,8 @@ pub(crate) struct Asked<'r> {
     origin: Option<&'r str>,
     rest: &'r str,
     credential: Shown<'r>,
-    /// Where the credential stood: it is not passed on.
-    credential_header: HeaderName,
+    /// Where the credential stood.
+    slot: HeaderName,
 }
 
 impl<'r> Asked<'r> {
@@ -55,14 +55,13 @@ impl<'r> Asked<'r> {
         }
         check_host(parts)?;
         let origin = single(parts, &header::ORIGIN)?;
-        let (credential, credential_header) = credential(parts)?;
-        Ok(Self { connection, origin, rest, credential, credential_header })
+        let (credential, slot) = credential(parts)?;
+        Ok(Self { connection, origin, rest, credential, slot })
     }
 
-    /// Where the credential stood, and where else it stands: nothing of that is passed on.
-    pub(super) fn slots(self, headers: &HeaderMap) -> (HeaderName, Vec<HeaderName>) {
-        let others = headers::also_hold(headers, &self.credential, &self.credential_header);
-        (self.credential_header, others)
+    /// The headers that hold the credential, all of which are taken out.
+    pub(super) fn holders(self, headers: &HeaderMap) -> headers::Holders {
+        headers::that_hold(headers, &self.credential, self.slot)
     }
 
     /// As the engine is asked.

@@ -73,14 +73,13 @@ impl Proxy {
         call: Call,
         parts: &mut Parts,
         credential: Arc<Credential>,
-        credential_header: &HeaderName,
     ) -> Result<Response<AnswerBody>, Refusal> {
         let proof = match self.proof(&call, credential).await {
             Ok(proof) => proof,
             Err(refusal) => return Err(call.not_answered(refusal)),
         };
         let wanted = asked_for(&parts.headers);
-        headers::for_service(&mut parts.headers, credential_header, !proof.scrub().is_empty());
+        headers::for_service(&mut parts.headers, !proof.scrub().is_empty());
         parts.headers.extend(wanted);
         let asked = upgrade_request(parts, &call, &proof);
         let (on_client, request) = match asked {
