@@ -375,3 +375,99 @@ fn counts(rows: &[Row]) -> Vec<CallCount> {
     }
     sums.into_values().collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use keyreeve_core::key::KeyId;
+
+    use super::*;
+
+    fn row(connection: &Arc<Connection>, took_us: u64) -> Row {
+        Row {
+            at: Timestamp::UNIX_EPOCH,
+            client: Client {
+                project: ProjectName::default_project(),
+                key: KeyId::from_entropy([7; 16]),
+                token: None,
+            },
+            connection: connection.clone(),
+            method: "GET".into(),
+            template: "/v1/*".into(),
+            status: 200,
+            request_bytes: 0,
+            answer_bytes: 1,
+            took_us,
+            units: 1,
+            version: 1,
+            scrubbed: 0,
+            is_whole: true,
+        }
+    }
+
+    fn connection() -> Arc<Connection> {
+        let stored = json!({
+            "name": "api",
+            "settings": {
+                "base_url": "https://api.example.com",
+                "secret": "production/api",
+                "inject": { "kind": "bearer", "token": "{token}" },
+            },
+            "enabled": true,
+            "created_at": "2026-01-01T00:00:00Z",
+            "updated_at": "2026-01-01T00:00:00Z",
+            "created_by": "system:test",
+        });
+        Arc::new(serde_json::from_value(stored).unwrap())
+    }
+
+    #[test]
+    fn nothing_is_taken_in_beyond_what_may_wait() {
+        let (ledger, connection) = (CallLedger::default(), connection());
+        // What is not told yet of each thread comes on top.
+        let most = MOST_WAITING + 4 * TOLD_AT_ONCE;
+        let taken: usize = std::thread::scope(|scope| {
+            let thread = || {
+                let mut taken = 0;
+                while !ledger.is_full() && taken <= most {
+                    ledger.add(row(&connection, 0));
+                    taken += 1;
+                }
+                taken
+            };
+            let threads: Vec<_> = (0..4).map(|_| scope.spawn(thread)).collect();
+            threads.into_iter().map(|it| it.join().unwrap()).sum()
+        });
+        assert!((MOST_WAITING..=most).contains(&taken), "{taken}");
+        let rows = ledger.drain();
+        assert_eq!(rows.len(), taken);
+        assert!(ledger.is_full(), "they are not stored yet");
+        ledger.stored(rows.len());
+        assert_eq!(ledger.waiting.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn what_could_not_be_stored_comes_first_and_counts_once() {
+        let (ledger, connection) = (CallLedger::default(), connection());
+        (0..100).for_each(|number| ledger.add(row(&connection, number)));
+        ledger.restore(ledger.drain());
+        (100..150).for_each(|number| ledger.add(row(&connection, number)));
+        let took: Vec<u64> = ledger.drain().iter().map(|row| row.took_us).collect();
+        assert!(took.into_iter().eq(0..150));
+        assert_eq!(ledger.waiting.load(Ordering::Relaxed), 150);
+        ledger.stored(150);
+        assert_eq!(ledger.waiting.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn calls_are_summed_up_by_day_connection_and_client() {
+        let connection = connection();
+        let mut rows: Vec<Row> = (0..3).map(|_| row(&connection, 5)).collect();
+        rows[1].status = 404;
+        rows[2].at = "2026-03-01T00:00:00Z".parse().unwrap();
+        let sums = counts(&rows);
+        let told: Vec<_> =
+            sums.iter().map(|it| (it.day.as_str(), it.calls, it.failed, it.took_us)).collect();
+        assert_eq!(told, [("1970-01-01", 2, 1, 10), ("2026-03-01", 1, 0, 5)]);
+        assert!(sums.iter().all(|it| it.connection == "api"));
+    }
+}

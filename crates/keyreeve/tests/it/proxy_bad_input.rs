@@ -87,6 +87,22 @@ fn a_secret_that_is_gone_is_not_called_without() {
 }
 
 #[test]
+fn a_version_that_ends_by_itself_is_not_called_with() {
+    let proxied = Proxied::start();
+    let lasts = json!({ "delete_version_after": "2s" });
+    assert_eq!(proxied.vault("POST", "secret/metadata/service", Some(&lasts)), 204);
+    proxied.write("service", &json!({ "token": "made-up-for-a-while" }));
+    assert_eq!(proxied.get("echo/x").status, 200);
+    assert_eq!(proxied.service.last().header("authorization"), "Bearer made-up-for-a-while");
+    // Nobody changes anything: only time passes.
+    let refused = || proxied.get("echo/x").code() == "503 credential_unavailable";
+    eventually("the version has ended", refused);
+    proxied.service.forget();
+    assert!(refused());
+    assert!(proxied.service.seen().is_empty());
+}
+
+#[test]
 fn a_secret_without_the_field_is_not_called_without() {
     let proxied = Proxied::start();
     assert_eq!(proxied.get("echo/x").status, 200);
