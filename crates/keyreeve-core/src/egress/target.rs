@@ -178,6 +178,9 @@ fn check_encoded(value: u8) -> Result<(), TargetFault> {
 
 /// What is wrong with a path whose encoding is normal.
 fn check_path(path: &str, rules: PathRules) -> Result<(), TargetFault> {
+    if !path.contains('%') {
+        return check_unencoded(path, rules);
+    }
     let mut segments = path.split('/').flat_map(|segment| segment.split("%2F"));
     if segments.any(could_be_dots) {
         return Err(TargetFault::DotSegment);
@@ -198,6 +201,23 @@ fn check_path(path: &str, rules: PathRules) -> Result<(), TargetFault> {
         return Err(TargetFault::EmptySegment);
     }
     if path.contains(';') || path.contains("%3B") {
+        return Err(TargetFault::Parameter);
+    }
+    Ok(())
+}
+
+/// The same for a path without any encoding, as most are: all that is looked for besides is encoded.
+fn check_unencoded(path: &str, rules: PathRules) -> Result<(), TargetFault> {
+    if path.split('/').any(could_be_dots) {
+        return Err(TargetFault::DotSegment);
+    }
+    if rules == PathRules::Lenient {
+        return Ok(());
+    }
+    if path.as_bytes().array_windows().any(|pair| pair == b"//") {
+        return Err(TargetFault::EmptySegment);
+    }
+    if path.contains(';') {
         return Err(TargetFault::Parameter);
     }
     Ok(())
