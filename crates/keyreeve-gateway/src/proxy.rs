@@ -12,6 +12,7 @@ mod proof;
 mod record;
 mod refusal;
 mod request;
+mod send;
 mod upgrade;
 
 use std::{path::PathBuf, sync::Arc};
@@ -25,10 +26,7 @@ pub(crate) use self::headers::{for_client, strip_trailers};
 pub use self::refusal::{Refusal, RefusalKind};
 use self::{cuts::Cuts, figures::Figures, record::Recorder, request::Asked};
 pub(crate) use self::{
-    forward::{full, prepare},
-    inject::Outgoing,
-    proof::Proof,
-    record::Ending,
+    forward::full, inject::Outgoing, proof::Proof, record::Ending, send::prepare,
 };
 use crate::{
     body::AnswerBody,
