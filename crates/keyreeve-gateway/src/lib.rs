@@ -1,8 +1,8 @@
 //! The data plane: calls to outside services with credentials that the callers never see.
 //!
 //! A call's way is the order of the files in `proxy/`: `request` (what was asked), the engine's
-//! `admit_call` (who, whether, with what), `inject` (the credential goes in), `forward` (it is sent and
-//! answered), `answer` (what comes back, scrubbed), `record` (what the record keeps). `upstream/` holds
+//! `admit_call` (who, whether, with what), `inject` (the credential goes in), `forward` and `send` (it is
+//! sent and answered), `answer` (what comes back, scrubbed), `record` (what the record keeps). `upstream/` holds
 //! connections to services: which addresses may be dialled, and which connections are used again.
 //! `tokens/` has tokens minted with credentials that services do not take themselves; `probe/` asks services
 //! whether a credential is good.
