@@ -47,7 +47,7 @@ impl<T> PerThread<T> {
         self.own_with_number().1
     }
 
-    /// That of the thread that asks, and its number, 0 to 15, which threads share that share it.
+    /// That of the thread that asks, and which of them it is: 0 to 15.
     pub fn own_with_number(&self) -> (usize, &T) {
         let number = thread_number() % ROWS;
         (number, &self.0[number].0)

@@ -355,13 +355,14 @@ impl Engine {
         }
         let state = self.state_of(project, connection);
         let secret = match self.known_secret(project, path) {
-            Ok(secret) => secret.ok_or_else(|| nothing_there(path))?,
+            Ok(secret) => secret,
             Err(error) => {
                 return Err(Box::pin(self.tampering_seen(&access(), error)).await.into());
             }
         };
-        let version = wanted(&secret, self.now(), |version| state.rejections.is_refused(version));
-        let Some(version) = version else {
+        let is_refused = |version| state.rejections.is_refused(version);
+        let found = secret.and_then(|it| Some((wanted(&it, self.now(), is_refused)?, it)));
+        let Some((version, secret)) = found else {
             // Nobody calls with what it was any more.
             self.vault.made_credentials(|all| all.forget(project, &connection.name));
             return Err(nothing_there(path));

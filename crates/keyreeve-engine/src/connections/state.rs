@@ -140,7 +140,7 @@ impl MadeCredentials {
         self.0.pin().insert(place, made);
     }
 
-    /// Lets go of the credential of a connection that is gone.
+    /// Lets go of the credential of a connection that is gone, or whose secret is.
     pub(crate) fn forget(&self, project: &ProjectName, name: &str) {
         self.0.pin().remove(&PlaceRef(project, name));
     }

@@ -225,6 +225,8 @@ impl Proxy {
             let spared = || spare.as_ref().map(Spare::headers).unwrap_or_default();
             let outgoing = call.outgoing(method, proof, headers.take().unwrap_or_else(spared));
             let mut request = self.request(outgoing, proof, sendable)?;
+            // A credential may have made a body where there was none.
+            let is_repeatable = is_repeatable && request.body().is_end_stream();
             let again = || match spare.as_ref().filter(|_| is_repeatable) {
                 None => Ok(None),
                 Some(spare) => {
@@ -494,7 +496,7 @@ impl Spare {
     }
 
     fn headers(&self) -> HeaderMap {
-        let mut headers = HeaderMap::with_capacity(self.0.len());
+        let mut headers = HeaderMap::new();
         for (name, value) in &self.0 {
             headers.append(name, value.clone());
         }

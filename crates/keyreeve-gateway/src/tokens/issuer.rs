@@ -67,7 +67,7 @@ impl Issuer {
     async fn ask(&self, connection: &Connection, order: Order) -> Result<Given, NotMinted> {
         let settings = &connection.settings;
         let (destination, address) = address(&order.url, settings)?;
-        let mut request = order.into_request(&destination, address)?;
+        let mut request = order.into_request(address);
         let patience = settings.patience;
         let dialled = self.dialer.dial(&destination, patience.connect(), false).await;
         let mut sender = dialled.map_err(|error| {
@@ -165,19 +165,13 @@ impl Order {
         }
     }
 
-    /// The request, addressed as HTTP/1.1 has it.
-    fn into_request(
-        self,
-        destination: &Destination,
-        path: Uri,
-    ) -> Result<Request<RequestBody>, NotMinted> {
+    /// The request, addressed as HTTP/1.1 has it, but for the host: that is the connection's to name.
+    fn into_request(self, path: Uri) -> Request<RequestBody> {
         let body = Bytes::copy_from_slice(self.form.as_bytes());
         let mut request = Request::new(RequestBody::Whole(Some(body)));
         *request.method_mut() = Method::POST;
         *request.uri_mut() = path;
-        let host = HeaderValue::try_from(destination.origin.authority());
         let headers = request.headers_mut();
-        headers.insert(header::HOST, host.map_err(|_| NotMinted::Address)?);
         for (name, value) in [
             (header::CONTENT_TYPE, "application/x-www-form-urlencoded"),
             (header::ACCEPT, "application/json"),
@@ -189,7 +183,7 @@ impl Order {
         if let Some(authorization) = self.authorization {
             headers.insert(header::AUTHORIZATION, authorization);
         }
-        Ok(request)
+        request
     }
 }
 
@@ -267,13 +261,10 @@ mod tests {
 
     #[test]
     fn requests_are_forms() {
-        let base = BaseUrl::parse("https://id.example.com:8443").unwrap();
-        let destination = Destination { origin: Arc::new(base.origin), allow_internal: false };
         let order = client(ClientAuth::Basic, None);
-        let request = order.into_request(&destination, Uri::from_static("/token")).unwrap();
+        let request = order.into_request(Uri::from_static("/token"));
         assert_eq!(request.method(), Method::POST);
         assert_eq!(request.uri(), "/token");
-        assert_eq!(request.headers()[header::HOST], "id.example.com:8443");
         assert_eq!(request.headers()[header::CONTENT_TYPE], "application/x-www-form-urlencoded");
         assert!(request.headers().contains_key(header::AUTHORIZATION));
     }

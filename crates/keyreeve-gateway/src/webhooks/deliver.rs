@@ -205,9 +205,8 @@ impl Delivery {
 
 /// The event as the app gets it: what came in, byte for byte, with our signature.
 fn request(due: &DueEvent) -> Option<Request<RequestBody>> {
-    let mut builder = Request::post(due.source.path.as_str())
-        .header(header::HOST, due.source.origin.authority())
-        .header(header::USER_AGENT, USER_AGENT);
+    let mut builder =
+        Request::post(due.source.path.as_str()).header(header::USER_AGENT, USER_AGENT);
     if let Some(kind) = due.request.content_type() {
         builder = builder.header(header::CONTENT_TYPE, kind);
     }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::{
     backends::eventually,
-    proxy::{Proxied, SECRET, answer},
+    proxy::{Proxied, SECRET, answer, answered, http},
     raw_http::{Raw, hear},
     support::{PATIENCE, block_on},
     vault::call,
@@ -153,6 +153,39 @@ fn a_service_that_is_back_is_called_again() {
     eventually("it is called again", || proxied.get("echo/x").status == 200);
     assert_eq!(proxied.get("echo/x").status, 200);
     assert_eq!(proxied.figure("keyreeve_proxy_circuits_open"), 0);
+}
+
+#[test]
+fn what_breaks_off_on_a_connection_that_waited_is_sent_again_where_nothing_is_done_twice() {
+    let proxied = Proxied::start();
+    proxied.connect(
+        "form",
+        &json!({ "inject": { "kind": "form", "fields": { "token": "{token}" } } }),
+    );
+    // One client, so that all of it comes to one core, with its connections to the service.
+    let client = http();
+    let send = async |method: &str, path: &str| {
+        let request = client.request(method.parse().unwrap(), proxied.url(path));
+        let request = request.header("x-keyreeve-key", &proxied.key);
+        answered(request.header("x-twice", "one").header("x-twice", "two")).await
+    };
+    let seen_of = async |method: &str, connection: &str| {
+        assert_eq!(send("GET", &format!("{connection}/x")).await.status, 200);
+        proxied.service.forget();
+        let broken_off = send(method, &format!("{connection}/close")).await;
+        assert_eq!(broken_off.code(), "502 service_unreachable");
+        proxied.service.seen()
+    };
+    block_on(async {
+        let seen = seen_of("GET", "echo").await;
+        assert_eq!(seen.len(), 2, "{seen:?}");
+        assert_eq!(seen[0].headers, seen[1].headers);
+        assert_eq!(seen[1].header("authorization"), format!("Bearer {SECRET}"));
+        assert_eq!(seen[1].all("x-twice"), ["one", "two"]);
+        assert_eq!(seen_of("POST", "echo").await.len(), 1);
+        // It has a body once the credential is in it.
+        assert_eq!(seen_of("GET", "form").await.len(), 1);
+    });
 }
 
 #[test]
