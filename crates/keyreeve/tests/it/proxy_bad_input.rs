@@ -89,7 +89,7 @@ fn a_secret_that_is_gone_is_not_called_without() {
 #[test]
 fn a_version_that_ends_by_itself_is_not_called_with() {
     let proxied = Proxied::start();
-    let lasts = json!({ "delete_version_after": "2s" });
+    let lasts = json!({ "delete_version_after": "4s" });
     assert_eq!(proxied.vault("POST", "secret/metadata/service", Some(&lasts)), 204);
     proxied.write("service", &json!({ "token": "made-up-for-a-while" }));
     assert_eq!(proxied.get("echo/x").status, 200);
