@@ -59,7 +59,8 @@ pub(crate) fn broken_rule(path: &str, message: &str) -> Failure {
         return Failure::field(join(path, name), "stands twice");
     }
     let field = if path == "." { "body".to_owned() } else { shown(path.to_owned()) };
-    let rule = rule_of_type(message).or_else(|| rule_of_field(&field)).unwrap_or("is not valid");
+    let rule = rule_of_type(message).or_else(|| rule_of_range(message));
+    let rule = rule.or_else(|| rule_of_field(&field)).unwrap_or("is not valid");
     Failure::field(field, rule)
 }
 
@@ -72,6 +73,19 @@ fn rule_of_type(message: &str) -> Option<&'static str> {
         "a boolean" => "must be true or false",
         "u8" | "u16" | "u32" | "u64" | "i64" | "usize" => "must be a whole number",
         object if object.starts_with("struct ") || object == "a map" => "must be an object",
+        _ => return None,
+    })
+}
+
+/// The numbers that serde expected, where it got one beyond them.
+fn rule_of_range(message: &str) -> Option<&'static str> {
+    let (_, expected) =
+        message.strip_prefix("invalid value: integer ")?.rsplit_once(", expected ")?;
+    Some(match expected {
+        "u8" => "must be a whole number from 0 to 255",
+        "u16" => "must be a whole number from 0 to 65535",
+        "u32" => "must be a whole number from 0 to 4294967295",
+        "u64" | "usize" => "must be a whole number, and not below 0",
         _ => return None,
     })
 }
@@ -139,6 +153,14 @@ mod tests {
         let (_, rule) = create(r#"{"name":"a","expires_at":"kr_live_canary"}"#);
         assert_eq!(rule, time);
         assert_eq!(create(r#"{"name":"a","metadata":5}"#).1, "must be an object");
+        for cost in ["-1", "4294967296"] {
+            let body = format!(r#"{{"key":"k","cost":{{"limits":{{"burst":{cost}}}}}}}"#);
+            let (field, rule) = fault::<VerifyRequest>(&body);
+            assert_eq!(field, "cost.limits.burst");
+            assert_eq!(rule, "must be a whole number from 0 to 4294967295");
+        }
+        let (_, rule) = fault::<VerifyRequest>(r#"{"key":"k","cost":{"quota":-1}}"#);
+        assert_eq!(rule, "must be a whole number, and not below 0");
     }
 
     #[test]
