@@ -222,8 +222,9 @@ impl Proxy {
         let mut is_first = true;
         loop {
             let may_be_replaced = proof.may_be_replaced();
-            let spared = || spare.as_ref().map(Spare::headers).unwrap_or_default();
-            let outgoing = call.outgoing(method, proof, headers.take().unwrap_or_else(spared));
+            let given = headers.take().or_else(|| spare.as_ref().map(Spare::headers));
+            let given = given.ok_or_else(|| Refusal::new(RefusalKind::Internal))?;
+            let outgoing = call.outgoing(method, proof, given);
             let mut request = self.request(outgoing, proof, sendable)?;
             // A credential may have made a body where there was none.
             let is_repeatable = is_repeatable && request.body().is_end_stream();
