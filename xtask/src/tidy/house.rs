@@ -13,18 +13,28 @@ enum Allowed {
 }
 
 /// Every crate of the workspace with what it may depend on; tests are exempt.
-static HOUSE: [(&str, Allowed); 12] = [
+static HOUSE: [(&str, Allowed); 13] = [
     ("keyreeve-core", Allowed::Only(&[])),
     ("keyreeve-catalog", Allowed::Only(&["keyreeve-core"])),
     ("keyreeve-api", Allowed::Only(&["keyreeve-core"])),
     ("keyreeve-engine", Allowed::Only(&["keyreeve-catalog", "keyreeve-core"])),
+    ("keyreeve-net", Allowed::Only(&[])),
     ("keyreeve-scan", Allowed::Only(&["keyreeve-catalog", "keyreeve-core"])),
     ("keyreeve-check", Allowed::Only(&["keyreeve-catalog", "keyreeve-core"])),
     (
         "keyreeve-server",
-        Allowed::Only(&["keyreeve-engine", "keyreeve-api", "keyreeve-catalog", "keyreeve-core"]),
+        Allowed::Only(&[
+            "keyreeve-engine",
+            "keyreeve-api",
+            "keyreeve-catalog",
+            "keyreeve-core",
+            "keyreeve-net",
+        ]),
     ),
-    ("keyreeve-gateway", Allowed::Only(&["keyreeve-engine", "keyreeve-catalog", "keyreeve-core"])),
+    (
+        "keyreeve-gateway",
+        Allowed::Only(&["keyreeve-engine", "keyreeve-catalog", "keyreeve-core", "keyreeve-net"]),
+    ),
     ("keyreeve-store", Allowed::Only(&["keyreeve-engine", "keyreeve-core"])),
     (
         "keyreeve-connectors",

@@ -7,6 +7,7 @@ use http::HeaderValue;
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use keyreeve_core::egress::{HostName, Origin, Scheme};
+use keyreeve_net::Gathering;
 use rustls::{ClientConfig, pki_types::ServerName};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -117,6 +118,7 @@ impl Dialer {
     ) -> Result<Sender, DialError> {
         let origin = &destination.origin;
         let stream = self.tcp(origin.host(), origin.port(), destination.allow_internal).await?;
+        let stream = Gathering::new(stream);
         if origin.scheme() == Scheme::Http {
             return speak_http1(stream, origin).await;
         }
@@ -177,11 +179,14 @@ impl Dialer {
     }
 }
 
-async fn secured(
+async fn secured<I>(
     connector: &TlsConnector,
     host: &HostName,
-    stream: TcpStream,
-) -> Result<TlsStream<TcpStream>, DialError> {
+    stream: I,
+) -> Result<TlsStream<I>, DialError>
+where
+    I: AsyncRead + AsyncWrite + Unpin,
+{
     let name = match host.ip() {
         Some(ip) => ServerName::IpAddress(ip.into()),
         None => ServerName::try_from(host.as_str().to_owned())

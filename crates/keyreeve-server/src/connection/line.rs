@@ -14,6 +14,7 @@ use std::{
     task::{Context, Poll},
 };
 
+use keyreeve_net::Gathering;
 use parking_lot::Mutex;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
@@ -26,21 +27,21 @@ use tokio::{
 pub(super) struct Line(Arc<Mutex<Socket>>);
 
 struct Socket {
-    stream: TcpStream,
+    stream: Gathering<TcpStream>,
     /// The addresses that what was read last stands at, until that room is free again.
     read: Range<usize>,
 }
 
 impl Line {
     pub(super) fn new(stream: TcpStream) -> Self {
-        Self(Arc::new(Mutex::new(Socket { stream, read: 0..0 })))
+        Self(Arc::new(Mutex::new(Socket { stream: Gathering::new(stream), read: 0..0 })))
     }
 
     /// Ready once the peer has closed its side and nothing is left to read from the socket. Until then the
     /// task is woken when something comes; what has come and nobody has read is left to whoever reads.
     pub(super) fn poll_closed(&self, context: &mut Context<'_>) -> Poll<()> {
         let mut byte = [0];
-        match self.0.lock().stream.poll_peek(context, &mut ReadBuf::new(&mut byte)) {
+        match self.0.lock().stream.get_ref().poll_peek(context, &mut ReadBuf::new(&mut byte)) {
             Poll::Ready(Ok(0) | Err(_)) => Poll::Ready(()),
             Poll::Ready(Ok(_)) | Poll::Pending => Poll::Pending,
         }
