@@ -402,16 +402,16 @@ impl Connection {
 
     /// What the record says of a path: the route that allows it, if routes are named; else its beginning,
     /// with everything that could be an id or a value left out.
-    pub fn template(&self, method: &str, path: &str) -> Arc<str> {
+    pub fn template(&self, method: &str, path: &str) -> String {
         let routes = &self.settings.restrictions.routes;
         let host = Some(self.settings.base_url.origin.host().as_str());
         match routes.iter().find(|route| route.matches(method, host, path)) {
             Some(route) => {
                 // Without the method and the host, which are known anyway.
                 let text = route.to_string();
-                text.find('/').and_then(|at| text.get(at..)).unwrap_or("/*").into()
+                text.find('/').and_then(|at| text.get(at..)).unwrap_or("/*").to_owned()
             }
-            None => template_of(path).into(),
+            None => template_of(path),
         }
     }
 }

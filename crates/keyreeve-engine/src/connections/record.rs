@@ -35,6 +35,9 @@ const ROWS_PER_BATCH: usize = 5_000;
 /// How many rows a stripe takes before it tells the others. A number that all cores write to with each
 /// call would be waited for with each.
 const TOLD_AT_ONCE: usize = 64;
+/// How many rows a stripe keeps in one piece: what is taken from it is handed over in pieces, so that nobody
+/// waits meanwhile.
+const ROWS_PER_PIECE: usize = 256;
 /// Methods that need no memory of their own in a row.
 const USUAL_METHODS: [&str; 6] = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD"];
 
@@ -46,7 +49,7 @@ pub struct CallSummary<'a> {
     /// The method.
     pub method: &'a str,
     /// The pattern that the path fits, never the path itself.
-    pub template: &'a Arc<str>,
+    pub template: String,
     /// The status of the answer.
     pub status: u16,
     /// Bytes of the request's body.
@@ -71,7 +74,7 @@ struct Row {
     client: Client,
     connection: Arc<Connection>,
     method: Cow<'static, str>,
-    template: Arc<str>,
+    template: String,
     status: u16,
     request_bytes: u64,
     answer_bytes: u64,
@@ -99,6 +102,9 @@ pub(crate) struct CallLedger {
 /// The calls of a thread.
 #[derive(Debug, Default)]
 struct Stripe {
+    /// Full pieces, the oldest first.
+    full: Vec<Vec<Row>>,
+    /// The piece that is being filled.
     rows: Vec<Row>,
     /// How many of them are not in the common number yet.
     untold: usize,
@@ -107,6 +113,10 @@ struct Stripe {
 impl CallLedger {
     fn add(&self, row: Row) {
         let mut stripe = self.stripes.own().lock();
+        if stripe.rows.len() == stripe.rows.capacity() {
+            let full = std::mem::replace(&mut stripe.rows, Vec::with_capacity(ROWS_PER_PIECE));
+            stripe.full.push(full);
+        }
         stripe.rows.push(row);
         stripe.untold += 1;
         if stripe.untold >= TOLD_AT_ONCE {
@@ -119,19 +129,18 @@ impl CallLedger {
     }
 
     fn drain(&self) -> Vec<Row> {
-        let mut rows = Vec::new();
+        let mut pieces = Vec::new();
         for stripe in self.stripes.rows() {
             let mut stripe = stripe.lock();
             self.tell(&mut stripe);
-            rows.append(&mut stripe.rows);
+            pieces.append(&mut stripe.full);
+            pieces.push(std::mem::take(&mut stripe.rows));
         }
-        rows
+        pieces.into_iter().flatten().collect()
     }
 
     fn restore(&self, rows: Vec<Row>) {
-        let mut stripe = self.stripes.own().lock();
-        let younger = std::mem::replace(&mut stripe.rows, rows);
-        stripe.rows.extend(younger);
+        self.stripes.own().lock().full.insert(0, rows);
     }
 
     /// So many were stored.
@@ -147,14 +156,14 @@ impl CallLedger {
 
 impl Engine {
     /// Takes down how a call went. It is stored with the next batch.
-    pub fn note_call(&self, client: &Client, call: &CallSummary<'_>) {
+    pub fn note_call(&self, client: &Client, call: CallSummary<'_>) {
         let usual = USUAL_METHODS.into_iter().find(|usual| *usual == call.method);
         self.calls.add(Row {
             at: self.now(),
             client: client.clone(),
             connection: call.connection.clone(),
             method: usual.map_or_else(|| call.method.to_owned().into(), Cow::Borrowed),
-            template: call.template.clone(),
+            template: call.template,
             status: call.status,
             request_bytes: call.request_bytes,
             answer_bytes: call.answer_bytes,
@@ -171,19 +180,22 @@ impl Engine {
         let mut rows = self.calls.drain();
         // Of one project together, each in the order they ended.
         rows.sort_by(|one, other| one.project().cmp(other.project()).then(one.at.cmp(&other.at)));
-        while !rows.is_empty() {
-            let Some(project) = rows.first().map(|row| row.project().clone()) else { break };
-            let of_project = rows.iter().take_while(|row| *row.project() == project).count();
-            let rest = rows.split_off(of_project.min(ROWS_PER_BATCH));
-            if let Err(error) = self.store_calls(&project, &rows).await {
-                rows.extend(rest);
-                self.calls.restore(rows);
-                return Err(error);
+        let mut stored = 0;
+        let mut outcome = Ok(());
+        let by_project = rows.chunk_by(|one, other| one.project() == other.project());
+        for batch in by_project.flat_map(|rows| rows.chunks(ROWS_PER_BATCH)) {
+            outcome = self.store_calls(batch).await;
+            if outcome.is_err() {
+                break;
             }
-            self.calls.stored(rows.len());
-            rows = rest;
+            stored += batch.len();
+            self.calls.stored(batch.len());
         }
-        Ok(())
+        if outcome.is_err() {
+            rows.drain(..stored);
+            self.calls.restore(rows);
+        }
+        outcome
     }
 
     /// What was called from a day on, by day, connection and client; the last 30 days if no day is given.
@@ -229,9 +241,11 @@ impl Engine {
         Ok(rows)
     }
 
-    async fn store_calls(&self, project: &ProjectName, rows: &[Row]) -> Result<(), Error> {
+    /// Stores calls of one project.
+    async fn store_calls(&self, rows: &[Row]) -> Result<(), Error> {
         let (text, counts) = (lines(rows), counts(rows));
         let (Some(first), Some(last)) = (rows.first(), rows.last()) else { return Ok(()) };
+        let project = first.project();
         let digest = Hash::of(text.as_bytes());
         let scrubbed: u64 = rows.iter().map(|row| row.scrubbed).sum();
         let mut details = Map::from_iter([
@@ -335,7 +349,7 @@ fn lines(rows: &[Row]) -> String {
             token: row.client.token.as_ref().map(|token| token.id.as_str().into()),
             connection: row.connection.name.as_str().into(),
             method: row.method.as_ref().into(),
-            template: (&*row.template).into(),
+            template: row.template.as_str().into(),
             status: row.status,
             request_bytes: row.request_bytes,
             answer_bytes: row.answer_bytes,

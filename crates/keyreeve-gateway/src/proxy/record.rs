@@ -30,7 +30,7 @@ pub(super) struct CallRecord {
     client: Client,
     lane: Lane,
     method: Method,
-    template: Arc<str>,
+    template: String,
     request_bytes: Option<Arc<AtomicU64>>,
     status: u16,
     /// What it costs, and what was taken for that.
@@ -114,10 +114,10 @@ impl CallRecord {
         self.recorder.figures.ended(self.status, request_bytes, answer_bytes, hits);
         self.recorder.engine.note_call(
             &self.client,
-            &CallSummary {
+            CallSummary {
                 connection: &self.lane.0,
                 method: self.method.as_str(),
-                template: &self.template,
+                template: std::mem::take(&mut self.template),
                 status: self.status,
                 request_bytes,
                 answer_bytes,
