@@ -61,13 +61,12 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Gathering<S> {
         if let [only] = pieces {
             return stream.poll_write(context, only);
         }
+        if pieces.iter().map(|piece| piece.len()).sum::<usize>() > MOST {
+            return stream.poll_write_vectored(context, pieces);
+        }
         let mut room = [const { MaybeUninit::uninit() }; MOST];
         let mut gathered = ReadBuf::uninit(&mut room);
         for piece in pieces {
-            if piece.len() > gathered.remaining() {
-                wipe(&mut gathered);
-                return stream.poll_write_vectored(context, pieces);
-            }
             gathered.put_slice(piece);
         }
         let polled = stream.poll_write(context, gathered.filled());

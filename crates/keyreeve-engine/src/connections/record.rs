@@ -115,7 +115,9 @@ impl CallLedger {
         let mut stripe = self.stripes.own().lock();
         if stripe.rows.len() == stripe.rows.capacity() {
             let full = std::mem::replace(&mut stripe.rows, Vec::with_capacity(ROWS_PER_PIECE));
-            stripe.full.push(full);
+            if !full.is_empty() {
+                stripe.full.push(full);
+            }
         }
         stripe.rows.push(row);
         stripe.untold += 1;
@@ -136,7 +138,9 @@ impl CallLedger {
             pieces.append(&mut stripe.full);
             pieces.push(std::mem::take(&mut stripe.rows));
         }
-        pieces.into_iter().flatten().collect()
+        let mut rows = Vec::with_capacity(pieces.iter().map(Vec::len).sum());
+        rows.extend(pieces.into_iter().flatten());
+        rows
     }
 
     fn restore(&self, rows: Vec<Row>) {
