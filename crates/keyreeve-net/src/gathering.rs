@@ -14,7 +14,8 @@ use std::{
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// The most bytes that are put together; to copy more costs as much as it saves.
+/// The most bytes that are put together, for which there is room on the stack. Enough for most requests to
+/// services, and for most answers of ours; of longer ones the saving is a small part.
 const MOST: usize = 2048;
 
 /// A stream that gathers small pieces before it writes them.

@@ -24,6 +24,7 @@ use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::conn::auto,
 };
+use keyreeve_net::Gathering;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
@@ -77,7 +78,7 @@ pub(crate) async fn serve_tcp(
     };
     match is_http1 {
         Ok(Ok(true)) => {}
-        Ok(Ok(false)) => return serve(socket, peer, service, stop).await,
+        Ok(Ok(false)) => return serve(Gathering::new(socket), peer, service, stop).await,
         Ok(Err(error)) => {
             debug!(%error, "connection ended early");
             return;

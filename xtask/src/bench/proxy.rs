@@ -42,7 +42,8 @@ pub(crate) struct ProxyOptions {
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=600))]
     seconds: u64,
     /// Rounds of each kind with each proxy, in turns; the median counts. Each opens its connections anew,
-    /// and how evenly the system deals them to a proxy's threads makes a difference of a tenth.
+    /// and how evenly the system deals them to a proxy's threads can make a difference of a
+    /// tenth.
     #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u8).range(1..=99))]
     rounds: u8,
     /// Connections over which small answers are asked for.

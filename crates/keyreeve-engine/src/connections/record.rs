@@ -466,13 +466,14 @@ mod tests {
     #[test]
     fn what_could_not_be_stored_comes_first_and_counts_once() {
         let (ledger, connection) = (CallLedger::default(), connection());
-        (0..100).for_each(|number| ledger.add(row(&connection, number)));
+        // More than one piece of them, and the last one not full.
+        (0..1_000).for_each(|number| ledger.add(row(&connection, number)));
         ledger.restore(ledger.drain());
-        (100..150).for_each(|number| ledger.add(row(&connection, number)));
+        (1_000..1_700).for_each(|number| ledger.add(row(&connection, number)));
         let took: Vec<u64> = ledger.drain().iter().map(|row| row.took_us).collect();
-        assert!(took.into_iter().eq(0..150));
-        assert_eq!(ledger.waiting.load(Ordering::Relaxed), 150);
-        ledger.stored(150);
+        assert!(took.into_iter().eq(0..1_700));
+        assert_eq!(ledger.waiting.load(Ordering::Relaxed), 1_700);
+        ledger.stored(1_700);
         assert_eq!(ledger.waiting.load(Ordering::Relaxed), 0);
     }
 
