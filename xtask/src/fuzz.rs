@@ -9,7 +9,7 @@ use anyhow::{Context as _, ensure};
 
 use crate::workspace;
 
-const TARGETS: [&str; 12] = [
+const TARGETS: [&str; 13] = [
     "key",
     "permission_query",
     "checkpoint",
@@ -22,6 +22,7 @@ const TARGETS: [&str; 12] = [
     "vault",
     "egress",
     "webhook",
+    "http1_answer",
 ];
 
 const COVERAGE: &str = "--cfg fuzzing -Cpasses=sancov-module \

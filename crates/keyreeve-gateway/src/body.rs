@@ -31,6 +31,7 @@ pub(crate) use self::{
 use crate::{
     cache::{Keeping, SharedCache},
     proxy::{Ending, for_client, strip_trailers},
+    upstream::Http1Body,
 };
 
 /// Why a body ended before its end.
@@ -38,7 +39,7 @@ use crate::{
 pub enum BodyError {
     /// The other side broke off.
     #[error("the body broke off")]
-    Broken(#[source] hyper::Error),
+    Broken(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// Nothing came for too long.
     #[error("nothing came for too long")]
     Idle,
@@ -119,7 +120,9 @@ impl StreamedRequest {
                 }
                 Poll::Ready(Some(Ok(frame)))
             }
-            Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(BodyError::Broken(error)))),
+            Poll::Ready(Some(Err(error))) => {
+                Poll::Ready(Some(Err(BodyError::Broken(error.into()))))
+            }
             Poll::Ready(None) => {
                 self.uploaded.cancel();
                 Poll::Ready(None)
@@ -130,6 +133,11 @@ impl StreamedRequest {
 }
 
 impl RequestBody {
+    /// Whether all of it is here.
+    pub(crate) fn is_at_hand(&self) -> bool {
+        matches!(self, Self::Empty | Self::Whole(_))
+    }
+
     /// What is done once all of a body that is streamed has gone on.
     pub(crate) fn uploaded(&self) -> Option<CancellationToken> {
         match self {
@@ -175,6 +183,47 @@ impl Body for RequestBody {
     }
 }
 
+/// An answer's body as it comes from a service.
+pub(crate) enum ServiceBody {
+    /// Over HTTP/1.1, to a request that was at hand as a whole.
+    Line(Http1Body),
+    /// Any other.
+    Hyper(Incoming),
+}
+
+impl Body for ServiceBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match self.get_mut() {
+            Self::Line(body) => {
+                Pin::new(body).poll_frame(context).map_err(|error| BodyError::Broken(error.into()))
+            }
+            Self::Hyper(body) => {
+                Pin::new(body).poll_frame(context).map_err(|error| BodyError::Broken(error.into()))
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Line(body) => body.is_end_stream(),
+            Self::Hyper(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Line(body) => body.size_hint(),
+            Self::Hyper(body) => body.size_hint(),
+        }
+    }
+}
+
 /// An answer's body on its way to the client.
 pub struct AnswerBody {
     source: Source,
@@ -190,7 +239,7 @@ pub struct AnswerBody {
 
 enum Source {
     Whole(Option<Bytes>),
-    Stream(Incoming),
+    Stream(ServiceBody),
     /// It ended; the trailers follow what was held back.
     Trailers(Option<http::HeaderMap>),
 }
@@ -198,7 +247,7 @@ enum Source {
 impl AnswerBody {
     /// A body that comes from a service.
     pub(crate) fn stream(
-        body: Incoming,
+        body: ServiceBody,
         scrubbing: Option<Scrubbing>,
         patient: Patient,
         most: Option<u64>,
@@ -248,7 +297,20 @@ impl AnswerBody {
         }
     }
 
+    /// Lets go of the connection to the service, for the next call.
+    fn hand_back(&mut self) {
+        if let (Source::Stream(ServiceBody::Line(body)), Some(ending)) =
+            (&mut self.source, &mut self.ending)
+            && let Some(line) = body.take_line()
+        {
+            ending.hand_back(line);
+        }
+    }
+
     fn end(&mut self, is_whole: bool) {
+        if is_whole {
+            self.hand_back();
+        }
         if let Some(keeping) = self.keeping.take().filter(|_| is_whole) {
             let (cache, keeping) = *keeping;
             cache.put(keeping, Instant::now());
@@ -271,7 +333,7 @@ impl AnswerBody {
             Ok(data) => {
                 self.seen = self.seen.saturating_add(data.len() as u64);
                 let Some(scrubbing) = &mut self.scrubbing else { return Some(Frame::data(data)) };
-                scrubbing.feed(&data).map(Frame::data)
+                scrubbing.feed(data).map(Frame::data)
             }
             Err(frame) => {
                 let mut trailers = frame.into_trailers().unwrap_or_default();
@@ -282,6 +344,7 @@ impl AnswerBody {
                 scrubbing.mask_headers(&mut trailers);
                 match scrubbing.finish() {
                     Some(rest) => {
+                        self.hand_back();
                         self.source = Source::Trailers(Some(trailers));
                         Some(Frame::data(rest))
                     }
@@ -329,15 +392,15 @@ impl Body for AnswerBody {
                     }
                     return Poll::Ready(Some(Ok(frame)));
                 }
-                Poll::Ready(Some(Err(error))) => return self.fail(BodyError::Broken(error)),
+                Poll::Ready(Some(Err(error))) => return self.fail(error),
                 Poll::Ready(None) => {
                     let rest = self.scrubbing.as_mut().and_then(Scrubbing::finish);
                     let rest = rest.map(Frame::data);
                     if let Some(rest) = &rest {
                         self.note(rest);
                     }
-                    self.source = Source::Whole(None);
                     self.end(true);
+                    self.source = Source::Whole(None);
                     return Poll::Ready(rest.map(Ok));
                 }
                 Poll::Pending => {

@@ -10,6 +10,8 @@
 
 mod body;
 mod cache;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod probe;
 mod proxy;
 mod tokens;

@@ -26,7 +26,11 @@ pub(crate) use self::headers::{for_client, strip_trailers};
 pub use self::refusal::{Refusal, RefusalKind};
 use self::{cuts::Cuts, figures::Figures, record::Recorder, request::Asked};
 pub(crate) use self::{
-    forward::full, inject::Outgoing, proof::Proof, record::Ending, send::prepare,
+    forward::full,
+    inject::Outgoing,
+    proof::Proof,
+    record::Ending,
+    send::{Answered, prepare},
 };
 use crate::{
     body::AnswerBody,

@@ -3,6 +3,7 @@
 mod breaker;
 mod dial;
 mod guard;
+mod http1;
 mod pool;
 
 use std::{
@@ -19,10 +20,13 @@ use rustls::{
     pki_types::{CertificateDer, pem::PemObject},
 };
 
+#[cfg(fuzzing)]
+pub(crate) use self::http1::fuzzing;
 pub(crate) use self::{
     breaker::{Breaker, Breakers},
-    dial::{DialError, Dialer, MOST_HEAD_BYTES, MOST_HEADERS},
-    pool::{Pool, Sender},
+    dial::{DialError, Dialer, MOST_HEAD_BYTES, MOST_HEADERS, Purpose},
+    http1::{Fault, Http1Body, Line, expects_length},
+    pool::{Alone, Pool, Sender, Shared},
 };
 
 /// Where a connection leads, and by which rules it is dialled.

@@ -1,5 +1,7 @@
 //! Sockets as the server and the gateway use them.
 
-mod gathering;
+mod end;
+mod outbox;
+mod socket;
 
-pub use self::gathering::Gathering;
+pub use self::socket::Socket;

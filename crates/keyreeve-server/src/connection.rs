@@ -24,7 +24,7 @@ use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::conn::auto,
 };
-use keyreeve_net::Gathering;
+use keyreeve_net::Socket;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
@@ -78,7 +78,7 @@ pub(crate) async fn serve_tcp(
     };
     match is_http1 {
         Ok(Ok(true)) => {}
-        Ok(Ok(false)) => return serve(Gathering::new(socket), peer, service, stop).await,
+        Ok(Ok(false)) => return serve(Socket::new(socket), peer, service, stop).await,
         Ok(Err(error)) => {
             debug!(%error, "connection ended early");
             return;

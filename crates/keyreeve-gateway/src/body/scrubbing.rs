@@ -26,10 +26,13 @@ impl Scrubbing {
     }
 
     /// What is passed on of a piece; `None` if all of it is held back.
-    pub(crate) fn feed(&mut self, piece: &Bytes) -> Option<Bytes> {
+    pub(crate) fn feed(&mut self, mut piece: Bytes) -> Option<Bytes> {
         let came = self.held.saturating_add(piece.len() as u64);
-        let passed = match self.scrubber.feed(piece) {
-            Fed::Clean { before, kept } if before.is_empty() => piece.slice(..kept),
+        let passed = match self.scrubber.feed(&piece) {
+            Fed::Clean { before, kept } if before.is_empty() => {
+                piece.truncate(kept);
+                piece
+            }
             Fed::Clean { mut before, kept } => {
                 before.extend_from_slice(piece.get(..kept).unwrap_or_default());
                 Bytes::from(before)

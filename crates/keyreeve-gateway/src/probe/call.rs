@@ -10,9 +10,9 @@ use serde_json::Value;
 use super::{Untold, probed};
 use crate::{
     body::RequestBody,
-    proxy::{Outgoing, Proof, Proxy, prepare},
+    proxy::{Answered, Outgoing, Proof, Proxy, prepare},
     tokens::NotMinted,
-    upstream::Destination,
+    upstream::{Destination, Purpose},
 };
 
 /// The most bytes of an answer that are looked at.
@@ -40,11 +40,12 @@ impl Proxy {
             allow_internal: connection.settings.allow_internal,
         };
         let patience = connection.settings.patience.connect();
-        let mut sender = self.dialer().dial(&destination, patience, false).await?;
+        let sender = self.dialer().dial(&destination, patience, Purpose::Whole).await?;
         let unsent = |_| Untold::Said("the request could not be made");
         prepare(&mut request, &sender, &destination.origin).map_err(unsent)?;
         let answer = sender.send(&mut request).await;
         let answer = answer.map_err(|_| Untold::Said("the service broke off"))?;
+        let Answered { response: answer, sender: _kept } = answer;
         let status = answer.status().as_u16();
         let mut body: Option<Value> = None;
         if probe.expected.looks_at_body() {

@@ -1,7 +1,7 @@
 //! What comes back, as the client gets it.
 
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
-use hyper::body::{Body as _, Incoming};
+use hyper::body::Body as _;
 
 use super::{
     Refusal, RefusalKind,
@@ -10,7 +10,7 @@ use super::{
     proof::Proof,
     record::{Ending, Used},
 };
-use crate::body::{AnswerBody, Patient, Scrubbing};
+use crate::body::{AnswerBody, Patient, Scrubbing, ServiceBody};
 
 impl Call {
     /// The service's answer, scrubbed. Redirects are passed on, never followed: the credential goes
@@ -18,7 +18,7 @@ impl Call {
     pub(super) fn answer(
         self,
         proof: &Proof,
-        response: Response<Incoming>,
+        response: Response<ServiceBody>,
         used: Option<Used>,
         method: &Method,
     ) -> Result<Response<AnswerBody>, Refusal> {

@@ -27,13 +27,13 @@ use super::{
     kept::{self, Cached},
     proof::Proof,
     record::{CallRecord, Ending, Used},
-    send::{Failed, prepare},
+    send::{Answered, SendError, prepare},
 };
 use crate::{
-    body::{AnswerBody, BodyError, Cut, RequestBody, SignedRequest, StreamedRequest},
+    body::{AnswerBody, BodyError, Cut, RequestBody, ServiceBody, SignedRequest, StreamedRequest},
     cache::{CacheKey, Kept},
     upstream::{
-        Breaker, Destination, DialError, Lane, MOST_HEAD_BYTES, MOST_HEADERS, Pool, Sender,
+        Breaker, Destination, DialError, Lane, MOST_HEAD_BYTES, MOST_HEADERS, Pool, Purpose, Sender,
     },
 };
 
@@ -50,7 +50,7 @@ pub(super) struct Call {
 pub(super) enum Forwarded {
     /// What the service said, what it was asked with, and where the answer is kept if it may be.
     Answered {
-        response: Response<Incoming>,
+        response: Response<ServiceBody>,
         used: Used,
         proof: Proof,
         place: Option<Box<CacheKey>>,
@@ -213,11 +213,11 @@ impl Proxy {
         proof: &mut Proof,
         parts: &mut Parts,
         sendable: &mut Sendable,
-    ) -> Result<(Response<Incoming>, Used), Refusal> {
+    ) -> Result<(Response<ServiceBody>, Used), Refusal> {
         let (client, connection) = (call.client(), call.connection());
         let method = &parts.method;
         let is_repeatable = is_safe(method) && sendable.is_empty();
-        let spare = (is_repeatable || proof.may_be_replaced()).then(|| Spare::of(&parts.headers));
+        let spare = proof.may_be_replaced().then(|| Spare::of(&parts.headers));
         let mut headers = Some(std::mem::take(&mut parts.headers));
         let mut is_first = true;
         loop {
@@ -228,14 +228,7 @@ impl Proxy {
             let mut request = self.request(outgoing, proof, sendable)?;
             // A credential may have made a body where there was none.
             let is_repeatable = is_repeatable && request.body().is_end_stream();
-            let again = || match spare.as_ref().filter(|_| is_repeatable) {
-                None => Ok(None),
-                Some(spare) => {
-                    let outgoing = call.outgoing(method, proof, spare.headers());
-                    self.request(outgoing, proof, &mut Sendable::Whole(Bytes::new())).map(Some)
-                }
-            };
-            let sent = self.send(call, &mut request, proof.version(), again);
+            let sent = self.send(call, &mut request, proof.version(), is_repeatable);
             let (response, used) = sent.await?;
             let status = response.status();
             if status != 401 && status != 403 {
@@ -337,31 +330,34 @@ impl Proxy {
     }
 
     /// Sends a request, on a connection that waits or on a new one. What fails on one that waited is sent
-    /// once more, on a new one, where nothing is done twice by that: `again` gives it then.
+    /// once more, on a new one, where nothing is done twice by that.
     async fn send(
         &self,
         call: &Call,
         request: &mut Request<RequestBody>,
         version: VersionNumber,
-        again: impl Fn() -> Result<Option<Request<RequestBody>>, Refusal>,
-    ) -> Result<(Response<Incoming>, Used), Refusal> {
+        is_repeatable: bool,
+    ) -> Result<(Response<ServiceBody>, Used), Refusal> {
         call.admit_to_service(self)?;
         let patience = call.connection().settings.patience;
         let mut now = Instant::now();
-        let mut waiting = Pool::take(call.record.lane(), now);
+        let purpose = if request.body().is_at_hand() { Purpose::Whole } else { Purpose::Streamed };
+        let mut waiting = Pool::take(call.record.lane(), purpose, now);
         loop {
             let is_reused = waiting.is_some();
-            let mut sender = if let Some(sender) = waiting.take() {
+            let sender = if let Some(sender) = waiting.take() {
                 sender
             } else {
                 // Boxed, as everything that comes seldom: else each call would carry its room.
-                let dialled = Box::pin(self.dial(call, patience.connect(), false)).await?;
+                let dialled = Box::pin(self.dial(call, patience.connect(), purpose)).await?;
                 now = Instant::now();
                 dialled
             };
             prepare(request, &sender, &call.connection().origin)?;
             call.record.sent_with(version);
             let uploaded = request.body().uploaded();
+            let may_go_again = is_reused && is_repeatable;
+            let copy = (may_go_again && !sender.leaves_request()).then(|| copy(request));
             let outcome = tokio::select! {
                 // First of all the answer: where it is there, nothing else has to be set up.
                 biased;
@@ -374,15 +370,16 @@ impl Proxy {
                 () = call.cut.0.cancelled() => return Err(Refusal::new(RefusalKind::Unavailable)),
             };
             match outcome {
-                Ok(response) => {
+                Ok(Answered { response, sender }) => {
                     call.breaker.succeeded();
                     return Ok((response, Used { sender, uploaded }));
                 }
-                Err(Failed { is_unsent: true, .. }) if is_reused => {}
-                Err(failed) => match is_reused.then(&again).transpose()?.flatten() {
-                    Some(again) => *request = again,
-                    None => return Err(self.failed(call, &failed.error, uploaded.as_ref())),
-                },
+                Err(failed) if is_reused && (failed.is_unsent || is_repeatable) => {
+                    if let Some(copy) = copy.filter(|_| !failed.is_unsent) {
+                        *request = copy;
+                    }
+                }
+                Err(failed) => return Err(self.failed(call, &failed.error, uploaded.as_ref())),
             }
         }
     }
@@ -391,13 +388,14 @@ impl Proxy {
     fn failed(
         &self,
         call: &Call,
-        error: &hyper::Error,
+        error: &SendError,
         uploaded: Option<&CancellationToken>,
     ) -> Refusal {
+        if let SendError::Streamed = error {
+            return Refusal::new(RefusalKind::Internal);
+        }
         // What the client did, or did not do, is not the service's fault.
-        if let Some(own) =
-            std::error::Error::source(error).and_then(|it| it.downcast_ref::<BodyError>())
-        {
+        if let Some(own) = error.of_body() {
             return match own {
                 BodyError::TooLong(most) => {
                     let words =
@@ -413,14 +411,14 @@ impl Proxy {
             call.breaker.failed(self.now_ns());
         }
         warn!(connection = call.connection().name, %error, "the service broke off");
-        if error.is_parse_too_large() {
+        if error.is_head_too_large() {
             let words = format!(
                 "the head of the service's answer is longer than {MOST_HEAD_BYTES} bytes, or has more \
                  than {MOST_HEADERS} headers"
             );
             return Refusal::saying(RefusalKind::BadAnswer, words);
         }
-        if error.is_parse() {
+        if error.is_no_http() {
             let words = "the service answered something that is no HTTP";
             return Refusal::saying(RefusalKind::BadAnswer, words);
         }
@@ -432,14 +430,14 @@ impl Proxy {
         &self,
         call: &Call,
         patience: Duration,
-        only_http1: bool,
+        purpose: Purpose,
     ) -> Result<Sender, Refusal> {
         let connection = call.connection();
         let destination = Destination {
             origin: connection.origin.clone(),
             allow_internal: connection.settings.allow_internal,
         };
-        let dialled = self.dialer.dial(&destination, patience, only_http1).await;
+        let dialled = self.dialer.dial(&destination, patience, purpose).await;
         let lane = call.record.lane();
         let dialled = dialled.inspect(|made| Pool::share(lane, made, Instant::now()));
         dialled.map_err(|error| {
@@ -480,6 +478,16 @@ async fn too_late(uploaded: Option<CancellationToken>, now: Instant, patience: D
     let Some(uploaded) = uploaded else { return sleep_until(now + patience).await };
     uploaded.cancelled().await;
     sleep(patience).await;
+}
+
+/// The same request once more, of which only the head has to be copied: it has no body.
+fn copy(request: &Request<RequestBody>) -> Request<RequestBody> {
+    let mut copy = Request::new(RequestBody::Empty);
+    *copy.method_mut() = request.method().clone();
+    *copy.uri_mut() = request.uri().clone();
+    *copy.version_mut() = request.version();
+    *copy.headers_mut() = request.headers().clone();
+    copy
 }
 
 /// Whether a method does nothing that would be done twice (RFC 9110 §9.2.1), of those that are sent twice.

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::figures::Figures;
-use crate::upstream::{Lane, Pool, Sender};
+use crate::upstream::{Lane, Line, Pool, Sender};
 
 /// Where calls are taken down.
 pub(super) struct Recorder {
@@ -156,16 +156,17 @@ pub(crate) struct Ending {
 
 /// A connection to a service that a call was made on.
 pub(super) struct Used {
-    pub(super) sender: Sender,
+    /// `None` as long as the answer's body has it.
+    pub(super) sender: Option<Sender>,
     /// Done once all of the request has gone out; `None` if it had no body that was streamed.
     pub(super) uploaded: Option<CancellationToken>,
 }
 
 impl Used {
-    /// Whether nothing of this call is on the connection any more.
-    fn is_free(&self, is_whole: bool) -> bool {
+    /// The connection, if nothing of this call is on it any more.
+    fn into_free(self, is_whole: bool) -> Option<Sender> {
         let is_sent = self.uploaded.as_ref().is_none_or(CancellationToken::is_cancelled);
-        self.sender.is_http2() || (is_whole && is_sent)
+        self.sender.filter(|sender| sender.is_http2() || (is_whole && is_sent))
     }
 }
 
@@ -174,12 +175,19 @@ impl Ending {
         Self { record, sender }
     }
 
+    /// The answer's body has come to its end and gives its connection back.
+    pub(crate) fn hand_back(&mut self, line: Box<Line>) {
+        if let Some(used) = &mut self.sender {
+            used.sender = Some(Sender::Line(line));
+        }
+    }
+
     /// `is_whole` unless somebody broke off: then the connection cannot be used again.
     pub(crate) fn end(self, answer_bytes: u64, hits: u64, is_whole: bool) {
         let Self { mut record, sender } = self;
         let now = Instant::now();
-        if let Some(used) = sender.filter(|used| used.is_free(is_whole)) {
-            Pool::put(&record.lane, used.sender, now);
+        if let Some(sender) = sender.and_then(|used| used.into_free(is_whole)) {
+            Pool::put(&record.lane, sender, now);
         }
         record.note(now, answer_bytes, hits, is_whole);
     }

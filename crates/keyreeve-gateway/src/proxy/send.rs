@@ -1,55 +1,158 @@
 //! One request on one connection to a service: the form it has there, and how it is answered.
 
-use http::{HeaderValue, Method, Request, Response, Uri, header};
-use hyper::body::{Body as _, Incoming};
+use bytes::Bytes;
+use http::{HeaderValue, Request, Response, Uri, header};
+use hyper::{
+    body::{Body as _, Incoming},
+    client::conn::TrySendError,
+};
 use keyreeve_core::egress::{Origin, Scheme};
 
 use super::{
     Refusal, RefusalKind,
     inject::{self, Outgoing},
 };
-use crate::{body::RequestBody, upstream::Sender};
+use crate::{
+    body::{BodyError, RequestBody, ServiceBody},
+    upstream::{Alone, Fault, Sender, Shared, expects_length},
+};
 
 /// A request that was not answered.
 pub(crate) struct Failed {
-    pub(super) error: hyper::Error,
+    pub(super) error: SendError,
     /// Whether nothing of the request was sent.
     pub(super) is_unsent: bool,
 }
 
-impl Sender {
-    /// Sends a request and waits for the head of its answer. The request is taken from its place, and put
-    /// back there if nothing of it was sent.
-    pub(crate) async fn send(
-        &mut self,
-        request: &mut Request<RequestBody>,
-    ) -> Result<Response<Incoming>, Failed> {
-        // The one before may still have to be put away.
-        let ready = match self {
-            Self::Http1(alone) => alone.sender.ready().await,
-            Self::Http2(shared) => shared.sender.ready().await,
-        };
-        if let Err(error) = ready {
-            return Err(Failed { error, is_unsent: true });
+impl Failed {
+    fn unsent(error: hyper::Error) -> Self {
+        Self { error: SendError::Hyper(error), is_unsent: true }
+    }
+}
+
+/// Why a request was not answered.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SendError {
+    #[error(transparent)]
+    Hyper(hyper::Error),
+    #[error(transparent)]
+    Line(Fault),
+    /// Only a whole request can be sent on such a connection.
+    #[error("a request that is streamed is on a connection for whole ones")]
+    Streamed,
+}
+
+impl SendError {
+    /// What was wrong with the request's own body, if that is why.
+    pub(super) fn of_body(&self) -> Option<&BodyError> {
+        let Self::Hyper(error) = self else { return None };
+        std::error::Error::source(error)?.downcast_ref()
+    }
+
+    /// Whether the head of the answer is larger than is read.
+    pub(super) fn is_head_too_large(&self) -> bool {
+        match self {
+            Self::Hyper(error) => error.is_parse_too_large(),
+            Self::Line(fault) => matches!(fault, Fault::HeadTooLarge),
+            Self::Streamed => false,
         }
-        let sent = std::mem::replace(request, Request::new(RequestBody::Empty));
-        let answered = match self {
-            Self::Http1(alone) => alone.sender.try_send_request(sent).await,
-            Self::Http2(shared) => shared.sender.try_send_request(sent).await,
-        };
-        answered.map_err(|mut error| {
-            let unsent = error.take_message();
-            let is_unsent = unsent.is_some();
-            if let Some(unsent) = unsent {
-                *request = unsent;
+    }
+
+    /// Whether the answer is no HTTP.
+    pub(super) fn is_no_http(&self) -> bool {
+        match self {
+            Self::Hyper(error) => error.is_parse(),
+            Self::Line(fault) => matches!(fault, Fault::NotHttp(_)),
+            Self::Streamed => false,
+        }
+    }
+}
+
+/// The head of an answer, and the connection it came on unless the body has that.
+pub(crate) struct Answered {
+    pub(crate) response: Response<ServiceBody>,
+    pub(crate) sender: Option<Sender>,
+}
+
+impl Sender {
+    /// Sends a request and waits for the head of its answer. If nothing of it was sent, or it is one that
+    /// is at hand as a whole on a connection for such, the request is still in its place afterwards.
+    pub(crate) async fn send(self, request: &mut Request<RequestBody>) -> Result<Answered, Failed> {
+        match self {
+            Self::Line(line) => {
+                let body = match request.body() {
+                    RequestBody::Empty | RequestBody::Whole(None) => Bytes::new(),
+                    RequestBody::Whole(Some(bytes)) => bytes.clone(),
+                    RequestBody::Stream(_) | RequestBody::Signed(_) => {
+                        return Err(Failed { error: SendError::Streamed, is_unsent: true });
+                    }
+                };
+                match line.send(request, body).await {
+                    Ok(response) => {
+                        Ok(Answered { response: response.map(ServiceBody::Line), sender: None })
+                    }
+                    Err(it) => {
+                        Err(Failed { error: SendError::Line(it.fault), is_unsent: it.is_unsent })
+                    }
+                }
             }
-            Failed { error: error.into_error(), is_unsent }
-        })
+            // Boxed, as everything that comes seldom.
+            Self::Http1(alone) => Box::pin(send_alone(alone, request)).await,
+            Self::Http2(shared) => Box::pin(send_among_others(shared, request)).await,
+        }
     }
 
     pub(super) fn is_http2(&self) -> bool {
         matches!(self, Self::Http2(_))
     }
+
+    /// Whether a request is still there when it was sent.
+    pub(super) fn leaves_request(&self) -> bool {
+        matches!(self, Self::Line(_))
+    }
+}
+
+async fn send_alone(
+    mut alone: Alone,
+    request: &mut Request<RequestBody>,
+) -> Result<Answered, Failed> {
+    // The one before may still have to be put away.
+    alone.sender.ready().await.map_err(Failed::unsent)?;
+    let answered = alone.sender.try_send_request(taken(request)).await;
+    answered_by_hyper(answered, request, Sender::Http1(alone))
+}
+
+async fn send_among_others(
+    mut shared: Shared,
+    request: &mut Request<RequestBody>,
+) -> Result<Answered, Failed> {
+    shared.sender.ready().await.map_err(Failed::unsent)?;
+    let answered = shared.sender.try_send_request(taken(request)).await;
+    answered_by_hyper(answered, request, Sender::Http2(shared))
+}
+
+fn taken(request: &mut Request<RequestBody>) -> Request<RequestBody> {
+    std::mem::replace(request, Request::new(RequestBody::Empty))
+}
+
+fn answered_by_hyper(
+    answered: Result<Response<Incoming>, TrySendError<Request<RequestBody>>>,
+    request: &mut Request<RequestBody>,
+    sender: Sender,
+) -> Result<Answered, Failed> {
+    let mut error = match answered {
+        Ok(response) => {
+            let response = response.map(ServiceBody::Hyper);
+            return Ok(Answered { response, sender: Some(sender) });
+        }
+        Err(error) => error,
+    };
+    let unsent = error.take_message();
+    let is_unsent = unsent.is_some();
+    if let Some(unsent) = unsent {
+        *request = unsent;
+    }
+    Err(Failed { error: SendError::Hyper(error.into_error()), is_unsent })
 }
 
 impl Outgoing<'_> {
@@ -67,7 +170,7 @@ impl Outgoing<'_> {
         if request.body().is_end_stream() {
             // The length of a body that is not there would be taken from the next request.
             request.headers_mut().remove(header::CONTENT_LENGTH);
-            if matches!(*request.method(), Method::POST | Method::PUT | Method::PATCH) {
+            if expects_length(request.method()) {
                 request.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
             }
         }
@@ -82,6 +185,10 @@ pub(crate) fn prepare(
     sender: &Sender,
     origin: &Origin,
 ) -> Result<(), Refusal> {
+    if let Sender::Line(_) = sender {
+        // It writes the request in its own way.
+        return Ok(());
+    }
     if let Sender::Http1(alone) = sender {
         if request.version() == http::Version::HTTP_2 {
             // It was written for a connection that is gone.

@@ -29,8 +29,8 @@ use super::{
     record::Ending,
 };
 use crate::{
-    body::{AnswerBody, Cut, RequestBody, Scrubbing},
-    upstream::Sender,
+    body::{AnswerBody, Cut, RequestBody, Scrubbing, ServiceBody},
+    upstream::{Purpose, Sender},
 };
 
 /// For how long the end of what came is held back because a secret could begin with it.
@@ -95,6 +95,7 @@ impl Proxy {
                 // For the next attempt: nothing of this one is kept that could be sent again.
                 self.another_token(&call, &proof).await;
             }
+            let response = response.map(ServiceBody::Hyper);
             return call.answer(&proof, response, None, &parts.method);
         }
         if !is_web_socket(response.headers()) {
@@ -138,7 +139,8 @@ impl Proxy {
     ) -> Result<Response<Incoming>, Refusal> {
         call.admit_to_service(self)?;
         let patience = call.connection().settings.patience;
-        let Sender::Http1(mut alone) = self.dial(call, patience.connect(), true).await? else {
+        let Sender::Http1(mut alone) = self.dial(call, patience.connect(), Purpose::Http1).await?
+        else {
             return Err(Refusal::new(RefusalKind::Internal));
         };
         request.headers_mut().insert(header::HOST, alone.host);
@@ -261,7 +263,7 @@ async fn pump(
         active.note();
         let Some(bytes) = piece.get(..size).filter(|bytes| !bytes.is_empty()) else { break };
         let written = match &mut scrubbing {
-            Some(scrubbing) => match scrubbing.feed(&Bytes::copy_from_slice(bytes)) {
+            Some(scrubbing) => match scrubbing.feed(Bytes::copy_from_slice(bytes)) {
                 Some(passed) => send(&mut to, &passed, idle).await,
                 None => true,
             },
@@ -278,7 +280,8 @@ async fn pump(
     if let Some(rest) = scrubbing.as_mut().and_then(Scrubbing::finish) {
         send(&mut to, &rest, idle).await;
     }
-    let _ = to.shutdown().await;
+    // What was taken for the other side is written first, if that takes it.
+    let _ = timeout(idle, to.shutdown()).await;
 }
 
 /// Writes what came; false if the other side takes nothing any more.

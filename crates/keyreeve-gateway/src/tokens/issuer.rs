@@ -30,8 +30,8 @@ use super::{
 };
 use crate::{
     body::RequestBody,
-    proxy::{full, prepare},
-    upstream::{Destination, DialError, Dialer, Sender},
+    proxy::{Answered, full, prepare},
+    upstream::{Destination, DialError, Dialer, Purpose, Sender},
 };
 
 /// The most bytes of an issuer's answer.
@@ -69,8 +69,8 @@ impl Issuer {
         let (destination, address) = address(&order.url, settings)?;
         let mut request = order.into_request(address);
         let patience = settings.patience;
-        let dialled = self.dialer.dial(&destination, patience.connect(), false).await;
-        let mut sender = dialled.map_err(|error| {
+        let dialled = self.dialer.dial(&destination, patience.connect(), Purpose::Whole).await;
+        let sender = dialled.map_err(|error| {
             warn!(
                 connection = connection.name,
                 error = full(&error),
@@ -83,7 +83,7 @@ impl Issuer {
             }
         })?;
         prepare(&mut request, &sender, &destination.origin).map_err(|_| NotMinted::Internal)?;
-        let answered = timeout(patience.first_byte(), exchange(&mut sender, request)).await;
+        let answered = timeout(patience.first_byte(), exchange(sender, request)).await;
         let answered = answered.unwrap_or(Err(NotMinted::TimedOut));
         let (status, body) = answered.inspect_err(|error| {
             warn!(connection = connection.name, %error, "the issuer gave no whole answer");
@@ -98,10 +98,11 @@ impl Issuer {
 
 /// Sends a request and reads the whole of its answer.
 async fn exchange(
-    sender: &mut Sender,
+    sender: Sender,
     mut request: Request<RequestBody>,
 ) -> Result<(StatusCode, Bytes), NotMinted> {
-    let response = sender.send(&mut request).await.map_err(|_| NotMinted::Unreachable)?;
+    let answered = sender.send(&mut request).await.map_err(|_| NotMinted::Unreachable)?;
+    let Answered { response, sender: _kept } = answered;
     let status = response.status();
     let body = Limited::new(response.into_body(), MOST_ANSWER_BYTES).collect().await;
     // It is too long, or broke off.

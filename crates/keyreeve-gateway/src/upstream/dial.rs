@@ -7,7 +7,7 @@ use http::HeaderValue;
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use keyreeve_core::egress::{HostName, Origin, Scheme};
-use keyreeve_net::Gathering;
+use keyreeve_net::Socket;
 use rustls::{ClientConfig, pki_types::ServerName};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -19,6 +19,7 @@ use tracing::debug;
 
 use super::{
     Destination, guard,
+    http1::Line,
     pool::{Alone, Sender, Shared},
 };
 
@@ -33,7 +34,7 @@ const CONNECTION_WINDOW: u32 = 64 << 20;
 /// The most bytes of an answer's head.
 pub(crate) const MOST_HEAD_BYTES: usize = 64 << 10;
 /// The most headers in it, over HTTP/1.1. It is hyper's own bound, below which it keeps them on the stack; a
-/// higher one would cost every call memory.
+/// higher one would cost every call memory. The same for calls that hyper has no part in.
 pub(crate) const MOST_HEADERS: usize = 100;
 
 /// Why there is no connection to a service.
@@ -51,6 +52,17 @@ pub(crate) enum DialError {
     Handshake(#[source] hyper::Error),
     #[error("it took too long to accept a connection")]
     TimedOut,
+}
+
+/// What a connection is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// Calls whose request is at hand as a whole.
+    Whole,
+    /// Calls whose request comes while it is sent.
+    Streamed,
+    /// What only HTTP/1.1 can do, such as to change to another protocol.
+    Http1,
 }
 
 /// Looks names up.
@@ -105,29 +117,29 @@ impl Dialer {
         &self,
         destination: &Destination,
         patience: Duration,
-        only_http1: bool,
+        purpose: Purpose,
     ) -> Result<Sender, DialError> {
-        let dialled = timeout(patience, self.connect(destination, only_http1)).await;
+        let dialled = timeout(patience, self.connect(destination, purpose)).await;
         dialled.unwrap_or(Err(DialError::TimedOut))
     }
 
     async fn connect(
         &self,
         destination: &Destination,
-        only_http1: bool,
+        purpose: Purpose,
     ) -> Result<Sender, DialError> {
         let origin = &destination.origin;
         let stream = self.tcp(origin.host(), origin.port(), destination.allow_internal).await?;
-        let stream = Gathering::new(stream);
+        let stream = Socket::new(stream);
         if origin.scheme() == Scheme::Http {
-            return speak_http1(stream, origin).await;
+            return speak_http1(stream, origin, purpose).await;
         }
-        let connector = if only_http1 { &self.http1 } else { &self.any };
+        let connector = if purpose == Purpose::Http1 { &self.http1 } else { &self.any };
         let stream = secured(connector, origin.host(), stream).await?;
         if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
             return speak_http2(stream).await;
         }
-        speak_http1(stream, origin).await
+        speak_http1(stream, origin, purpose).await
     }
 
     /// A connection on which TLS is spoken, and then whatever the caller speaks.
@@ -195,12 +207,15 @@ where
     connector.connect(name, stream).await.map_err(DialError::Tls)
 }
 
-async fn speak_http1<I>(io: I, origin: &Origin) -> Result<Sender, DialError>
+async fn speak_http1<I>(io: I, origin: &Origin, purpose: Purpose) -> Result<Sender, DialError>
 where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let host = HeaderValue::try_from(origin.authority());
     let host = host.map_err(|error| DialError::Lookup(io::Error::other(error)))?;
+    if purpose == Purpose::Whole {
+        return Ok(Sender::Line(Box::new(Line::new(io, host))));
+    }
     let (sender, connection) = http1::Builder::new()
         .max_buf_size(MOST_HEAD_BYTES)
         .handshake(TokioIo::new(io))

@@ -15,10 +15,10 @@ use http::HeaderValue;
 use hyper::client::conn::{http1, http2};
 use tokio::time::Instant;
 
-use super::Lane;
+use super::{Lane, Line, Purpose};
 use crate::body::RequestBody;
 
-/// The most that wait for one service on one core.
+/// The most of each kind that wait for one service on one core.
 const MOST_IDLE: usize = 64;
 /// How long one waits before it is closed. Below what most servers and balancers wait.
 const LONGEST_IDLE: Duration = Duration::from_secs(50);
@@ -28,16 +28,16 @@ const SWEEP_EVERY: Duration = Duration::from_secs(15);
 const MOST_DESTINATIONS: usize = 10_000;
 
 /// The near end of a connection.
-#[derive(Debug)]
 pub(crate) enum Sender {
-    /// One request at a time.
+    /// One request at a time, at hand as a whole.
+    Line(Box<Line>),
+    /// One request at a time, streamed.
     Http1(Alone),
     /// Many at a time.
     Http2(Shared),
 }
 
 /// The near end of a connection that one request after the other has to itself.
-#[derive(Debug)]
 pub(crate) struct Alone {
     pub(crate) sender: http1::SendRequest<RequestBody>,
     /// The header that names the service in each of them, made once.
@@ -93,6 +93,7 @@ impl Shared {
 
 #[derive(Default)]
 struct Waiting {
+    lines: Vec<(Box<Line>, Instant)>,
     http1: Vec<(Alone, Instant)>,
     http2: Vec<(Shared, Instant)>,
 }
@@ -107,8 +108,9 @@ thread_local! {
 pub(crate) struct Pool;
 
 impl Pool {
-    /// A connection that waits, if one does. It may have ended since: that shows when it is used.
-    pub(crate) fn take(lane: &Lane, now: Instant) -> Option<Sender> {
+    /// A connection for whole or streamed requests that waits, if one does. It may have ended since: that
+    /// shows when it is used.
+    pub(crate) fn take(lane: &Lane, purpose: Purpose, now: Instant) -> Option<Sender> {
         POOL.with_borrow_mut(|pool| {
             let waiting = pool.get_mut(lane)?;
             if !waiting.http2.is_empty() {
@@ -120,6 +122,14 @@ impl Pool {
                 }
             }
             // The one that was used last is the likeliest to be good.
+            if purpose == Purpose::Whole {
+                let (line, since) = waiting.lines.pop()?;
+                if now.duration_since(since) > LONGEST_IDLE {
+                    waiting.lines.clear();
+                    return None;
+                }
+                return Some(Sender::Line(line));
+            }
             while let Some((alone, since)) = waiting.http1.pop() {
                 if now.duration_since(since) > LONGEST_IDLE {
                     waiting.http1.clear();
@@ -154,12 +164,15 @@ impl Pool {
             }
             let Some(waiting) = pool.get_mut(lane) else { return };
             match sender {
+                Sender::Line(line) if waiting.lines.len() < MOST_IDLE => {
+                    waiting.lines.push((line, now));
+                }
                 Sender::Http1(alone)
                     if !alone.sender.is_closed() && waiting.http1.len() < MOST_IDLE =>
                 {
                     waiting.http1.push((alone, now));
                 }
-                Sender::Http1(_) => {}
+                Sender::Line(_) | Sender::Http1(_) => {}
                 Sender::Http2(shared) => {
                     let is_there =
                         waiting.http2.iter().any(|(it, _)| Arc::ptr_eq(&it.uses, &shared.uses));
@@ -179,12 +192,15 @@ impl Pool {
                     now.duration_since(*since) <= LONGEST_IDLE && !alone.sender.is_closed()
                 };
                 waiting.http1.retain(young);
+                waiting.lines.retain_mut(|(line, since)| {
+                    now.duration_since(*since) <= LONGEST_IDLE && line.is_good()
+                });
                 waiting.http2.retain(|(shared, since)| {
                     let is_used = shared.going_on() > 0;
                     (is_used || now.duration_since(*since) <= LONGEST_IDLE)
                         && !shared.sender.is_closed()
                 });
-                !waiting.http1.is_empty() || !waiting.http2.is_empty()
+                !(waiting.lines.is_empty() && waiting.http1.is_empty() && waiting.http2.is_empty())
             });
         });
     }

@@ -23,8 +23,8 @@ use tokio::{
 
 use crate::{
     body::RequestBody,
-    proxy::prepare,
-    upstream::{Destination, DialError, Dialer},
+    proxy::{Answered, prepare},
+    upstream::{Destination, DialError, Dialer, Purpose},
 };
 
 /// How long a certificate is kept, in seconds. It may end within that time, or be taken back: a day later
@@ -286,12 +286,13 @@ impl Provider {
         let origin = Arc::new(origin.map_err(|_| Unreachable(UNFIT))?);
         let mut request = request(url).ok_or(Unreachable(UNFIT))?;
         let destination = Destination { origin, allow_internal: false };
-        let sender = self.0.dial(&destination, PATIENCE, true).await;
-        let mut sender = sender.map_err(|error| Unreachable(words(&error)))?;
+        let sender = self.0.dial(&destination, PATIENCE, Purpose::Http1).await;
+        let sender = sender.map_err(|error| Unreachable(words(&error)))?;
         prepare(&mut request, &sender, &destination.origin).map_err(|_| Unreachable(UNFIT))?;
         let answer = sender.send(&mut request).await;
         let answer = answer.map_err(|_| Unreachable("the provider broke off"))?;
-        let (parts, body) = answer.into_parts();
+        let Answered { response, sender: _kept } = answer;
+        let (parts, body) = response.into_parts();
         let body = Limited::new(body, MOST_ANSWER_BYTES).collect().await.map_err(|error| {
             if error.is::<LengthLimitError>() {
                 TooLong

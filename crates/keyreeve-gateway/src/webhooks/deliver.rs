@@ -16,8 +16,8 @@ use tracing::{error, warn};
 use super::{Lane, Webhooks};
 use crate::{
     body::RequestBody,
-    proxy::prepare,
-    upstream::{Destination, DialError},
+    proxy::{Answered, prepare},
+    upstream::{Destination, DialError, Purpose},
 };
 
 /// How often it is looked for what is due, when nothing wakes us.
@@ -182,8 +182,8 @@ impl Delivery {
             allow_internal: due.source.settings.allow_internal,
         };
         let mut request = request(due).ok_or("the event fits no request")?;
-        let sender = self.webhooks.dialer.dial(&destination, patience, true).await;
-        let mut sender = sender.map_err(|error| match error {
+        let sender = self.webhooks.dialer.dial(&destination, patience, Purpose::Http1).await;
+        let sender = sender.map_err(|error| match error {
             DialError::Lookup(_) => "the app's name cannot be looked up",
             DialError::Forbidden(_) => "the app's address is one that may not be called",
             DialError::Connect(_) => "the app cannot be connected to",
@@ -194,7 +194,8 @@ impl Delivery {
         prepare(&mut request, &sender, &destination.origin)
             .map_err(|_| "the event fits no request")?;
         let answer = sender.send(&mut request).await.map_err(|_| "the app broke off")?;
-        let (parts, body) = answer.into_parts();
+        let Answered { response, sender: _kept } = answer;
+        let (parts, body) = response.into_parts();
         // Only a sender who waits gets the body, and that one gets all of it or none.
         let body = Limited::new(body, MOST_ANSWER_BYTES).collect().await;
         let body = body.ok().map(http_body_util::Collected::to_bytes);

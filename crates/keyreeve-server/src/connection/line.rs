@@ -14,7 +14,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use keyreeve_net::Gathering;
+use keyreeve_net::Socket;
 use parking_lot::Mutex;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
@@ -24,24 +24,24 @@ use tokio::{
 /// The socket. Only the task of the connection uses it, or, after an upgrade, the one that has it then:
 /// nobody ever waits for the lock.
 #[derive(Clone)]
-pub(super) struct Line(Arc<Mutex<Socket>>);
+pub(super) struct Line(Arc<Mutex<Held>>);
 
-struct Socket {
-    stream: Gathering<TcpStream>,
+struct Held {
+    socket: Socket,
     /// The addresses that what was read last stands at, until that room is free again.
     read: Range<usize>,
 }
 
 impl Line {
     pub(super) fn new(stream: TcpStream) -> Self {
-        Self(Arc::new(Mutex::new(Socket { stream: Gathering::new(stream), read: 0..0 })))
+        Self(Arc::new(Mutex::new(Held { socket: Socket::new(stream), read: 0..0 })))
     }
 
     /// Ready once the peer has closed its side and nothing is left to read from the socket. Until then the
     /// task is woken when something comes; what has come and nobody has read is left to whoever reads.
     pub(super) fn poll_closed(&self, context: &mut Context<'_>) -> Poll<()> {
         let mut byte = [0];
-        match self.0.lock().stream.get_ref().poll_peek(context, &mut ReadBuf::new(&mut byte)) {
+        match self.0.lock().socket.poll_peek(context, &mut ReadBuf::new(&mut byte)) {
             Poll::Ready(Ok(0) | Err(_)) => Poll::Ready(()),
             Poll::Ready(Ok(_)) | Poll::Pending => Poll::Pending,
         }
@@ -53,7 +53,7 @@ fn next_address(buffer: &ReadBuf<'_>) -> usize {
     buffer.filled().as_ptr_range().end.addr()
 }
 
-impl Socket {
+impl Held {
     /// Overwrites what was read before, as far as its room is handed out to be read into again. Until then
     /// it is in use; and a buffer that is not used again is overwritten when it is freed.
     fn overwrite(&mut self, buffer: &mut ReadBuf<'_>) {
@@ -82,11 +82,11 @@ impl AsyncRead for Line {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let mut socket = self.0.lock();
-        socket.overwrite(buffer);
+        let mut held = self.0.lock();
+        held.overwrite(buffer);
         let begin = next_address(buffer);
-        let polled = Pin::new(&mut socket.stream).poll_read(context, buffer);
-        socket.note(begin..next_address(buffer));
+        let polled = Pin::new(&mut held.socket).poll_read(context, buffer);
+        held.note(begin..next_address(buffer));
         polled
     }
 }
@@ -97,7 +97,7 @@ impl AsyncWrite for Line {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0.lock().stream).poll_write(context, bytes)
+        Pin::new(&mut self.0.lock().socket).poll_write(context, bytes)
     }
 
     fn poll_write_vectored(
@@ -105,7 +105,7 @@ impl AsyncWrite for Line {
         context: &mut Context<'_>,
         pieces: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0.lock().stream).poll_write_vectored(context, pieces)
+        Pin::new(&mut self.0.lock().socket).poll_write_vectored(context, pieces)
     }
 
     /// As TCP sockets always can.
@@ -114,11 +114,11 @@ impl AsyncWrite for Line {
     }
 
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0.lock().stream).poll_flush(context)
+        Pin::new(&mut self.0.lock().socket).poll_flush(context)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0.lock().stream).poll_shutdown(context)
+        Pin::new(&mut self.0.lock().socket).poll_shutdown(context)
     }
 }
 

@@ -8,7 +8,6 @@ use std::{
     time::Duration,
 };
 
-use keyreeve_net::Gathering;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -121,7 +120,9 @@ async fn welcome(
         None => connection::serve_tcp(stream, peer, service, stop).await,
         Some(tls) => {
             let patience = service.limits.header_timeout;
-            match tokio::time::timeout(patience, tls.accept(Gathering::new(stream))).await {
+            match tokio::time::timeout(patience, tls.accept(keyreeve_net::Socket::new(stream)))
+                .await
+            {
                 Ok(Ok(stream)) => connection::serve(stream, peer, service, stop).await,
                 Ok(Err(error)) => debug!(%error, "TLS handshake failed"),
                 Err(_) => debug!("TLS handshake took too long"),

@@ -1,6 +1,6 @@
 //! What the proxy passes on while it comes: events, messages, long bodies, trailers.
 
-use std::{fs, io::Write as _};
+use std::{fs, io::Write as _, time::Duration};
 
 use serde_json::json;
 
@@ -287,6 +287,23 @@ fn silence_is_borne_as_long_as_was_agreed_on() {
     let heard = raw.rest();
     assert!(heard.is_closed || heard.statuses()[0] >= 400, "{heard:?}");
     assert!(proxied.service.seen().iter().all(|seen| seen.is_whole || seen.size < 100));
+}
+
+#[test]
+fn a_tunnel_whose_client_reads_nothing_gives_its_place_back() {
+    let proxied = Proxied::start();
+    let more = json!({ "patience": { "idle_ms": 1_000 }, "limits": { "concurrency": 1 } });
+    proxied.connect("brief", &more);
+    let mut raw = proxied.web_socket("brief/ws");
+    assert!(raw.head().starts_with("http/1.1 101 "));
+    assert_eq!(proxied.get("brief/x").code(), "429 rate_limited");
+    // Each is sent back, until nobody has room for more.
+    raw.stream.set_write_timeout(Some(Duration::from_millis(300))).unwrap();
+    let is_full = (0..500_000)
+        .any(|_| web_socket::write_frame(&mut raw.stream, TEXT, &[b'x'; 500], true).is_err());
+    assert!(is_full, "somebody keeps all of it");
+    eventually("its place is free", || proxied.get("brief/x").status == 200);
+    drop(raw);
 }
 
 #[test]

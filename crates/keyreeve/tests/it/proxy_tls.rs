@@ -25,6 +25,9 @@ use crate::{
     web_socket::{self, TEXT},
 };
 
+/// The length of an answer that comes in many pieces.
+const LONG: usize = 300_000;
+
 /// A certificate for some names and its key, in files.
 struct Certificate {
     folder: tempfile::TempDir,
@@ -290,9 +293,13 @@ impl Nginx {
         for (port, more) in ports.iter().zip([" http2", ""]) {
             config.push_str(&format!(
                 "server {{ listen 127.0.0.1:{port} ssl{more}; \
-                 location / {{ return 200 $server_protocol; }} }}\n"
+                 location / {{ return 200 $server_protocol; }} \
+                 location /which {{ return 200 \"$connection $connection_requests.\"; }} \
+                 location /long {{ root {}; }} }}\n",
+                folder.path().display()
             ));
         }
+        fs::write(folder.path().join("long"), "x".repeat(LONG - 1) + ".").unwrap();
         let file = folder.path().join("nginx.conf");
         fs::write(&file, format!("{config}}}\n")).unwrap();
         let mut command = Command::new(program);
@@ -334,5 +341,29 @@ fn http2_is_spoken_with_services_that_speak_it() {
         let mut raw = proxied.web_socket(&format!("{name}/x"));
         assert!(raw.head().starts_with("http/1.1 200 "));
         assert_eq!(raw.until("HTTP/1.1"), "HTTP/1.1");
+    }
+}
+
+#[test]
+fn calls_share_a_connection_over_tls_one_after_the_other() {
+    let Some(program) = Gateway::Nginx.program() else { return };
+    let certificate = Certificate::of(&["127.0.0.1"]);
+    let nginx = Nginx::start(&program, &certificate);
+    let proxied = Proxied::trusting(Some(&certificate));
+    proxied
+        .connect("front", &json!({ "base_url": format!("https://127.0.0.1:{}", nginx.ports[1]) }));
+    // On one connection to us, and so on one core.
+    let mut raw = Raw::connect(&proxied.server.url);
+    let mut call = |path: &str| {
+        let head = format!("GET /proxy/front/{path} HTTP/1.1\r\nhost: keyreeve\r\n");
+        assert!(raw.send(format!("{head}x-keyreeve-key: {}\r\n\r\n", proxied.key).as_bytes()));
+        assert!(raw.head().starts_with("http/1.1 200 "), "{path}");
+        raw.until(".")
+    };
+    let first = call("which");
+    let connection = first.strip_suffix(" 1.").unwrap();
+    for number in 1..=5 {
+        assert_eq!(call("long").len(), LONG);
+        assert_eq!(call("which"), format!("{connection} {}.", 2 * number + 1));
     }
 }
