@@ -1,3 +1,3 @@
-//! What the fuzz targets reach of what is nobody's else. Built for them alone.
+//! What the fuzz targets reach of what is nobody else's. Built for them alone.
 
 pub use crate::upstream::fuzzing::{Answer, http1_answer};

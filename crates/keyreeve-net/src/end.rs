@@ -10,7 +10,7 @@ use std::{
     task::{Context, Poll, Waker, ready},
 };
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::{
     net::{TcpStream, tcp::OwnedWriteHalf},
     runtime::Handle,
@@ -96,17 +96,25 @@ impl End {
     }
 
     fn leave_to_a_task(this: &Arc<Self>, bytes: &[u8]) {
+        let runtime = Handle::try_current();
         let mut late = this.late.lock();
         this.is_late.store(true, Ordering::Release);
-        match Handle::try_current() {
-            Ok(runtime) if !late.is_abandoned => {
-                late.rest.extend_from_slice(bytes);
-                let end = this.clone();
-                let write = async move { poll_fn(|context| end.poll_rest(context)).await };
-                late.writer = Some(runtime.spawn(write).abort_handle());
-            }
+        let (Ok(runtime), false) = (runtime, late.is_abandoned) else {
             // There is nobody left who could write it, or nobody whom it was from.
-            _ => late.broken = Some(ErrorKind::BrokenPipe),
+            late.broken = Some(ErrorKind::BrokenPipe);
+            return;
+        };
+        late.rest.extend_from_slice(bytes);
+        drop(late);
+        let late_writer = LateWriter(this.clone());
+        let write = async move { poll_fn(|context| late_writer.0.poll_rest(context)).await };
+        let writer = runtime.spawn(write).abort_handle();
+        let mut late = this.late.lock();
+        let is_abandoned = late.is_abandoned;
+        late.writer = Some(writer.clone());
+        drop(late);
+        if is_abandoned {
+            writer.abort();
         }
     }
 
@@ -132,15 +140,20 @@ impl End {
                 Err(ErrorKind::WouldBlock | ErrorKind::Interrupted) => continue,
                 Err(why) => late.broken = Some(why),
             }
-            // It is overwritten as it is freed.
-            late.rest = Vec::new();
-            late.writer = None;
-            let waker = late.waker.take();
-            drop(late);
-            if let Some(waker) = waker {
-                waker.wake();
-            }
+            Self::is_over(late);
             return Poll::Ready(());
+        }
+    }
+
+    /// Nothing more of the rest will be written.
+    fn is_over(mut late: MutexGuard<'_, Late>) {
+        // It is overwritten as it is freed.
+        late.rest = Vec::new();
+        late.writer = None;
+        let waker = late.waker.take();
+        drop(late);
+        if let Some(waker) = waker {
+            waker.wake();
         }
     }
 
@@ -168,6 +181,19 @@ impl End {
         drop(late);
         if let Some(writer) = writer {
             writer.abort();
+        }
+    }
+}
+
+/// Whoever writes what is late, until it is written or its runtime ends.
+struct LateWriter(Arc<End>);
+
+impl Drop for LateWriter {
+    fn drop(&mut self) {
+        let mut late = self.0.late.lock();
+        if !late.rest.is_empty() {
+            late.broken = Some(ErrorKind::BrokenPipe);
+            End::is_over(late);
         }
     }
 }

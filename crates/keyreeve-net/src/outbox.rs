@@ -41,7 +41,7 @@ struct Waiting {
 }
 
 thread_local! {
-    /// And whose it is: a thread may enter another runtime while its own one stands still.
+    /// The outbox, and of which runtime: a thread may enter another one while its own one stands still.
     static OUTBOX: RefCell<Option<(Id, Arc<Outbox>)>> = const { RefCell::new(None) };
 }
 

@@ -374,7 +374,10 @@ impl Proxy {
                     call.breaker.succeeded();
                     return Ok((response, Used { sender, uploaded }));
                 }
-                Err(failed) if is_reused && (failed.is_unsent || is_repeatable) => {
+                Err(failed)
+                    if is_reused
+                        && (failed.is_unsent || (is_repeatable && !failed.error.is_answered())) =>
+                {
                     if let Some(copy) = copy.filter(|_| !failed.is_unsent) {
                         *request = copy;
                     }

@@ -58,6 +58,11 @@ impl SendError {
         }
     }
 
+    /// Whether something came, though nothing that can be passed on.
+    pub(super) fn is_answered(&self) -> bool {
+        self.is_head_too_large() || self.is_no_http()
+    }
+
     /// Whether the answer is no HTTP.
     pub(super) fn is_no_http(&self) -> bool {
         match self {

@@ -1,4 +1,5 @@
-//! HTTP/1.1 with services (RFC 9112), for calls whose request is at hand as a whole: nearly all of them.
+//! HTTP/1.1 with services (RFC 9112), for calls whose request is at hand as a whole: those without a body,
+//! and those whose body the credential goes into, such as by a signature.
 //! Why not with hyper: ADR 0024.
 //!
 //! A connection has no task of its own. Whoever makes a call writes the request, reads the head of the
@@ -33,15 +34,15 @@ use self::{head::Head, room::Room};
 /// Answers that say that the answer is still to come (RFC 9110 §15.2), before one call.
 const MOST_INTERIM: usize = 16;
 
+/// Room for a longer head is not kept for the next one.
+const LONGEST_KEPT: usize = 4 << 10;
+
 /// Why a service was not understood.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Fault {
     /// It closed the connection before its message had come to its end.
     #[error("the connection was closed before the message was complete")]
     Closed,
-    /// It closed the connection before it was asked anything, or spoke first.
-    #[error("the connection was closed, or spoken on, before a request")]
-    NotWaiting,
     /// The connection broke.
     #[error("the connection broke")]
     Io(#[source] io::Error),
@@ -106,15 +107,24 @@ impl Line {
         }
     }
 
-    /// Whether the service has neither closed the connection nor said anything that nobody asked for,
-    /// while the connection waited.
+    /// Whether the service waits for a request.
     pub(super) fn is_good(&mut self) -> bool {
+        self.look().is_ok()
+    }
+
+    /// Looks whether the service has closed the connection, or said anything that nobody asked for.
+    fn look(&mut self) -> Result<(), Fault> {
         let mut nobody = Context::from_waker(Waker::noop());
         // Without a budget the socket would say that nothing has come, unlooked at.
         let mut look = pin!(unconstrained(poll_fn(|context| {
             self.room.poll_fill(&mut self.stream, context)
         })));
-        look.as_mut().poll(&mut nobody).is_pending()
+        match look.as_mut().poll(&mut nobody) {
+            Poll::Pending => Ok(()),
+            Poll::Ready(Ok(0)) => Err(Fault::Closed),
+            Poll::Ready(Ok(_)) => Err(Fault::NotHttp("it spoke before it was asked")),
+            Poll::Ready(Err(error)) => Err(Fault::Io(error)),
+        }
     }
 
     /// Sends a request with that body, and waits for the head of its answer.
@@ -123,9 +133,7 @@ impl Line {
         request: &Request<B>,
         body: Bytes,
     ) -> Result<Response<Http1Body>, Unanswered> {
-        if !self.is_good() {
-            return Err(Unanswered { fault: Fault::NotWaiting, is_unsent: true });
-        }
+        self.look().map_err(|fault| Unanswered { fault, is_unsent: true })?;
         head::write(&mut self.head, request, &self.host, body.len());
         self.gone = 0;
         self.rest = body;
@@ -175,8 +183,12 @@ impl Line {
         }
         ready!(stream.poll_flush(context))?;
         // The credential was in it.
-        self.head.fill(0);
-        self.head.clear();
+        if self.head.len() > LONGEST_KEPT {
+            self.head = Vec::new();
+        } else {
+            self.head.fill(0);
+            self.head.clear();
+        }
         self.rest = Bytes::new();
         Poll::Ready(Ok(()))
     }

@@ -123,12 +123,16 @@ impl Pool {
             }
             // The one that was used last is the likeliest to be good.
             if purpose == Purpose::Whole {
-                let (line, since) = waiting.lines.pop()?;
-                if now.duration_since(since) > LONGEST_IDLE {
-                    waiting.lines.clear();
-                    return None;
+                while let Some((mut line, since)) = waiting.lines.pop() {
+                    if now.duration_since(since) > LONGEST_IDLE {
+                        waiting.lines.clear();
+                        return None;
+                    }
+                    if line.is_good() {
+                        return Some(Sender::Line(line));
+                    }
                 }
-                return Some(Sender::Line(line));
+                return None;
             }
             while let Some((alone, since)) = waiting.http1.pop() {
                 if now.duration_since(since) > LONGEST_IDLE {

@@ -137,7 +137,8 @@ async fn more_than_can_wait_goes_out_at_once() {
     for message in &messages {
         assert!(is_taken(&mut socket, &[message]));
     }
-    assert!(has_come(&peer));
+    // All the while the runtime stands still.
+    peer.peek(&mut [0]).unwrap();
     yield_now().await;
     assert_eq!(read(&mut peer, 100 << 10), messages.concat());
 }
@@ -241,6 +242,26 @@ fn another_runtime_on_the_same_thread_has_another_outbox() {
         drop(runtime);
         assert_eq!(read(&mut peer, 4), b"last");
         assert!(matches!(write(&mut socket, &[b"never"]), Poll::Ready(Err(_))));
+    }
+}
+
+#[test]
+fn what_a_runtime_that_ends_could_not_write_is_not_waited_for() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let sockets = runtime.block_on(async {
+        let (mut late, its_peer) = pair_that_keeps(Some(1 << 10)).await;
+        fill(&mut late).await;
+        let (mut waiting, other_peer) = pair_that_keeps(Some(1 << 10)).await;
+        let messages = vec![b'x'; MOST - LONGEST];
+        assert!(messages.chunks(LONGEST).all(|message| is_taken(&mut waiting, &[message])));
+        [(late, its_peer), (waiting, other_peer)]
+    });
+    drop(runtime);
+    for (mut socket, _peer) in sockets {
+        assert!(socket.end.is_late());
+        let mut nobody = Context::from_waker(Waker::noop());
+        let flushed = Pin::new(&mut socket).poll_flush(&mut nobody);
+        assert!(matches!(flushed, Poll::Ready(Err(_))), "{flushed:?}");
     }
 }
 

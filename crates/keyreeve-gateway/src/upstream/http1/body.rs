@@ -103,8 +103,6 @@ impl Http1Body {
             if let Some((taken, next)) = next {
                 line.room.take(taken);
                 self.framing = next;
-            } else if line.room.is_at_its_limit() {
-                return Poll::Ready(Err(Fault::NotHttp("too much between pieces of the body")));
             } else if ready!(line.poll_fill(context))? == 0 {
                 return Poll::Ready(Err(Fault::Closed));
             }
@@ -132,7 +130,7 @@ impl Http1Body {
             return Poll::Ready(Ok(Some(data)));
         }
         if self.long.capacity() < LEAST_AT_ONCE {
-            self.long = BytesMut::with_capacity(MOST_AT_ONCE);
+            self.long = BytesMut::with_capacity(MOST_AT_ONCE.min(left));
         }
         let most = self.long.capacity().min(left);
         let mut place = (&mut self.long).limit(most);

@@ -49,10 +49,11 @@ pub(super) fn of(method: &Method, parts: &mut response::Parts) -> Result<(Framin
     if *method == Method::HEAD {
         return Ok((Framing::Done, true));
     }
-    // These have no body; one that says it has may send it all the same.
+    // Its length is that of what was not modified.
     if status == StatusCode::NOT_MODIFIED {
         return Ok((Framing::Done, !is_encoded));
     }
+    // These have no body; one that says it has may send it all the same.
     if status.is_informational() || status == StatusCode::NO_CONTENT {
         let is_empty = !has_length || length(headers).is_some_and(|(length, _)| length == 0);
         return Ok((Framing::Done, is_empty && !is_encoded));

@@ -129,10 +129,10 @@ async fn a_service_that_has_gone_or_speaks_first_is_noticed_before_a_call() {
     drop(far);
     let (too_early, mut other) = pair();
     other.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await.unwrap();
-    for line in [line, too_early] {
-        let unanswered = line.send(&get(), Bytes::new()).await.err().unwrap();
-        assert!(unanswered.is_unsent && matches!(unanswered.fault, Fault::NotWaiting));
-    }
+    let unanswered = line.send(&get(), Bytes::new()).await.err().unwrap();
+    assert!(unanswered.is_unsent && matches!(unanswered.fault, Fault::Closed));
+    let unanswered = too_early.send(&get(), Bytes::new()).await.err().unwrap();
+    assert!(unanswered.is_unsent && matches!(unanswered.fault, Fault::NotHttp(_)));
     let mut nothing = Vec::new();
     other.read_to_end(&mut nothing).await.unwrap();
     assert!(nothing.is_empty());
