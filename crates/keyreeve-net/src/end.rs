@@ -106,8 +106,11 @@ impl End {
         };
         late.rest.extend_from_slice(bytes);
         drop(late);
-        let late_writer = LateWriter(this.clone());
-        let write = async move { poll_fn(|context| late_writer.0.poll_rest(context)).await };
+        let late_writer = LateWriter { end: this.clone(), is_done: false };
+        let write = async move {
+            poll_fn(|context| late_writer.end.poll_rest(context)).await;
+            late_writer.done();
+        };
         let writer = runtime.spawn(write).abort_handle();
         let mut late = this.late.lock();
         let is_abandoned = late.is_abandoned;
@@ -186,12 +189,22 @@ impl End {
 }
 
 /// Whoever writes what is late, until it is written or its runtime ends.
-struct LateWriter(Arc<End>);
+struct LateWriter {
+    end: Arc<End>,
+    /// Whether it has come to its end: what is late from then on is another one's.
+    is_done: bool,
+}
+
+impl LateWriter {
+    fn done(mut self) {
+        self.is_done = true;
+    }
+}
 
 impl Drop for LateWriter {
     fn drop(&mut self) {
-        let mut late = self.0.late.lock();
-        if !late.rest.is_empty() {
+        if !self.is_done {
+            let mut late = self.end.late.lock();
             late.broken = Some(ErrorKind::BrokenPipe);
             End::is_over(late);
         }

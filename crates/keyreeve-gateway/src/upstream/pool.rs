@@ -108,8 +108,8 @@ thread_local! {
 pub(crate) struct Pool;
 
 impl Pool {
-    /// A connection for whole or streamed requests that waits, if one does. It may have ended since: that
-    /// shows when it is used.
+    /// A connection for whole or streamed requests that waits, if one does. Of one that hyper has, it shows
+    /// only when it is used whether it has ended since.
     pub(crate) fn take(lane: &Lane, purpose: Purpose, now: Instant) -> Option<Sender> {
         POOL.with_borrow_mut(|pool| {
             let waiting = pool.get_mut(lane)?;
